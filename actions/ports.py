@@ -1,0 +1,99 @@
+"""The ports this layer calls, and the errors that may cross them, named by the reaction to them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from actions.plan import Draft, Step
+from analyzer.rollout import Rollout
+
+
+class ActionError(Exception):
+    """Base of everything an actuator or a journal may raise."""
+
+
+class Transient(ActionError):
+    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off."""
+
+
+class Conflict(ActionError):
+    """The world moved on since the plan was made: nothing was changed; plan anew."""
+
+
+class Permanent(ActionError):
+    """Trying again will not help (forbidden, invalid): a person is needed."""
+
+
+class StepState(StrEnum):
+    """How the world stands to a step."""
+
+    PENDING = "pending"
+    """As the plan expected it: the step can be carried out."""
+    DONE = "done"
+    """The desired state is there and has taken effect."""
+    SETTLING = "settling"
+    """The change was written and has not taken effect everywhere yet."""
+    MOVED_ON = "moved on"
+    """Neither expected nor desired: somebody else changed it."""
+
+
+class Actuator(Protocol):
+    """What carries out one kind of step."""
+
+    def propose(self, rollout: Rollout) -> Draft:
+        """Return the steps that would leave the canary for the baseline, or why it cannot.
+
+        Reads the world, changes nothing. Raises Transient or Permanent.
+        """
+
+    def inspect(self, step: Step) -> StepState:
+        """Compare the world with the step; reads only. Raises Transient or Permanent."""
+
+    def perform(self, step: Step) -> None:
+        """Write the change, guarded by its precondition.
+
+        Idempotent: when the desired state is already there, nothing is written. Raises Conflict
+        (nothing was written), Transient (unknown whether it was written) or Permanent.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal.
+
+    Attributes:
+        seq: position in the journal, given by it; 0 before it is written.
+        at: seconds since the epoch.
+        watch_id: the watch it belongs to, or "" for the daemon's own entries.
+        kind: what it records: ``watch`` (full state after a transition), ``judgement``,
+            ``plan``, ``refusal``, ``approval``, ``step-started``, ``step-done``, ``step-failed``,
+            ``evidence`` (what a decision was computed from), ``daemon``.
+        key: the plan's or step's key where there is one, else "".
+        data: plain JSON values.
+    """
+
+    at: float
+    watch_id: str
+    kind: str
+    key: str
+    data: Mapping[str, Any]
+    seq: int = 0
+
+
+class Journal(Protocol):
+    """The append-only record; a call that returned has been written to disk."""
+
+    def append(self, *entries: Entry) -> int:
+        """Write entries in one transaction; return the last sequence number.
+
+        Raises Transient when the store cannot be reached; then nothing was written.
+        """
+
+    def entries(
+        self, *, watch_id: str | None = None, kinds: frozenset[str] | None = None, after: int = 0
+    ) -> Iterator[Entry]:
+        """Yield entries in order of their sequence number. Raises Transient."""
+
+    def latest(self, kind: str) -> dict[str, Entry]:
+        """Return the newest entry of a kind for each watch. Raises Transient."""

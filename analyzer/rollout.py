@@ -1,0 +1,92 @@
+"""What is being rolled out, and the instances that run each side of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """The two sides of a comparison."""
+
+    BASELINE = "baseline"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Workload:
+    """Something that is rolled out; outside Kubernetes, ``kind`` is ``Static``."""
+
+    cluster: str
+    namespace: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return the name people use: ``namespace/name``."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One version of a workload.
+
+    ``id`` never changes and is never re-used (a ReplicaSet's UID; a static group's name);
+    ``label`` is what people recognise (pod-template-hash, image tag, group name).
+    """
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running copy of a revision (a pod, or a static target).
+
+    Attributes:
+        id: values of the rollout's ``id_labels``, in their order; how samples find the instance.
+        started_at: seconds since the epoch, or None when unknown (then it counts as old).
+        ready: it takes traffic.
+        terminating: it is on its way out; its samples no longer count.
+    """
+
+    id: tuple[str, ...]
+    started_at: float | None = None
+    ready: bool = True
+    terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A workload moving from its baseline revision to its canary revision, as observed now.
+
+    Attributes:
+        id_labels: names of the metric labels that identify an instance,
+            such as ``("namespace", "pod")`` or ``("instance",)``.
+        baseline: the last known-good revision, or None when there is none to compare with
+            or to go back to.
+        started_at: when the canary revision appeared, seconds since the epoch.
+        complete: no baseline instance is left or expected; the canary took over.
+        policy: name of the policy asked for by the workload itself, if any.
+        labels: the workload's labels, for policy selectors.
+    """
+
+    workload: Workload
+    canary: Revision
+    baseline: Revision | None
+    canary_instances: tuple[Instance, ...]
+    baseline_instances: tuple[Instance, ...]
+    id_labels: tuple[str, ...]
+    started_at: float
+    complete: bool = False
+    policy: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def watch_id(self) -> str:
+        """The key of the watch that follows this rollout: workload and canary revision."""
+        w = self.workload
+        return f"{w.cluster}/{w.namespace}/{w.kind}/{w.name}@{self.canary.label}"
+
+    def instances(self, side: Side) -> tuple[Instance, ...]:
+        """Return the instances of one side."""
+        return self.canary_instances if side is Side.CANARY else self.baseline_instances

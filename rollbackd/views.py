@@ -1,0 +1,77 @@
+"""Immutable snapshots of watches for people: the API, the terminal, the report read only these."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPoint:
+    """One look at one signal; ratios are canary to baseline (1 = no difference), None = unknown.
+
+    ``canary`` and ``baseline`` are in the signal's unit (a share for ratios, seconds for latency).
+    ``low`` and ``high`` bound the ratio by the 95 % confidence sequence.
+    """
+
+    at: float
+    canary: float | None
+    baseline: float | None
+    ratio: float | None
+    low: float | None
+    high: float | None
+    e_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class SignalView:
+    """One signal of one watch.
+
+    ``kind`` is ``ratio`` or ``histogram``; ``threshold`` is the e-value at which the signal decides
+    alone; ``missing`` says why it could not be measured at the last look; ``summary`` is the
+    finding in one line with numbers. ``points`` are in order of time, thinned to a bounded count.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    tier: str
+    margin: float
+    threshold: float
+    summary: str
+    missing: str | None
+    points: tuple[SignalPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineItem:
+    """Something that happened to a watch: a change of phase or verdict, a plan, a step."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchView:
+    """Everything people are shown of one watch.
+
+    ``evidence`` is the combined e-value of the watch, ``limit`` the value (1/α) at which it decides;
+    times are seconds since the epoch. ``outlook`` says what will happen next.
+    """
+
+    id: str
+    workload: str
+    canary: str
+    baseline: str
+    policy: str
+    mode: str
+    phase: str
+    verdict: str
+    reasons: tuple[str, ...]
+    evidence: float
+    limit: float
+    started_at: float
+    updated_at: float
+    final: bool
+    outlook: str
+    plan: str | None
+    signals: tuple[SignalView, ...]
+    timeline: tuple[TimelineItem, ...]
