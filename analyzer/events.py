@@ -1,0 +1,144 @@
+"""What can happen to a watch (events), and what it asks to be done (commands)."""
+
+from dataclasses import dataclass
+
+from analyzer.judge import Judgement
+from analyzer.rollout import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The evidence was judged once more. ``measured``: some acting signal could be tested."""
+
+    judgement: Judgement
+    measured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan passed all guards."""
+
+    plan_key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRefused:
+    """No plan can be made, for these reasons."""
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A person approved exactly this plan."""
+
+    plan_key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A person rejected exactly this plan."""
+
+    plan_key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """Every step of the plan is done and its effect is in place."""
+
+    plan_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActFailed:
+    """The plan could not be carried out. ``conflict``: the world moved on, nothing was written."""
+
+    plan_key: str
+    reason: str
+    conflict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryMeasured:
+    """What the restored baseline looks like; ``recovered`` None means not decided yet."""
+
+    recovered: bool | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """A person holds the watch until a time."""
+
+    until: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A person ends a hold."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A newer revision of the workload arrived."""
+
+    by: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The rollout is not there any more (workload deleted, rolled back by somebody else)."""
+
+    reason: str
+
+
+Event = (
+    Judged
+    | Planned
+    | PlanRefused
+    | Approved
+    | Rejected
+    | Acted
+    | ActFailed
+    | RecoveryMeasured
+    | Snoozed
+    | Resumed
+    | Superseded
+    | Ended
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MakePlan:
+    """Ask the planner; answer with Planned or PlanRefused."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskApproval:
+    """Ask people to approve this plan; answer with Approved or Rejected."""
+
+    plan_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Carry out exactly this plan; answer with Acted or ActFailed."""
+
+    plan_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell people. ``urgent``: somebody must look now."""
+
+    text: str
+    urgent: bool = False
+
+
+Command = MakePlan | AskApproval | Act | Announce

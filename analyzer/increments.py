@@ -1,0 +1,42 @@
+"""From monotonic counters to exact increments: resets, missing scrapes, nonsense."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def increments(values: Floats, carry: Floats) -> tuple[Floats, Floats]:
+    """Return what counters that are scraped together gained at each time, and the new carry.
+
+    A scrape that is missing arrives merged into the next increment. When any counter of a series
+    fell, its process was restarted and all of them began at 0 again: the increment is the value
+    (what was counted between the last scrape and the restart is lost for all alike). What is
+    seen for the first time has no increment yet.
+
+    Args:
+        values: (series, counters, times); a scrape counts only when all its counters are there.
+            NaN, infinite and negative values are missing.
+        carry: (series, counters), the last values known before; NaN where there are none.
+
+    Returns:
+        Increments of the shape of ``values`` (NaN where there is no new scrape), and the last
+        known values of shape ``carry``.
+    """
+    usable = (np.isfinite(values) & (values >= 0)).all(axis=1, keepdims=True)
+    known = np.isfinite(carry).all(axis=1)[:, None, None]
+    full = np.concatenate([carry[:, :, None], values], axis=2)
+    present = np.concatenate([known, usable], axis=2)
+    at = np.where(present, np.arange(full.shape[2]), -1)
+    newest = np.maximum.accumulate(at, axis=2)
+    before = np.broadcast_to(newest[:, :, :-1], values.shape)
+    previous = np.take_along_axis(full, np.maximum(before, 0), axis=2)
+    with np.errstate(invalid="ignore"):
+        reset = (values < previous).any(axis=1, keepdims=True)
+        gained = np.where(reset, values, values - previous)
+    last = np.broadcast_to(newest[:, :, -1:], (*carry.shape, 1))
+    kept = np.take_along_axis(full, np.maximum(last, 0), axis=2)[:, :, 0]
+    return (
+        np.where(usable & (before >= 0), gained, np.nan),
+        np.where(last[:, :, 0] >= 0, kept, np.nan),
+    )

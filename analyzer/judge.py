@@ -1,0 +1,200 @@
+"""From evidence to a verdict: total, pure, with reasons that carry their numbers.
+
+Signals are combined by the weighted mean of their e-values with weights fixed in advance, the only
+admissible way under arbitrary dependence (Vovk & Wang 2021; Wang 2024). Evidence and practical
+relevance are separate questions: a signal whose effect does not reach its margin enters with at
+most 1. A missing signal enters with 0, so absence can only ever weaken a case against the canary.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
+from analyzer.policy import Policy, WhenMissing
+from analyzer.sample import Missing
+from analyzer.signal import HistogramSignal, Signal, Tier
+from analyzer.wording import e_value as write_e
+from analyzer.wording import factor, interval, quantity
+
+SHARED_EVIDENCE = 100.0
+"""Drift of the baseline against its own history at which both sides count as worse."""
+SHARED_CAUTION = 10.0
+"""How much more evidence against the canary is asked for during a shared incident: pods are hit
+unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
+ATTRIBUTED = 1.0
+"""A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
+
+
+class Verdict(StrEnum):
+    """What the evidence says."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    SHARED_INCIDENT = "shared incident"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One sentence behind a verdict. ``signal`` is "" when it is about the whole watch."""
+
+    signal: str
+    text: str
+    strength: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and why.
+
+    Attributes:
+        e_value: combined evidence of the acting signals. limit: where it becomes ``degraded``.
+        blind: not one critical signal could be measured.
+        missing: names of the acting signals that could not be measured.
+    """
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    e_value: float
+    limit: float
+    blind: bool = False
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """The measured, acting signals of one watch, with their contributions to the evidence."""
+
+    signal: Signal
+    finding: Finding
+    contribution: float
+
+    @property
+    def attributed(self) -> bool:
+        return self.finding.harmful and self.contribution >= ATTRIBUTED
+
+
+def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
+    """Return the verdict that the evidence allows.
+
+    Args:
+        policy: which signals count, for how much, and how sure one must be.
+        evidence: by the signal's name; a signal of the policy that is not in it is missing.
+    """
+    weights = policy.weights
+    acting = [s for s in policy.signals if s.tier is not Tier.INFO]
+    cases = [
+        _Case(s, found.finding, weights[s.name] * _admitted(found.finding))
+        for s in acting
+        if isinstance(found := evidence.get(s.name), Measured)
+    ]
+    missing = tuple(s.name for s in acting if not isinstance(evidence.get(s.name), Measured))
+    total = sum(case.contribution for case in cases)
+    shared = any(
+        c.signal.tier is Tier.CRITICAL and c.finding.drift_e >= SHARED_EVIDENCE for c in cases
+    )
+    limit = (SHARED_CAUTION if shared else 1.0) / policy.alpha
+    critical = [s for s in acting if s.tier is Tier.CRITICAL]
+    blind = bool(critical) and all(s.name in missing for s in critical)
+    gaps = _gaps(acting, evidence)
+
+    def conclude(verdict: Verdict, reasons: tuple[Reason, ...]) -> Judgement:
+        return Judgement(verdict, reasons, total, limit, blind=blind, missing=missing)
+
+    if total >= limit and _may_act(cases):
+        return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
+    if shared:
+        return conclude(Verdict.SHARED_INCIDENT, _drifting(cases) + _harm(cases) + gaps)
+    if _healthy(policy, critical, cases, missing):
+        return conclude(Verdict.HEALTHY, tuple(Reason(c.signal.name, _fine(c)) for c in cases))
+    return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)
+
+
+def _admitted(finding: Finding) -> float:
+    """Return the e-value that may be counted: at most 1 while the effect is below its margin.
+
+    An untested or non-finite e-value is no evidence at all.
+    """
+    if not (finding.tested and finding.e_value >= 0.0):  # also refuses NaN
+        return 0.0
+    return finding.e_value if finding.harmful else min(finding.e_value, 1.0)
+
+
+def _may_act(cases: list[_Case]) -> bool:
+    """Tell whether the tiers allow acting: a critical signal, or supporting ones in company."""
+    named = [c.signal.tier for c in cases if c.attributed]
+    return Tier.CRITICAL in named or len(named) > 1
+
+
+def _healthy(
+    policy: Policy, critical: list[Signal], cases: list[_Case], missing: tuple[str, ...]
+) -> bool:
+    """Tell whether every critical signal excludes its harm margin and no other one accuses."""
+    decisive = [c for c in cases if c.signal.tier is Tier.CRITICAL]
+    unmeasured = [s for s in critical if s.name in missing]
+    if not decisive or (unmeasured and policy.when_missing is not WhenMissing.IGNORE):
+        return False
+    return all(c.finding.harmless for c in decisive) and not any(c.attributed for c in cases)
+
+
+def compare(signal: Signal, finding: Finding) -> str:
+    """Say in one line what was measured: "errors 4.1 % vs 0.4 %, ×10 [×6, ×17], e-value 3·10⁵"."""
+    unit = signal.unit if isinstance(signal, HistogramSignal) else "share"
+    name = f"{signal.name} {finding.quantile}".rstrip()
+    values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"
+    effect = f"{factor(finding.ratio)} {interval(finding.low, finding.high)}"
+    return f"{name} {values}, {effect}, e-value {write_e(finding.e_value)}"
+
+
+def _harm(cases: list[_Case]) -> tuple[Reason, ...]:
+    """Return the signals that accuse the canary, strongest first."""
+    named = sorted((c for c in cases if c.attributed), key=lambda c: -c.contribution)
+    return tuple(
+        Reason(c.signal.name, compare(c.signal, c.finding), c.contribution) for c in named
+    )
+
+
+def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
+    """Return the signals whose baseline is worse than its own history."""
+    return tuple(
+        Reason(
+            c.signal.name,
+            f"{c.signal.name}: the baseline itself is worse than its own history "
+            f"(e-value {write_e(c.finding.drift_e)}); not the canary's fault alone",
+            c.finding.drift_e,
+        )
+        for c in cases
+        if c.finding.drift_e >= SHARED_EVIDENCE
+    )
+
+
+def _fine(case: _Case) -> str:
+    """Say what harm is excluded."""
+    text = compare(case.signal, case.finding)
+    return f"{text}; harm of {factor(case.signal.harm)} is excluded"
+
+
+def _undecided(cases: list[_Case]) -> tuple[Reason, ...]:
+    """Return what is still open, with what the traffic could reveal."""
+    reasons = []
+    for case in cases:
+        if case.attributed or case.finding.harmless:
+            continue
+        text = f"{compare(case.signal, case.finding)}: not decided yet"
+        if case.finding.detectable is not None:
+            text += f"; this traffic would reveal {factor(case.finding.detectable)} or more"
+        reasons.append(Reason(case.signal.name, text, case.contribution))
+    return tuple(reasons)
+
+
+def _gaps(acting: list[Signal], evidence: EvidenceOf) -> tuple[Reason, ...]:
+    """Return why each unmeasured signal is unmeasured."""
+
+    def why(found: Evidence | None) -> str:
+        return str(found) if isinstance(found, Missing) else "not measured yet"
+
+    return tuple(
+        Reason(s.name, f"{s.name}: no evidence ({why(evidence.get(s.name))})")
+        for s in acting
+        if not isinstance(evidence.get(s.name), Measured)
+    )
