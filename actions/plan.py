@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from analyzer.rollout import Revision, Workload
@@ -38,6 +38,7 @@ class Plan:
     """What would be done for one watch, in order.
 
     Attributes:
+        attempt: counts the plans of one watch; each needs its own approval.
         key: checksum of everything the plan says; approvals are bound to it.
     """
 
@@ -46,6 +47,7 @@ class Plan:
     bad: Revision
     good: Revision
     steps: tuple[Step, ...]
+    attempt: int = 1
     key: str = ""
 
     def describe(self) -> str:
@@ -77,15 +79,33 @@ def checksum(value: object) -> str:
 def keyed(plan: Plan) -> Plan:
     """Return the plan with its keys filled in: each step's, then the plan's own."""
     steps = tuple(
-        Step(
-            s.actuator,
-            s.target,
-            s.expected,
-            s.desired,
-            key=f"{plan.watch_id}#{i}:{checksum([s.actuator, s.target, s.expected, s.desired])}",
+        replace(
+            s,
+            key=f"{plan.watch_id}#{plan.attempt}.{i}:{_content(s)}",
         )
         for i, s in enumerate(plan.steps)
     )
-    body = {"watch": plan.watch_id, "bad": asdict(plan.bad), "good": asdict(plan.good)}
-    key = checksum([body, [s.key for s in steps]])
-    return Plan(plan.watch_id, plan.workload, plan.bad, plan.good, steps, key)
+    identity = [plan.watch_id, plan.attempt, asdict(plan.bad), asdict(plan.good)]
+    return replace(plan, steps=steps, key=checksum([identity, [s.key for s in steps]]))
+
+
+def _content(step: Step) -> str:
+    return checksum([step.actuator, dict(step.target), dict(step.expected), dict(step.desired)])
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain JSON values, for the journal."""
+    return asdict(plan)
+
+
+def plan_from_json(data: Mapping[str, Any]) -> Plan:
+    """Return the plan that ``plan_to_json`` wrote. Raises KeyError or TypeError for other data."""
+    return Plan(
+        watch_id=data["watch_id"],
+        workload=Workload(**data["workload"]),
+        bad=Revision(**data["bad"]),
+        good=Revision(**data["good"]),
+        steps=tuple(Step(**step) for step in data["steps"]),
+        attempt=data["attempt"],
+        key=data["key"],
+    )
