@@ -23,8 +23,8 @@ def increments(values: Floats, carry: Floats) -> tuple[Floats, Floats]:
         Increments of the shape of ``values`` (NaN where there is no new scrape), and the last
         known values of shape ``carry``.
     """
-    usable = (np.isfinite(values) & (values >= 0)).all(axis=1, keepdims=True)
-    known = np.isfinite(carry).all(axis=1)[:, None, None]
+    usable: NDArray[np.bool_] = np.all(np.isfinite(values) & (values >= 0), axis=1, keepdims=True)
+    known = np.all(np.isfinite(carry), axis=1)[:, None, None]
     full = np.concatenate([carry[:, :, None], values], axis=2)
     present = np.concatenate([known, usable], axis=2)
     at = np.where(present, np.arange(full.shape[2]), -1)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
 from analyzer.policy import Policy, WhenMissing
 from analyzer.sample import Missing
-from analyzer.signal import HistogramSignal, Signal, Tier
+from analyzer.signal import HistogramSignal, RatioSignal, Signal, Tier
 from analyzer.wording import e_value as write_e
 from analyzer.wording import factor, interval, quantity
 
@@ -23,6 +23,8 @@ SHARED_CAUTION = 10.0
 unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
 ATTRIBUTED = 1.0
 """A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
+LATELY = 1.25
+"""A recent ratio this much above the one since the start is told, too: the fault began later."""
 
 
 class Verdict(StrEnum):
@@ -143,6 +145,8 @@ def compare(signal: Signal, finding: Finding) -> str:
     name = f"{signal.name} {finding.quantile}".rstrip()
     values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"
     effect = f"{factor(finding.ratio)} {interval(finding.low, finding.high)}"
+    if finding.recent_ratio >= LATELY * max(finding.ratio, 1.0):
+        effect += f" since the start, {factor(finding.recent_ratio)} lately"
     return f"{name} {values}, {effect}, e-value {write_e(finding.e_value)}"
 
 
@@ -171,6 +175,8 @@ def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
 def _fine(case: _Case) -> str:
     """Say what harm is excluded."""
     text = compare(case.signal, case.finding)
+    if case.finding.high >= case.signal.harm and isinstance(case.signal, RatioSignal):
+        return f"{text}; the canary stays below {quantity(case.signal.harm_rate, 'share')}"
     return f"{text}; harm of {factor(case.signal.harm)} is excluded"
 
 

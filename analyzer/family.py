@@ -1,0 +1,431 @@
+"""A signal family: all watches that read the same series, compared in one batch.
+
+One query serves one family however many watches it has; its answer becomes increments per
+instance, sums per side, and one call of one detector. A family walks the tick grid with a single
+cursor: what could not be fetched is fetched with the next tick, so an outage of the source delays
+the comparison and loses nothing, and a restart replays the same grid to the same state.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzer.evidence import Evidence, Measured
+from analyzer.increments import Floats, increments
+from analyzer.memory import Edges, Memory
+from analyzer.policy import Policy
+from analyzer.recovery import HarmCounts
+from analyzer.rollout import Side
+from analyzer.roster import Roster
+from analyzer.rows import findings_by_row
+from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
+from analyzer.signal import Signal
+from detectors.findings import Findings
+from detectors.rows import Rows
+
+MAX_COLUMNS = 720
+"""Grid points asked for at once when catching up; the rest follows with the next tick."""
+STALE_TICKS = 6
+STALE_S = 60.0
+"""A side without any sample for so many ticks and seconds is no longer being measured."""
+
+InstanceId = tuple[str, ...]
+N = TypeVar("N", bound=Rows)
+S = TypeVar("S", bound=Rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Armed(Generic[N]):
+    """What a comparison was started with; kept in the journal so that a restart is exact.
+
+    Attributes:
+        at: grid time from which evidence counts. noise: one row. bounds: upper bucket bounds that
+            both sides share (histograms only).
+    """
+
+    at: float
+    noise: N
+    bounds: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class Member(Generic[N]):
+    """One watch in a family. ``index``: its place in the family's arrays."""
+
+    watch_id: str
+    signal: Signal
+    policy: Policy
+    roster: Roster
+    armed: Armed[N] | None = None
+    findings_row: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tally(Generic[N]):
+    """A member's baseline sums (counters,) up to an action and since, and ticks since."""
+
+    member: Member[N]
+    before: Floats
+    after: Floats
+    ticks: int
+
+
+class Family(ABC, Generic[N, S]):
+    """State of one signal family. No I/O: samples come in, evidence goes out.
+
+    Args:
+        id_labels: metric labels that identify an instance.
+        tick_s: distance of grid points in seconds.
+    """
+
+    def __init__(self, id_labels: tuple[str, ...], tick_s: float) -> None:
+        self.id_labels = id_labels
+        self.tick_s = tick_s
+        self.cursor: float | None = None
+        self.trouble: Missing | None = None
+        self._members: list[Member[N]] = []
+        self._order: list[Member[N]] = []  # armed members, in the order of the detector's rows
+        self._state: S | None = None
+        self._findings: Findings | None = None
+        self._index: dict[InstanceId, int] = {}
+        self._carry: Floats = np.empty((0, 0))
+        self._edges: Edges | None = None
+        self._memory = Memory.empty(0, self._counters())
+
+    # What differs between kinds of signals
+
+    @abstractmethod
+    def selectors(self) -> tuple[Query, ...]:
+        """Return the queries without restriction, in the order in which replies are given."""
+
+    @abstractmethod
+    def _counters(self) -> int:
+        """Return how many counters are read together for an instance."""
+
+    @abstractmethod
+    def _stack(self, replies: Sequence[Series]) -> tuple[list[InstanceId], Floats]:
+        """Return instances and their values, (instances, counters, times); NaN where absent."""
+
+    @abstractmethod
+    def _fit(self, member: Member[N], gained: Floats) -> Armed[N] | Missing:
+        """Fit the noise on the baseline's history, (pods, counters, times), up to the cursor."""
+
+    @abstractmethod
+    def _start(self, member: Member[N], armed: Armed[N]) -> S:
+        """Return the detector's state of one new row."""
+
+    @abstractmethod
+    def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
+        """Feed one tick: sums (armed, 2 sides, counters), pods (armed, 2 sides)."""
+
+    @abstractmethod
+    def _examine(self, state: S) -> Findings:
+        """Ask the detector what it knows."""
+
+    @abstractmethod
+    def _exposure(self, sums: Floats) -> Floats:
+        """Return the events among sums (..., counters): requests seen."""
+
+    @abstractmethod
+    def value(self, member: Member[N], sums: Floats) -> float:
+        """Return what people call the value of sums (counters,): a share, a quantile."""
+
+    # Membership
+
+    @property
+    def members(self) -> Sequence[Member[N]]:
+        """The watches in this family."""
+        return self._members
+
+    def join(
+        self, watch_id: str, signal: Signal, policy: Policy, armed: Armed[Any] | None = None
+    ) -> None:
+        """Add a watch; with ``armed``, continue one that an earlier process began."""
+        member: Member[N] = Member(watch_id, signal, policy, Roster(), armed)
+        self._members.append(member)
+        grown = Memory.empty(1, self._counters())
+        pairs = zip(self._memory.arrays(), grown.arrays(), strict=True)
+        self._memory = Memory(*(np.concatenate([old, new]) for old, new in pairs))
+        if armed is not None:
+            self._engage(member, armed)
+            begin = armed.at if self.cursor is None else min(self.cursor, armed.at)
+            self.cursor = begin
+        self._edges = None
+
+    def enrol(self, watch_id: str, roster: Roster) -> None:
+        """Take note of which instances of a watch count, and when."""
+        member = self._member(watch_id)
+        if member.roster is not roster:
+            member.roster = roster
+            self._edges = None
+
+    def leave(self, watch_id: str) -> None:
+        """Forget a watch."""
+        keep = [i for i, m in enumerate(self._members) if m.watch_id != watch_id]
+        rows = [i for i, m in enumerate(self._order) if m.watch_id != watch_id]
+        self._members = [self._members[i] for i in keep]
+        self._memory = Memory(*(a[keep] for a in self._memory.arrays()))
+        if self._state is not None and len(rows) < len(self._order):
+            self._order = [self._order[i] for i in rows]
+            self._state = self._state.take(np.asarray(rows, dtype=np.int64)) if rows else None
+        self._findings, self._edges = None, None
+
+    def _member(self, watch_id: str) -> Member[N]:
+        return next(m for m in self._members if m.watch_id == watch_id)
+
+    # Asking for samples
+
+    def queries(self, members: Iterable[Member[N]] | None = None) -> list[Query]:
+        """Return the queries for all members, or for the baselines of some."""
+        chosen = self._members if members is None else members
+        sides = set(Side) if members is None else {Side.BASELINE}
+        ids = {s.id for m in chosen for s in m.roster.stays if s.side in sides}
+        restrict = tuple(
+            (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(self.id_labels)
+        )
+        return [Query(q.selector, q.by, restrict) for q in self.selectors()]
+
+    def due(self, until: float) -> Grid | None:
+        """Return the grid that is to be fetched next, up to a grid time, or None."""
+        if not any(m.roster.stays for m in self._members):
+            return None
+        if self.cursor is None:
+            return Grid(until, self.tick_s, 1)
+        steps = round((until - self.cursor) / self.tick_s)
+        if steps < 1:
+            return None
+        return Grid(self.cursor + self.tick_s, self.tick_s, min(steps, MAX_COLUMNS))
+
+    def history_grid(self, history_s: float) -> Grid:
+        """Return the grid of the past on which noise is fitted. Only once the cursor is set."""
+        cursor = self.cursor if self.cursor is not None else 0.0
+        count = max(1, round(history_s / self.tick_s)) + 1
+        return Grid(cursor - (count - 1) * self.tick_s, self.tick_s, count)
+
+    # Taking samples in
+
+    def advance(self, replies: Sequence[Reply], grid: Grid) -> None:
+        """Fold a stretch of the grid into the evidence, or note why that is not possible."""
+        series = self._present(replies, grid)
+        if isinstance(series, Missing):
+            self.trouble = series
+            return
+        edges = self._wire()
+        values = self._aligned(series, grid.count)
+        gained, self._carry = self._gain(values, self._carry)
+        for column, at in enumerate(grid.times):
+            self._tick(gained[:, :, column], float(at), edges)
+        self.cursor = grid.end
+        self._findings = None
+
+    def _present(self, replies: Sequence[Reply], grid: Grid) -> list[Series] | Missing:
+        """Return the series, with no series as an empty answer, or why there is no answer."""
+        self.trouble = None
+        present: list[Series] = []
+        for query, reply in zip(self.selectors(), replies, strict=True):
+            if isinstance(reply, Series):
+                present.append(reply)
+            elif reply.reason is Absence.NO_SERIES:
+                self.trouble = self.trouble or reply
+                present.append(Series(query.by, (), np.empty((0, grid.count)), grid))
+            else:
+                return reply
+        if present[0].keys:
+            self.trouble = None  # only the first series must exist; no bad events is good news
+        return present
+
+    def _wire(self) -> Edges:
+        """Rebuild what depends on membership, keeping the last known counters."""
+        if self._edges is not None:
+            return self._edges
+        stays = [(i, s) for i, m in enumerate(self._members) for s in m.roster.stays]
+        old, carry = self._index, self._carry
+        self._index = {id_: i for i, id_ in enumerate(dict.fromkeys(s.id for _, s in stays))}
+        self._carry = np.full((len(self._index), self._counters()), np.nan)
+        for id_, i in self._index.items():
+            if id_ in old and carry.shape[1] == self._carry.shape[1]:
+                self._carry[i] = carry[old[id_]]
+        self._edges = Edges(
+            np.array([self._index[s.id] for _, s in stays], dtype=np.intp),
+            np.array([2 * i + (s.side is Side.BASELINE) for i, s in stays], dtype=np.intp),
+            np.array([s.since for _, s in stays], dtype=np.float64),
+            np.array([s.until for _, s in stays], dtype=np.float64),
+        )
+        return self._edges
+
+    def _aligned(self, series: Sequence[Series], times: int) -> Floats:
+        """Return values by our own instance index, (instances, counters, times)."""
+        ids, stacked = self._stack(series)
+        self._widen()
+        values = np.full((len(self._index), self._counters(), times), np.nan)
+        rows = [(self._index[id_], i) for i, id_ in enumerate(ids) if id_ in self._index]
+        if rows:
+            ours, theirs = np.array(rows).T
+            values[ours] = stacked[theirs]
+        return values
+
+    def _widen(self) -> None:
+        """Hook for kinds whose number of counters can grow; arrays follow ``_counters``."""
+
+    def _gain(self, values: Floats, carry: Floats) -> tuple[Floats, Floats]:
+        """Return increments (instances, counters, times) and the new carry."""
+        return increments(values, carry)
+
+    def _tick(self, gained: Floats, at: float, edges: Edges) -> None:
+        """Fold one grid point: sum instances by side, remember, and feed the detector."""
+        scraped = np.asarray(np.isfinite(gained).any(axis=1), dtype=np.bool_)
+        on = (edges.since <= at - self.tick_s) & (at <= edges.until) & scraped[edges.instance]
+        on &= self._comparable(edges)
+        cells = 2 * len(self._members)
+        sums = np.zeros((cells, gained.shape[1]))
+        np.add.at(sums, edges.cell[on], np.nan_to_num(gained[edges.instance[on]]))
+        pods = np.bincount(edges.cell[on], minlength=cells).astype(np.float64)
+        by_side = sums.reshape(len(self._members), 2, -1)
+        self._remember(by_side, pods.reshape(-1, 2), at)
+        if self._order:
+            position = {m.watch_id: i for i, m in enumerate(self._members)}
+            rows = np.array([position[m.watch_id] for m in self._order], dtype=np.intp)
+            begun = np.array([m.armed.at if m.armed else np.inf for m in self._order])
+            self._update(by_side[rows], pods.reshape(-1, 2)[rows], begun < at)
+
+    def _comparable(self, edges: Edges) -> NDArray[np.bool_]:
+        """Return which instances can be summed with the others of their member; all, usually."""
+        return np.ones(len(edges.cell), dtype=np.bool_)
+
+    def _remember(self, sums: Floats, pods: Floats, at: float) -> None:
+        memory = self._memory
+        memory.recent = np.roll(memory.recent, -1, axis=1)
+        memory.recent[:, -1] = sums
+        memory.pods = pods
+        memory.seen[pods > 0] = at
+        after = at > memory.mark
+        memory.before[~after] += sums[~after, 1]
+        memory.after[after] += sums[after, 1]
+        memory.after_ticks[after] += pods[after, 1] > 0
+
+    # Starting comparisons
+
+    def wanting(self) -> list[Member[N]]:
+        """Return the members whose sides both have traffic now and that have not started."""
+        busy = (self._exposure(self._memory.recent).sum(axis=1) > 0).all(axis=1)
+        present = (self._memory.pods > 0).all(axis=1)
+        return [
+            m
+            for m, ready in zip(self._members, busy & present, strict=True)
+            if ready and m.armed is None
+        ]
+
+    def arm(self, members: Sequence[Member[N]], replies: Sequence[Reply], grid: Grid) -> None:
+        """Start comparisons, with noise fitted on the baselines' own past.
+
+        A past that the source does not have makes the prior; one that it cannot tell now is asked
+        for again with the next tick.
+        """
+        series = self._present(replies, grid)
+        if isinstance(series, Missing):
+            self.trouble = series
+            return
+        ids, stacked = self._stack(series)
+        self._widen()
+        place = {id_: i for i, id_ in enumerate(ids)}
+        for member in members:
+            gained = self._past(member, place, stacked, grid)
+            armed = self._fit(member, gained)
+            if isinstance(armed, Missing):
+                self.trouble = armed
+            else:
+                member.armed = armed
+                self._engage(member, armed)
+
+    def _past(
+        self, member: Member[N], place: dict[InstanceId, int], stacked: Floats, grid: Grid
+    ) -> Floats:
+        """Return the baseline's increments of the past, NaN while an instance did not count."""
+        stays = [s for s in member.roster.stays if s.side is Side.BASELINE and s.id in place]
+        values = stacked[[place[s.id] for s in stays]]
+        gained, _ = self._gain(values, np.full(values.shape[:2], np.nan))
+        for i, stay in enumerate(stays):
+            inside = (stay.since <= grid.times - self.tick_s) & (grid.times <= stay.until)
+            gained[i][:, ~inside] = np.nan
+        return gained
+
+    def _engage(self, member: Member[N], armed: Armed[N]) -> None:
+        row = self._start(member, armed)
+        self._state = row if self._state is None else type(row).concat([self._state, row])
+        self._order.append(member)
+        self._findings = None
+
+    # Giving evidence
+
+    def evidence(self) -> dict[str, Evidence]:
+        """Return the evidence of every member by its watch."""
+        found: dict[str, Evidence] = {}
+        if self._state is not None and self._findings is None:
+            self._findings = self._examine(self._state)
+        if self._findings is not None:
+            rows = findings_by_row(self._findings)
+            found = {m.watch_id: Measured(f) for m, f in zip(self._order, rows, strict=True)}
+        return {
+            m.watch_id: self._gap(i, m) or found.get(m.watch_id) or self._unarmed(m)
+            for i, m in enumerate(self._members)
+        }
+
+    def _gap(self, index: int, member: Member[N]) -> Missing | None:
+        """Return why a member cannot be measured now, even if it could before."""
+        if self.trouble is not None:
+            return self.trouble
+        now = self.cursor
+        if now is None or member.armed is None:
+            return None
+        silent = now - self._memory.seen[index]
+        limit = max(STALE_S, STALE_TICKS * self.tick_s)
+        for side, quiet in zip((Side.CANARY, Side.BASELINE), silent, strict=True):
+            if quiet > limit and now - member.armed.at > limit:
+                return Missing(Absence.STALE, f"no {side} samples for more than {limit:.0f} s")
+        return None
+
+    def _unarmed(self, member: Member[N]) -> Missing:
+        """Return what a comparison still waits for."""
+        for side, absence in (
+            (Side.BASELINE, Absence.NO_BASELINE),
+            (Side.CANARY, Absence.NO_CANARY),
+        ):
+            if not member.roster.present(side):
+                return Missing(absence, f"no {side} instance is there")
+            if self.cursor is None or not member.roster.warm(side, self.cursor):
+                return Missing(Absence.WARMING, f"every {side} instance is still warming up")
+        pods = self._memory.pods[self._members.index(member)]
+        for side, count in zip((Side.CANARY, Side.BASELINE), pods, strict=True):
+            if not count:
+                return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet")
+        return Missing(Absence.TOO_FEW, "no traffic on both sides yet")
+
+    def recent_values(self, watch_id: str) -> tuple[float, float]:
+        """Return the canary's and the baseline's value over the last few ticks."""
+        i, member = self._place(watch_id)
+        sums = self._memory.recent[i].sum(axis=0)
+        return self.value(member, sums[0]), self.value(member, sums[1])
+
+    def mark(self, watch_id: str, at: float) -> None:
+        """Begin to tally the baseline anew after an action, for the recovery check."""
+        i, _ = self._place(watch_id)
+        self._memory.mark[i] = at
+        self._memory.after[i] = 0
+        self._memory.after_ticks[i] = 0
+
+    def tally(self, watch_id: str) -> Tally[N]:
+        """Return what the baseline did before and since the action."""
+        i, member = self._place(watch_id)
+        memory = self._memory
+        return Tally(member, memory.before[i], memory.after[i], int(memory.after_ticks[i]))
+
+    @abstractmethod
+    def harm_counts(self, tally: "Tally[N]") -> HarmCounts:
+        """Return how many of the baseline's events were bad before and since the action."""
+
+    def _place(self, watch_id: str) -> tuple[int, Member[N]]:
+        return next((i, m) for i, m in enumerate(self._members) if m.watch_id == watch_id)

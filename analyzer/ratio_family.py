@@ -1,0 +1,116 @@
+"""Bad events out of all events, as one batch for all watches."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzer.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.increments import Floats
+from analyzer.recovery import HarmCounts
+from analyzer.rows import limits_of
+from analyzer.sample import Missing, Query, Series
+from analyzer.signal import RatioSignal
+from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
+from detectors.findings import Findings
+
+
+class RatioFamily(Family[CountNoise, CountRatioState]):
+    """Watches that read the same two counters.
+
+    Args:
+        signal: any of the signals of this family; only its selectors are read.
+        id_labels: metric labels that identify an instance.
+        tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+    """
+
+    TOTAL: ClassVar = 0
+    BAD: ClassVar = 1
+
+    def __init__(
+        self, signal: RatioSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
+    ) -> None:
+        super().__init__(id_labels, tick_s)
+        self._queries = (Query(signal.total, id_labels), Query(signal.bad, id_labels))
+        self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
+
+    def selectors(self) -> tuple[Query, ...]:
+        """Return the queries of all events and of the bad ones."""
+        return self._queries
+
+    def _counters(self) -> int:
+        return 2
+
+    def _stack(self, replies: Sequence[Series]) -> tuple[list[InstanceId], Floats]:
+        """Return (instances, [total, bad], times); no bad counter beside a total one is 0."""
+        total, bad = replies
+        place = {key: i for i, key in enumerate(bad.keys)}
+        harmed = np.zeros(total.values.shape)
+        rows = [(i, place[key]) for i, key in enumerate(total.keys) if key in place]
+        if rows:
+            ours, theirs = np.array(rows).T
+            harmed[ours] = np.nan_to_num(bad.values[theirs], nan=0.0, posinf=np.nan, neginf=np.nan)
+        harmed[np.isnan(total.values)] = np.nan
+        return list(total.keys), np.stack([total.values, harmed], axis=1)
+
+    def _fit(self, member: Member[CountNoise], gained: Floats) -> Armed[CountNoise] | Missing:
+        del member
+        events, exposure = _consistent(gained[:, self.BAD].T, gained[:, self.TOTAL].T)
+        noise = fit_count_noise(events, exposure, tail=False)
+        return Armed(self.cursor if self.cursor is not None else 0.0, noise)
+
+    def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> CountRatioState:
+        signal = member.signal
+        if not isinstance(signal, RatioSignal):
+            raise TypeError(f"{signal.name} is not a ratio")
+        limits = limits_of(
+            member.policy, signal, self.tick_s, floor=signal.floor, harm_rate=signal.harm_rate
+        )
+        return self._detector.start(armed.noise, limits, 1.0, 1.0)
+
+    def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
+        if self._state is None:
+            return
+        events, exposure = _consistent(sums[:, :, self.BAD], sums[:, :, self.TOTAL])
+        pair = PairCounts(
+            canary_events=events[:, 0],
+            baseline_events=events[:, 1],
+            canary_exposure=exposure[:, 0],
+            baseline_exposure=exposure[:, 1],
+            canary_pods=pods[:, 0],
+            baseline_pods=pods[:, 1],
+        )
+        self._state = self._detector.update(self._state, pair, live)
+
+    def _examine(self, state: CountRatioState) -> Findings:
+        return self._detector.findings(state)
+
+    def _exposure(self, sums: Floats) -> Floats:
+        exposure: Floats = sums[..., self.TOTAL]
+        return exposure
+
+    def value(self, member: Member[CountNoise], sums: Floats) -> float:
+        """Return the share of bad events."""
+        del member
+        total = float(sums[self.TOTAL])
+        return min(1.0, float(sums[self.BAD]) / total) if total > 0 else float("nan")
+
+    def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
+        """Return bad events and all events of the baseline, before and since the action."""
+        before, after = tally.before, tally.after
+        return HarmCounts(
+            bad_before=before[self.BAD],
+            all_before=before[self.TOTAL],
+            bad_after=after[self.BAD],
+            all_after=after[self.TOTAL],
+        )
+
+
+def _consistent(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:
+    """Return events that do not exceed their exposure.
+
+    Counters of one scrape are not read at one instant: a bad event may be counted an instant
+    before its total, and a tick may then show one event too many.
+    """
+    return np.minimum(events, exposure), exposure

@@ -1,0 +1,70 @@
+"""Between the detectors' columns and the plain values of one watch."""
+
+import math
+
+import numpy as np
+
+from analyzer.evidence import Finding
+from analyzer.policy import Policy
+from analyzer.signal import Signal
+from detectors.findings import Findings, Limits
+
+
+def findings_by_row(findings: Findings) -> list[Finding]:
+    """Return one plain value for each row of the detector's answer."""
+    quantiles = getattr(findings, "quantile", None)
+    named = [""] * len(findings) if quantiles is None else [f"p{100 * q:.3g}" for q in quantiles]
+    with np.errstate(over="ignore"):
+        ratios = [
+            np.exp(column).tolist()
+            for column in (findings.effect, findings.recent_effect, findings.low, findings.high)
+        ]
+        detectable = np.exp(findings.detectable).tolist()
+    return [
+        Finding(
+            e_value=float(findings.e_value[i]),
+            tested=bool(findings.tested[i]),
+            ratio=ratios[0][i],
+            recent_ratio=ratios[1][i],
+            low=ratios[2][i],
+            high=ratios[3][i],
+            harmful=bool(findings.harmful[i]),
+            harmless=bool(findings.harmless[i]),
+            canary_value=float(findings.canary_value[i]),
+            baseline_value=float(findings.baseline_value[i]),
+            quantile=named[i],
+            detectable=_or_none(detectable[i]),
+            drift_e=float(findings.drift_e[i]),
+            ticks=int(findings.ticks[i]),
+        )
+        for i in range(len(findings))
+    ]
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def limits_of(
+    policy: Policy, signal: Signal, tick_s: float, *, floor: float, harm_rate: float
+) -> Limits:
+    """Return the limits of one row.
+
+    Args:
+        policy: gives α, the weights and the persistence.
+        signal: gives margin and harm.
+        tick_s: length of a tick.
+        floor: absolute rate below which nothing is harmful, nan for none.
+        harm_rate: absolute rate a harmless canary stays below, nan for none.
+    """
+    weight = policy.weights.get(signal.name, 0.0)
+    return Limits.of(
+        1,
+        # an info signal has no weight and cannot act; its threshold only shapes the surprise cap
+        threshold=1.0 / (policy.alpha * (weight if weight > 0 else 1.0)),
+        margin=np.log(signal.margin),
+        harm=np.log(signal.harm),
+        floor=floor,
+        harm_rate=harm_rate,
+        persistence=max(2.0, np.ceil(policy.persistence_s / tick_s)),
+    )
