@@ -88,6 +88,7 @@ class Family(ABC, Generic[N, S]):
         self.cursor: float | None = None
         self.trouble: Missing | None = None
         self._members: list[Member[N]] = []
+        self._position: dict[str, int] = {}
         self._order: list[Member[N]] = []  # armed members, in the order of the detector's rows
         self._state: S | None = None
         self._findings: Findings | None = None
@@ -146,6 +147,7 @@ class Family(ABC, Generic[N, S]):
     ) -> None:
         """Add a watch; with ``armed``, continue one that an earlier process began."""
         member: Member[N] = Member(watch_id, signal, policy, Roster(), armed)
+        self._position[watch_id] = len(self._members)
         self._members.append(member)
         grown = Memory.empty(1, self._counters())
         pairs = zip(self._memory.arrays(), grown.arrays(), strict=True)
@@ -158,7 +160,7 @@ class Family(ABC, Generic[N, S]):
 
     def enrol(self, watch_id: str, roster: Roster) -> None:
         """Take note of which instances of a watch count, and when."""
-        member = self._member(watch_id)
+        member = self.member(watch_id)
         if member.roster is not roster:
             member.roster = roster
             self._edges = None
@@ -168,14 +170,16 @@ class Family(ABC, Generic[N, S]):
         keep = [i for i, m in enumerate(self._members) if m.watch_id != watch_id]
         rows = [i for i, m in enumerate(self._order) if m.watch_id != watch_id]
         self._members = [self._members[i] for i in keep]
+        self._position = {m.watch_id: i for i, m in enumerate(self._members)}
         self._memory = Memory(*(a[keep] for a in self._memory.arrays()))
         if self._state is not None and len(rows) < len(self._order):
             self._order = [self._order[i] for i in rows]
             self._state = self._state.take(np.asarray(rows, dtype=np.int64)) if rows else None
         self._findings, self._edges = None, None
 
-    def _member(self, watch_id: str) -> Member[N]:
-        return next(m for m in self._members if m.watch_id == watch_id)
+    def member(self, watch_id: str) -> Member[N]:
+        """Return what is kept of a watch."""
+        return self._members[self._position[watch_id]]
 
     # Asking for samples
 
@@ -287,8 +291,7 @@ class Family(ABC, Generic[N, S]):
         by_side = sums.reshape(len(self._members), 2, -1)
         self._remember(by_side, pods.reshape(-1, 2), at)
         if self._order:
-            position = {m.watch_id: i for i, m in enumerate(self._members)}
-            rows = np.array([position[m.watch_id] for m in self._order], dtype=np.intp)
+            rows = np.array([self._position[m.watch_id] for m in self._order], dtype=np.intp)
             begun = np.array([m.armed.at if m.armed else np.inf for m in self._order])
             self._update(by_side[rows], pods.reshape(-1, 2)[rows], begun < at)
 
@@ -398,7 +401,7 @@ class Family(ABC, Generic[N, S]):
                 return Missing(absence, f"no {side} instance is there")
             if self.cursor is None or not member.roster.warm(side, self.cursor):
                 return Missing(Absence.WARMING, f"every {side} instance is still warming up")
-        pods = self._memory.pods[self._members.index(member)]
+        pods = self._memory.pods[self._position[member.watch_id]]
         for side, count in zip((Side.CANARY, Side.BASELINE), pods, strict=True):
             if not count:
                 return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet")
@@ -428,4 +431,5 @@ class Family(ABC, Generic[N, S]):
         """Return how many of the baseline's events were bad before and since the action."""
 
     def _place(self, watch_id: str) -> tuple[int, Member[N]]:
-        return next((i, m) for i, m in enumerate(self._members) if m.watch_id == watch_id)
+        i = self._position[watch_id]
+        return i, self._members[i]

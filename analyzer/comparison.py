@@ -1,0 +1,119 @@
+"""All comparisons of all watches: which family reads what, and what is known of each watch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+from analyzer.evidence import Evidence
+from analyzer.family import Armed, Family, Member
+from analyzer.histogram_family import HistogramFamily
+from analyzer.policy import Policy
+from analyzer.ratio_family import RatioFamily
+from analyzer.recovery import RecoveryCheck, check_recovery, summarise
+from analyzer.roster import Roster
+from analyzer.signal import HistogramSignal, RatioSignal, Signal, Tier
+
+AnyFamily = Family[Any, Any]
+
+
+class Comparison:
+    """Keeps the families and hands each watch its evidence. No I/O.
+
+    Args:
+        tick_s: distance of grid points in seconds.
+    """
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._families: dict[object, AnyFamily] = {}
+        self._of: dict[str, dict[str, AnyFamily]] = {}
+
+    @property
+    def families(self) -> Sequence[AnyFamily]:
+        """Every family that has a watch."""
+        return [family for family in self._families.values() if family.members]
+
+    def join(
+        self,
+        watch_id: str,
+        policy: Policy,
+        id_labels: tuple[str, ...],
+        armed: Mapping[str, Armed[Any]] | None = None,
+    ) -> None:
+        """Begin to compare a watch; ``armed`` continues signals that an earlier process began."""
+        began = armed or {}
+        for signal in policy.signals:
+            family = self._family(signal, signal.id_labels or id_labels, policy.horizon_s)
+            family.join(watch_id, signal, policy, began.get(signal.name))
+            self._of.setdefault(watch_id, {})[signal.name] = family
+
+    def enrol(self, watch_id: str, roster: Roster) -> None:
+        """Take note of which instances of a watch count, and when."""
+        for family in self._of.get(watch_id, {}).values():
+            family.enrol(watch_id, roster)
+
+    def leave(self, watch_id: str) -> None:
+        """Forget a watch."""
+        for family in self._of.pop(watch_id, {}).values():
+            family.leave(watch_id)
+        self._families = {key: f for key, f in self._families.items() if f.members}
+
+    def evidence(self) -> dict[str, dict[str, Evidence]]:
+        """Return the evidence of every watch, by signal."""
+        gathered = {id(family): family.evidence() for family in self.families}
+        return {
+            watch_id: {name: gathered[id(family)][watch_id] for name, family in of.items()}
+            for watch_id, of in self._of.items()
+        }
+
+    def armed(self, watch_id: str) -> dict[str, Armed[Any]]:
+        """Return what each signal's comparison was started with, as far as it was."""
+        members = ((n, f.member(watch_id)) for n, f in self._of.get(watch_id, {}).items())
+        return {name: member.armed for name, member in members if member.armed is not None}
+
+    def recent_values(self, watch_id: str, signal: str) -> tuple[float, float]:
+        """Return the canary's and the baseline's value of the moment, NaN when unknown."""
+        return self._of[watch_id][signal].recent_values(watch_id)
+
+    def newest(self, watch_id: str, signal: str) -> float | None:
+        """Return the grid time up to which a signal was folded in."""
+        return self._of[watch_id][signal].cursor
+
+    def mark(self, watch_id: str, at: float) -> None:
+        """Begin to measure the recovery of a watch after an action at this time."""
+        for family in self._of.get(watch_id, {}).values():
+            family.mark(watch_id, at)
+
+    def recovery(self, watch_id: str, *, last_call: bool) -> tuple[bool | None, str]:
+        """Return whether the restored baseline looks as it did, and why."""
+        checks = [
+            self._check(family, watch_id)
+            for family in self._of.get(watch_id, {}).values()
+            if family.member(watch_id).signal.tier is Tier.CRITICAL
+        ]
+        return summarise(checks, last_call=last_call)
+
+    def _check(self, family: AnyFamily, watch_id: str) -> RecoveryCheck:
+        tally = family.tally(watch_id)
+        member: Member[Any] = tally.member
+        return check_recovery(
+            member.signal.name,
+            family.harm_counts(tally),
+            tally.ticks,
+            margin=member.signal.margin,
+            harm=max(member.signal.harm, member.signal.margin),
+        )
+
+    def _family(self, signal: Signal, id_labels: tuple[str, ...], horizon_s: float) -> AnyFamily:
+        """Return the family that reads this signal's series, making it when it is new."""
+        key: object
+        made: AnyFamily
+        match signal:
+            case RatioSignal(total=total, bad=bad):
+                key = ("ratio", signal.name, total, bad, id_labels, horizon_s)
+                made = RatioFamily(signal, id_labels, self._tick_s, horizon_s)
+            case HistogramSignal(buckets=buckets):
+                key = ("histogram", signal.name, buckets, id_labels, horizon_s)
+                made = HistogramFamily(signal, id_labels, self._tick_s, horizon_s)
+            case _:
+                assert_never(signal)
+        return self._families.setdefault(key, made)

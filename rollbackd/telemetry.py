@@ -1,0 +1,172 @@
+"""The daemon's own metrics and traces, as one object that the composition root builds.
+
+Instruments are OpenTelemetry's; ``/metrics`` reads them through the Prometheus exporter, and with
+``OTEL_EXPORTER_OTLP_ENDPOINT`` set, metrics and traces also go out by OTLP. Label sets are closed
+and every label value exists from the start with 0, so that a rate is never missing.
+"""
+
+import os
+from collections.abc import Mapping
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Tracer
+from prometheus_client import CollectorRegistry, generate_latest
+
+from analyzer.judge import Verdict
+from analyzer.sample import Absence
+from analyzer.watch import Phase
+
+TICK_OUTCOMES = ("ok", "failed")
+FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
+ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
+JOBS = ("tick", "housekeeping")
+_TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Telemetry:
+    """Counts what the daemon does. Thread-safe."""
+
+    def __init__(self, *, version: str, environ: Mapping[str, str] = os.environ) -> None:
+        self._registry = CollectorRegistry()
+        prometheus = PrometheusMetricReader(
+            disable_target_info=True, scope_info_enabled=False, registry=self._registry
+        )
+        resource = Resource.create({"service.name": "rollbackd", "service.version": version})
+        self._tracing = TracerProvider(resource=resource)
+        readers: list[MetricReader] = [prometheus]
+        if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            readers.append(self._export())
+        self._metering = MeterProvider(readers, resource=resource)
+        self.tracer: Tracer = self._tracing.get_tracer("rollbackd", version)
+        meter = self._metering.get_meter("rollbackd", version)
+        self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
+        self._last_tick = 0.0
+        self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
+        self._tick_time = meter.create_histogram(
+            "rollbackd.tick.duration",
+            "s",
+            "Time one tick took.",
+            explicit_bucket_boundaries_advisory=_TICK_BUCKETS,
+        )
+        self._fetches = meter.create_counter(
+            "rollbackd.fetches", "1", "Queries to the metric source by outcome."
+        )
+        self._missing = meter.create_counter(
+            "rollbackd.evidence.missing", "1", "Signals that could not be measured, by reason."
+        )
+        self._verdicts = meter.create_counter(
+            "rollbackd.judgements", "1", "Judgements by verdict."
+        )
+        self._phases = meter.create_counter(
+            "rollbackd.transitions", "1", "Phases that watches entered."
+        )
+        self._plans = meter.create_counter("rollbackd.plans", "1", "Plans made and refused.")
+        self._actions = meter.create_counter("rollbackd.actions", "1", "Plans carried out.")
+        self._missed = meter.create_counter(
+            "rollbackd.jobs.missed", "1", "Runs of a job that were skipped or failed."
+        )
+        self._faults = meter.create_counter(
+            "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
+        )
+        meter.create_observable_gauge(
+            "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
+        )
+        meter.create_observable_gauge(
+            "rollbackd.last.tick.timestamp",
+            [self._observe_last_tick],
+            "s",
+            "When the last tick ended, seconds since the epoch.",
+        )
+        self._create_at_zero()
+
+    def _export(self) -> MetricReader:
+        """Send traces and metrics by OTLP; imported only when asked for."""
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import (  # noqa: PLC0415
+            OTLPMetricExporter,
+        )
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,
+        )
+
+        self._tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return PeriodicExportingMetricReader(OTLPMetricExporter())
+
+    def _create_at_zero(self) -> None:
+        sets: tuple[tuple[Counter, str, tuple[str, ...]], ...] = (
+            (self._ticks, "outcome", TICK_OUTCOMES),
+            (self._fetches, "outcome", FETCH_OUTCOMES),
+            (self._missing, "reason", tuple(a.value for a in Absence)),
+            (self._verdicts, "verdict", tuple(v.value for v in Verdict)),
+            (self._phases, "phase", tuple(p.value for p in Phase)),
+            (self._plans, "outcome", ("made", "refused")),
+            (self._actions, "outcome", ACTION_OUTCOMES),
+            (self._missed, "job", JOBS),
+        )
+        for counter, label, values in sets:
+            for value in values:
+                counter.add(0, {label: value})
+        self._faults.add(0)
+
+    def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
+        return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
+
+    def _observe_last_tick(self, _: CallbackOptions) -> list[Observation]:
+        return [Observation(self._last_tick)]
+
+    def ticked(self, seconds: float, ended_at: float, *, ok: bool) -> None:
+        """Count a tick."""
+        self._ticks.add(1, {"outcome": "ok" if ok else "failed"})
+        histogram: Histogram = self._tick_time
+        histogram.record(seconds)
+        self._last_tick = ended_at
+
+    def fetched(self, outcome: str) -> None:
+        """Count a query: "ok" or the reason of its absence."""
+        self._fetches.add(1, {"outcome": outcome})
+
+    def missed_signal(self, reason: Absence) -> None:
+        """Count a signal that could not be measured."""
+        self._missing.add(1, {"reason": reason.value})
+
+    def judged(self, verdict: Verdict) -> None:
+        """Count a judgement."""
+        self._verdicts.add(1, {"verdict": verdict.value})
+
+    def entered(self, phase: Phase) -> None:
+        """Count a transition."""
+        self._phases.add(1, {"phase": phase.value})
+
+    def planned(self, *, refused: bool) -> None:
+        """Count a plan or a refusal."""
+        self._plans.add(1, {"outcome": "refused" if refused else "made"})
+
+    def acted(self, outcome: str) -> None:
+        """Count the outcome of a plan, one of ``ACTION_OUTCOMES``."""
+        self._actions.add(1, {"outcome": outcome})
+
+    def missed_job(self, job: str) -> None:
+        """Count a run that the scheduler skipped or that failed."""
+        self._missed.add(1, {"job": job})
+
+    def faulted(self) -> None:
+        """Count a watch that ended by an error of our own."""
+        self._faults.add(1)
+
+    def watching(self, phases: Mapping[Phase, int]) -> None:
+        """Set how many watches are in each phase."""
+        self._watches = {p.value: phases.get(p, 0) for p in Phase}
+
+    def exposition(self) -> bytes:
+        """Return the metrics in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def close(self) -> None:
+        """Send what is left and stop."""
+        self._metering.shutdown()
+        self._tracing.shutdown()
