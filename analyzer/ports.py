@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from analyzer.rollout import Rollout
+from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Grid, Missing, Query, Reply
 
 
@@ -26,6 +26,13 @@ class RolloutSource(Protocol):
 
     def rollouts(self) -> Sequence[Rollout] | Missing:
         """Return every rollout seen now, or why nothing can be said (then nothing changes)."""
+
+    def instances(self, workload: Workload, revision: Revision) -> Sequence[Instance] | Missing:
+        """Return the instances of a revision that may not be part of a rollout any more.
+
+        After a rollback there is no rollout, and whether it helped is to be measured. A workload
+        that this source does not know has no instances.
+        """
 
     def close(self) -> None:
         """Release connections and threads; idempotent."""

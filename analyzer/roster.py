@@ -1,5 +1,6 @@
 """Which instance counted on which side, and when: the memory that makes a restart exact."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -35,10 +36,19 @@ class Roster:
         1). An unknown start counts as long ago for a baseline instance known from the beginning,
         and as now for everything else. The same object is returned when nothing changed.
         """
+        return self._observe({side: rollout.instances(side) for side in Side}, now, warm_up_s)
+
+    def restored(self, baseline: Sequence[Instance], now: float, warm_up_s: float) -> "Roster":
+        """Return the roster after a rollback: the baseline's instances go on, no canary does."""
+        return self._observe({Side.BASELINE: baseline}, now, warm_up_s)
+
+    def _observe(
+        self, seen: Mapping[Side, Sequence[Instance]], now: float, warm_up_s: float
+    ) -> "Roster":
         current = {
             (side, instance.id): instance
-            for side in Side
-            for instance in rollout.instances(side)
+            for side, instances in seen.items()
+            for instance in instances
             if instance.ready and not instance.terminating
         }
         stays = [_continued(stay, current, now) for stay in self.stays]

@@ -30,7 +30,7 @@ from analyzer.events import (
     Snoozed,
     Superseded,
 )
-from analyzer.judge import Judgement, Verdict
+from analyzer.judge import SHARED_CAUTION, Judgement, Verdict
 from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.rollout import Revision, Rollout, Workload
 from analyzer.wording import duration
@@ -199,10 +199,10 @@ def _judged(watch: Watch, event: Judged, policy: Policy, now: float) -> Next:
     if watch.phase is Phase.WARMING and event.measured:
         watch = _enter(watch, Phase.OBSERVING, "comparing canary with baseline", now)
     verdict = event.judgement.verdict
-    if verdict is Verdict.DEGRADED:
+    if verdict is Verdict.DEGRADED and not _incident_unseen(watch, event.judgement, policy):
         reasons = "; ".join(r.text for r in event.judgement.reasons[:3])
         return _enter(watch, Phase.DEGRADED, reasons, now), (MakePlan(),)
-    if verdict is Verdict.SHARED_INCIDENT:
+    if verdict in {Verdict.SHARED_INCIDENT, Verdict.DEGRADED}:
         return _share(watch, event.judgement, now)
     if event.judgement.blind:
         return _blind(watch, policy, now)
@@ -213,6 +213,19 @@ def _judged(watch: Watch, event: Judged, policy: Policy, now: float) -> Next:
         note = f"harm is excluded on every critical signal after {duration(age)}"
         return _enter(watch, Phase.HEALTHY, note, now), (Announce(note),)
     return _out_of_time(watch, policy, now)
+
+
+def _incident_unseen(watch: Watch, judgement: Judgement, policy: Policy) -> bool:
+    """Tell whether a shared incident may only have become invisible.
+
+    It was going on, a signal that could show it went missing, and the evidence would not do while
+    it goes on: then the missing signal must not be what tips the verdict.
+    """
+    return (
+        watch.hold is Hold.SHARED_INCIDENT
+        and bool(judgement.missing)
+        and judgement.e_value < SHARED_CAUTION / policy.alpha
+    )
 
 
 def _expired(watch: Watch, policy: Policy, now: float) -> bool:

@@ -1,0 +1,303 @@
+"""Brings a Deployment back to the revision it came from, by that revision's own ReplicaSet."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from actions.plan import Draft, Step, checksum
+from actions.ports import Conflict, StepState
+from analyzer.rollout import Revision, Rollout, Workload
+
+KIND = "Deployment"
+
+HASH_LABEL = "pod-template-hash"
+"""Label that the Deployment controller puts on a ReplicaSet, its template and its pods."""
+
+ROLLED_BACK_FROM = "rollbackd.io/rolled-back-from"
+"""Annotation: hash of the revision that our last rollback left."""
+
+ROLLED_BACK_TO = "rollbackd.io/rolled-back-to"
+"""Annotation: hash of the revision that our last rollback restored."""
+
+PLAN = "rollbackd.io/plan"
+"""Annotation: key of the step that our last rollback carried out."""
+
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+"""Annotation that ``kubectl rollout history`` shows."""
+
+ATTEMPTS = 4
+"""Writes tried when only the status changes under us; a busy rollout reports every few 100 ms."""
+
+JsonObject = dict[str, Any]
+
+
+class ClusterApi(Protocol):
+    """The calls to the API server that a rollback needs, in raw JSON. All raise ActionErrors."""
+
+    def get(self, path: str) -> JsonObject | None:
+        """Return one object, or None when there is no such object."""
+
+    def items(self, path: str, label_selector: str) -> Sequence[JsonObject]:
+        """Return the objects of a collection that the selector matches."""
+
+    def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> JsonObject:
+        """Apply a JSON patch; raise Conflict when a ``test`` in it fails."""
+
+
+class KubernetesRollback:
+    """Replaces a Deployment's template by the one of its baseline ReplicaSet, found by UID.
+
+    The ReplicaSet's template goes back as it is, raw and whole, so that no field is lost. Which
+    revision is good was decided with the rollout; revision numbers play no part, because a
+    ReplicaSet that is used again gets a new one and "the previous" would be the bad revision.
+
+    Args:
+        api: the calls to the cluster that the rollouts come from.
+        name: the actuator's name in the registry.
+    """
+
+    def __init__(self, api: ClusterApi, *, name: str = "kubernetes-rollback") -> None:
+        self._api = api
+        self._name = name
+
+    def propose(self, rollout: Rollout) -> Draft:
+        """Return the one step back to the rollout's baseline, or why there is none."""
+        workload = rollout.workload
+        if workload.kind != KIND:
+            return Draft(refusals=(f"{workload} is a {workload.kind}, not a {KIND}",))
+        deployment = self._api.get(_deployment_path(workload.namespace, workload.name))
+        if deployment is None:
+            return Draft(refusals=(f"{KIND} {workload} no longer exists",))
+        if rollout.baseline is None:
+            reason = f"{KIND} {workload} has no earlier ReplicaSet to go back to"
+            return Draft(refusals=(reason, *_standing_refusals(workload, deployment)))
+        found = self._replica_sets(deployment, (rollout.canary.label, rollout.baseline.label))
+        canary, baseline = found.get(rollout.canary.id), found.get(rollout.baseline.id)
+        refusals = (
+            *_standing_refusals(workload, deployment),
+            *_revision_refusals(rollout, deployment, canary, baseline),
+        )
+        if refusals or baseline is None:
+            return Draft(refusals=refusals)
+        return Draft(steps=(self._step(rollout, rollout.baseline, deployment, baseline),))
+
+    def inspect(self, step: Step) -> StepState:
+        """Compare the Deployment's template with the step's, and the rollout's progress."""
+        deployment = self._deployment(step)
+        if deployment is None:
+            return StepState.MOVED_ON
+        match template_digest(deployment):
+            case digest if digest == step.desired["template"]:
+                return StepState.DONE if _has_settled(deployment) else StepState.SETTLING
+            case digest if digest == step.expected["template"]:
+                return StepState.PENDING
+            case _:
+                return StepState.MOVED_ON
+
+    def perform(self, step: Step) -> None:
+        """Write the baseline's template, guarded by the version of the Deployment just read.
+
+        A write whose answer was lost is found done by the next call, or by the guard.
+        """
+        generation: object = None
+        for _ in range(ATTEMPTS):
+            deployment = self._deployment(step)
+            if deployment is None:
+                raise Conflict(f"{_named(step)} is no longer the one that was planned for")
+            if template_digest(deployment) == step.desired["template"]:
+                return
+            seen = deployment["metadata"].get("generation")
+            if generation is not None and seen != generation:
+                raise Conflict(f"{_named(step)} was changed by somebody else meanwhile")
+            generation = seen
+            operations = self._operations(step, deployment)
+            try:
+                self._api.patch(_step_path(step), operations)
+            except Conflict:
+                # Either our own earlier write took effect, or the controller reported progress,
+                # or somebody else was faster: the next look tells which.
+                continue
+            return
+        raise Conflict(f"{_named(step)} changes too often to be written: {ATTEMPTS} tries failed")
+
+    def _step(
+        self, rollout: Rollout, good: Revision, deployment: JsonObject, baseline: JsonObject
+    ) -> Step:
+        workload, bad = rollout.workload, rollout.canary
+        change = f"{_images(deployment)} to {_images(baseline)}"
+        return Step(
+            actuator=self._name,
+            target={
+                "cluster": workload.cluster,
+                "namespace": workload.namespace,
+                "name": workload.name,
+                "uid": deployment["metadata"]["uid"],
+            },
+            expected={"revision": bad.label, "template": template_digest(deployment)},
+            desired={
+                "revision": good.label,
+                "replicaset": good.id,
+                "template": template_digest(baseline),
+                "summary": f"roll {workload} back from {bad.label} to {good.label} ({change})",
+            },
+        )
+
+    def _operations(self, step: Step, deployment: JsonObject) -> list[JsonObject]:
+        """Return the patch, or raise Conflict when the world is not as the plan expected it."""
+        if template_digest(deployment) != step.expected["template"]:
+            raise Conflict(f"{_named(step)} no longer runs {step.expected['revision']}")
+        if deployment["spec"].get("paused"):
+            raise Conflict(f"{_named(step)} was paused since the plan was made")
+        found = self._replica_sets(deployment, (step.desired["revision"],))
+        baseline = found.get(step.desired["replicaset"])
+        if baseline is None or template_digest(baseline) != step.desired["template"]:
+            raise Conflict(f"the ReplicaSet of {step.desired['revision']} is gone or was changed")
+        return _patch(step, deployment, baseline)
+
+    def _deployment(self, step: Step) -> JsonObject | None:
+        """Return the Deployment of the step, None when it was deleted or made anew."""
+        found = self._api.get(_step_path(step))
+        if found is None or found["metadata"]["uid"] != step.target["uid"]:
+            return None
+        return None if found["metadata"].get("deletionTimestamp") else found
+
+    def _replica_sets(
+        self, deployment: JsonObject, hashes: Sequence[str]
+    ) -> dict[str, JsonObject]:
+        """Return the Deployment's own ReplicaSets with these hashes, by UID."""
+        metadata = deployment["metadata"]
+        path = f"/apis/apps/v1/namespaces/{quote(metadata['namespace'])}/replicasets"
+        found = self._api.items(path, f"{HASH_LABEL} in ({','.join(sorted(set(hashes)))})")
+        return {
+            item["metadata"]["uid"]: item
+            for item in found
+            if controller_uid(item) == metadata["uid"]
+        }
+
+
+def template_digest(owner: Mapping[str, Any]) -> str:
+    """Return a checksum of a Deployment's or ReplicaSet's template.
+
+    Equal for a Deployment and the ReplicaSet made from it: the hash label, which only the latter
+    has, does not count.
+    """
+    return checksum(template_of(owner))
+
+
+def template_of(owner: Mapping[str, Any]) -> JsonObject:
+    """Return the pod template as the user wrote it: without the controller's hash label."""
+    template = dict((owner.get("spec") or {}).get("template") or {})
+    metadata = dict(template.get("metadata") or {})
+    # Some servers spell out that a template was never created; that is no part of it.
+    if metadata.get("creationTimestamp", "") is None:
+        del metadata["creationTimestamp"]
+    labels = dict(metadata.get("labels") or {})
+    labels.pop(HASH_LABEL, None)
+    if labels:
+        metadata["labels"] = labels
+    else:
+        metadata.pop("labels", None)
+    return {**template, "metadata": metadata}
+
+
+def controller_uid(item: Mapping[str, Any]) -> str | None:
+    """Return the UID of the object that manages this one, or None."""
+    for owner in item["metadata"].get("ownerReferences") or []:
+        if owner.get("controller"):
+            return str(owner["uid"])
+    return None
+
+
+def _standing_refusals(workload: Workload, deployment: JsonObject) -> tuple[str, ...]:
+    """Return why this Deployment cannot be rolled back at all, whatever the revision."""
+    refusals = []
+    spec = deployment["spec"]
+    if deployment["metadata"].get("deletionTimestamp"):
+        refusals.append(f"{KIND} {workload} is being deleted")
+    if spec.get("revisionHistoryLimit") == 0:
+        refusals.append(
+            f"{KIND} {workload} keeps no history (revisionHistoryLimit is 0): "
+            "its earlier ReplicaSets are deleted as soon as they are empty"
+        )
+    if spec.get("paused"):
+        refusals.append(
+            f"{KIND} {workload} was paused by hand: a change would have no effect "
+            "until somebody resumes it"
+        )
+    return tuple(refusals)
+
+
+def _revision_refusals(
+    rollout: Rollout,
+    deployment: JsonObject,
+    canary: JsonObject | None,
+    baseline: JsonObject | None,
+) -> tuple[str, ...]:
+    """Return why this Deployment cannot go from this canary to this baseline."""
+    bad, good = rollout.canary.label, rollout.baseline.label if rollout.baseline else ""
+    current = template_digest(deployment)
+    refusals = []
+    if baseline is None:
+        refusals.append(f"ReplicaSet {good} of {rollout.workload}, the last good one, is gone")
+    elif template_digest(baseline) == current:
+        refusals.append(f"{rollout.workload} already has the template of {good}")
+    if canary is None:
+        refusals.append(f"ReplicaSet {bad} of {rollout.workload} is gone")
+    elif baseline is not None and template_digest(baseline) == template_digest(canary):
+        refusals.append(f"{good} and {bad} of {rollout.workload} have the same template")
+    elif template_digest(canary) != current:
+        refusals.append(
+            f"{bad} is no longer the current revision of {rollout.workload}: "
+            "another change is on its way"
+        )
+    return tuple(refusals)
+
+
+def _patch(step: Step, deployment: JsonObject, baseline: JsonObject) -> list[JsonObject]:
+    """Return the JSON patch: the guard, the template, and what tells people who did it."""
+    bad, good = step.expected["revision"], step.desired["revision"]
+    metadata = deployment["metadata"]
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        CHANGE_CAUSE: f"rollbackd: rolled back from {bad} to {good}",
+        ROLLED_BACK_FROM: bad,
+        ROLLED_BACK_TO: good,
+        PLAN: step.key,
+    }
+    version = metadata["resourceVersion"]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "replace", "path": "/spec/template", "value": template_of(baseline)},
+        # The whole map: it may be absent, and the guard says that nobody else changed it.
+        {"op": "add", "path": "/metadata/annotations", "value": annotations},
+    ]
+
+
+def _has_settled(deployment: JsonObject) -> bool:
+    """Tell whether the rollout of the current template has finished, as ``kubectl`` tells it."""
+    status = deployment.get("status") or {}
+    wanted = deployment["spec"].get("replicas", 1)
+    updated = status.get("updatedReplicas", 0)
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+        and updated >= wanted
+        and status.get("replicas", 0) <= updated
+        and status.get("availableReplicas", 0) >= updated
+    )
+
+
+def _images(owner: JsonObject) -> str:
+    containers = template_of(owner).get("spec", {}).get("containers") or []
+    return ", ".join(str(container.get("image", "?")) for container in containers)
+
+
+def _deployment_path(namespace: str, name: str) -> str:
+    return f"/apis/apps/v1/namespaces/{quote(namespace)}/deployments/{quote(name)}"
+
+
+def _step_path(step: Step) -> str:
+    return _deployment_path(step.target["namespace"], step.target["name"])
+
+
+def _named(step: Step) -> str:
+    return f"{KIND} {step.target['namespace']}/{step.target['name']}"

@@ -1,0 +1,5 @@
+"""``python -m rollbackd``."""
+
+from rollbackd.cli import main
+
+main(prog_name="rollbackd")

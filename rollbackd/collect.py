@@ -1,0 +1,70 @@
+"""One round of questions to the metric source, for all families at once."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import floor
+from typing import Any
+
+from analyzer.comparison import AnyFamily
+from analyzer.family import Member
+from analyzer.ports import MetricSource
+from analyzer.sample import Grid, Query, Reply
+from rollbackd.telemetry import Telemetry
+
+
+class Collector:
+    """Brings every family up to date.
+
+    Args:
+        source: where samples come from.
+        tick_s: distance of grid points.
+        settle_s: samples younger than this are not asked for: they may not be all there yet.
+        telemetry: counts queries by outcome.
+    """
+
+    def __init__(
+        self, source: MetricSource, tick_s: float, settle_s: float, telemetry: Telemetry
+    ) -> None:
+        self._source = source
+        self.tick_s = tick_s
+        self._settle_s = settle_s
+        self._telemetry = telemetry
+
+    def grid_end(self, now: float) -> float:
+        """Return the newest grid time whose samples are complete; grid times are shared by all."""
+        return floor((now - self._settle_s) / self.tick_s) * self.tick_s
+
+    def collect(self, families: Iterable[AnyFamily], now: float) -> None:
+        """Fetch what is due, fold it in, and start the comparisons that can start."""
+        every = list(families)
+        until = self.grid_end(now)
+        due: dict[Grid, list[AnyFamily]] = defaultdict(list)
+        for family in every:
+            grid = family.due(until)
+            if grid is not None:
+                due[grid].append(family)
+        for grid, group in due.items():
+            asked = [family.queries() for family in group]
+            for family, replies in zip(group, self._ask(asked, grid), strict=True):
+                family.advance(replies, grid)
+        for family in every:
+            self._arm(family)
+
+    def _arm(self, family: AnyFamily) -> None:
+        """Start the comparisons of a family whose sides both have traffic, policy by policy."""
+        by_history: dict[float, list[Member[Any]]] = defaultdict(list)
+        for member in family.wanting():
+            by_history[member.policy.history_s].append(member)
+        for history_s, members in by_history.items():
+            grid = family.history_grid(history_s)
+            (replies,) = self._ask([family.queries(members)], grid)
+            family.arm(members, replies, grid)
+
+    def _ask(self, asked: Sequence[Sequence[Query]], grid: Grid) -> list[list[Reply]]:
+        """Ask all queries in one call; return the replies in the same nesting."""
+        replies = iter(self._source.fetch([q for queries in asked for q in queries], grid))
+        nested = [[next(replies) for _ in queries] for queries in asked]
+        for reply in (r for group in nested for r in group):
+            reason = getattr(reply, "reason", None)
+            self._telemetry.fetched("ok" if reason is None else reason.value)
+        return nested

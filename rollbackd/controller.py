@@ -1,0 +1,409 @@
+"""The tick: rollouts -> watches -> samples -> evidence -> judgement -> next phase -> journal.
+
+All decisions are taken by pure functions of ``analyzer``; this file moves values between them, the
+ports and the journal. Order matters in one place: a transition is written before its commands are
+given, so that a crash at any instruction leaves a journal from which the same commands follow.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+
+from actions.ports import Entry, Journal, Transient
+from analyzer.comparison import Comparison
+from analyzer.events import (
+    Act,
+    Announce,
+    AskApproval,
+    Command,
+    Ended,
+    Event,
+    Judged,
+    MakePlan,
+    Planned,
+    RecoveryMeasured,
+    Superseded,
+)
+from analyzer.evidence import Evidence, Measured
+from analyzer.family import Armed
+from analyzer.judge import judge
+from analyzer.policy import Policy
+from analyzer.ports import RolloutSource
+from analyzer.rollout import Rollout, Workload
+from analyzer.roster import Roster
+from analyzer.sample import Missing
+from analyzer.watch import Phase, Watch, begin, resume, step
+from rollbackd.collect import Collector
+from rollbackd.desk import ActionDesk
+from rollbackd.portrait import Portrait
+from rollbackd.records import (
+    armed_from_json,
+    armed_to_json,
+    roster_from_json,
+    roster_to_json,
+    watch_from_json,
+    watch_to_json,
+)
+from rollbackd.telemetry import Telemetry
+from rollbackd.views import WatchView
+from rollbackd.views_json import view_from_json, view_to_json
+
+log = structlog.get_logger()
+
+KNOWN_GOOD = 5
+"""Good revisions remembered for each workload."""
+KEEP_FINAL = 200
+"""Ended watches that stay visible, newest first; the journal has them all."""
+
+
+class Policies(Protocol):
+    """The configured policies."""
+
+    def policy_for(self, rollout: Rollout) -> Policy | None:
+        """Return the policy of a rollout, or None when nobody wants it watched."""
+
+    def named(self, name: str) -> Policy | None:
+        """Return a policy by name, or None when it is gone."""
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One watch with everything that is kept beside it.
+
+    ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
+    signals whose beginning is in the journal.
+    """
+
+    watch: Watch
+    policy: Policy
+    rollout: Rollout | None = None
+    roster: Roster = field(default_factory=Roster)
+    portrait: Portrait = field(default_factory=Portrait)
+    armed: frozenset[str] = frozenset()
+    compared: bool = False
+    id_labels: tuple[str, ...] = ()
+
+
+class Controller:
+    """Follows every rollout. ``tick`` is called by one thread, ``handle`` by any.
+
+    Args:
+        sources: where rollouts come from.
+        policies: the configured policies.
+        collector: brings comparisons up to date.
+        comparison: what is compared.
+        journal: the record.
+        telemetry: counts what happens.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[RolloutSource],
+        policies: Policies,
+        collector: Collector,
+        comparison: Comparison,
+        journal: Journal,
+        telemetry: Telemetry,
+        now: Callable[[], float],
+    ) -> None:
+        self._sources = sources
+        self._policies = policies
+        self._collector = collector
+        self._comparison = comparison
+        self._journal = journal
+        self._telemetry = telemetry
+        self._now = now
+        self._desk: ActionDesk | None = None
+        self._tracked: dict[str, Tracked] = {}
+        self._ended: set[str] = set()
+        self._good: dict[Workload, tuple[str, ...]] = {}
+        self._lock = threading.RLock()
+        self._views: dict[str, WatchView] = {}
+
+    # Start-up
+
+    def employ(self, desk: ActionDesk) -> None:
+        """Connect the desk, which needs ``handle`` to answer to."""
+        self._desk = desk
+
+    def restore(self) -> None:
+        """Take up every watch that is not over.
+
+        Raises:
+            Transient: the journal cannot be read.
+        """
+        rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
+        views = self._journal.latest("view")
+        for watch_id, entry in self._journal.latest("watch").items():
+            watch = watch_from_json(entry.data)
+            if watch.phase.final:
+                self._conclude(watch)
+                continue
+            policy = self._policies.named(watch.policy)
+            if policy is None:
+                log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
+                continue
+            tracked = Tracked(watch, policy)
+            self._tracked[watch_id] = tracked
+            if watch_id in views:
+                tracked.portrait = Portrait.from_view(view_from_json(views[watch_id].data))
+            if watch_id in rosters:
+                roster = rosters[watch_id].data
+                tracked.roster = roster_from_json(roster)
+                began = armed_from_json(armed[watch_id].data) if watch_id in armed else {}
+                tracked.armed = frozenset(began)
+                tracked.id_labels = tuple(roster["id_labels"])
+                self._compare(tracked, began)
+            if watch.phase is Phase.VERIFYING:
+                self._comparison.mark(watch_id, watch.since)
+            log.info("watch resumed", watch=watch_id, phase=watch.phase.value)
+
+    def _compare(self, tracked: Tracked, began: Mapping[str, Armed[Any]]) -> None:
+        watch_id = tracked.watch.id
+        self._comparison.join(watch_id, tracked.policy, tracked.id_labels, began)
+        self._comparison.enrol(watch_id, tracked.roster)
+        tracked.compared = True
+
+    # The tick
+
+    def tick(self) -> None:
+        """Look at everything once. Trouble with one watch ends that watch, not the tick."""
+        now = self._now()
+        with self._telemetry.tracer.start_as_current_span("tick"):
+            self._follow_rollouts(now)
+            self._collector.collect(self._comparison.families, now)
+            evidence = self._comparison.evidence()
+            for watch_id, tracked in list(self._tracked.items()):
+                if not tracked.watch.phase.final:
+                    found = evidence.get(watch_id, {})
+                    self._guarded(watch_id, partial(self._consider, watch_id, found, now))
+            self._publish(now)
+
+    def _guarded(self, watch_id: str, work: Callable[[], None]) -> None:
+        """Run one watch's work; an error of our own ends that watch in "needs a human"."""
+        try:
+            work()
+        except Transient as error:
+            log.warning("journal not writable, trying again", watch=watch_id, error=str(error))
+        except Exception:
+            log.exception("watch broke", watch=watch_id)
+            self._telemetry.faulted()
+            with self._lock:
+                tracked = self._tracked[watch_id]
+                note = "an internal error ended this watch; see the daemon's log"
+                over = replace(
+                    tracked.watch, phase=Phase.NEEDS_HUMAN, note=note, since=self._now()
+                )
+                self._commit(tracked, over)
+
+    def _follow_rollouts(self, now: float) -> None:
+        """Start watches for new rollouts, end those of rollouts that are gone.
+
+        While any source cannot tell its rollouts, nothing is taken for gone.
+        """
+        current: dict[str, Rollout] = {}
+        all_told = True
+        for source in self._sources:
+            seen = source.rollouts()
+            if isinstance(seen, Missing):
+                all_told = False
+                log.warning("rollouts unknown", reason=str(seen))
+            else:
+                current |= {rollout.watch_id: rollout for rollout in seen}
+        for rollout in current.values():
+            try:
+                self._follow(rollout, now)
+            except Transient as error:
+                watch = rollout.watch_id
+                log.warning("journal not writable, trying again", watch=watch, error=str(error))
+        newest = {rollout.workload: rollout for rollout in current.values()}
+        for watch_id, tracked in list(self._tracked.items()):
+            if watch_id in current or tracked.watch.phase.final:
+                continue
+            if tracked.watch.phase is Phase.VERIFYING:
+                self._follow_restored(tracked, now)
+            elif all_told:
+                newer = newest.get(tracked.watch.workload)
+                event = Superseded(newer.canary) if newer else Ended("the rollout is gone")
+                self._guarded(watch_id, partial(self.handle, watch_id, event))
+
+    def _follow(self, rollout: Rollout, now: float) -> None:
+        """Begin the watch of a rollout that is new, and take note of its instances."""
+        watch_id = rollout.watch_id
+        tracked = self._tracked.get(watch_id)
+        if tracked is None:
+            policy = None if watch_id in self._ended else self._policies.policy_for(rollout)
+            if policy is None:
+                return
+            tracked = Tracked(begin(rollout, policy, now), policy)
+            self._journal_watch(tracked.watch, tracked)
+            self._tracked[watch_id] = tracked
+            self._telemetry.entered(Phase.WARMING)
+            log.info("watch began", watch=watch_id, policy=policy.name, mode=policy.mode.value)
+        if tracked.watch.phase.final:
+            return
+        tracked.rollout = rollout
+        tracked.id_labels = rollout.id_labels
+        if not tracked.compared:
+            self._compare(tracked, {})
+        self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
+
+    def _follow_restored(self, tracked: Tracked, now: float) -> None:
+        """Take note of the restored baseline's instances: after a rollback there is no rollout."""
+        watch = tracked.watch
+        if watch.baseline is None or not tracked.compared:
+            return
+        for source in self._sources:
+            seen = source.instances(watch.workload, watch.baseline)
+            if not isinstance(seen, Missing) and seen:
+                restored = tracked.roster.restored(seen, now, tracked.policy.warm_up_s)
+                self._enrol(tracked, restored, now)
+
+    def _enrol(self, tracked: Tracked, roster: Roster, now: float) -> None:
+        """Write and use a roster that changed."""
+        if roster is not tracked.roster:
+            data = roster_to_json(roster) | {"id_labels": list(tracked.id_labels)}
+            self._journal.append(Entry(now, tracked.watch.id, "roster", "", data))
+            tracked.roster = roster
+        if tracked.compared:
+            self._comparison.enrol(tracked.watch.id, tracked.roster)
+
+    def _consider(self, watch_id: str, evidence: Mapping[str, Evidence], now: float) -> None:
+        """Judge one watch, or measure its recovery, and give again what was not answered."""
+        tracked = self._tracked[watch_id]
+        recent = {n: self._comparison.recent_values(watch_id, n) for n in evidence}
+        newest = [t for n in evidence if (t := self._comparison.newest(watch_id, n)) is not None]
+        tracked.portrait.look(max(newest, default=now), evidence, recent)
+        self._note_armed(tracked)
+        if tracked.watch.phase is Phase.VERIFYING:
+            self._verify(tracked, now)
+        else:
+            for found in evidence.values():
+                if isinstance(found, Missing):
+                    self._telemetry.missed_signal(found.reason)
+            judgement = judge(tracked.policy, evidence)
+            self._telemetry.judged(judgement.verdict)
+            measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
+            self.handle(watch_id, Judged(judgement, measured))
+        if tracked.watch.phase is not Phase.AWAITING_APPROVAL:
+            for command in resume(tracked.watch):
+                self._give(tracked, command)
+
+    def _note_armed(self, tracked: Tracked) -> None:
+        armed = self._comparison.armed(tracked.watch.id)
+        if frozenset(armed) != tracked.armed:
+            entry = Entry(self._now(), tracked.watch.id, "armed", "", armed_to_json(armed))
+            self._journal.append(entry)
+            tracked.armed = frozenset(armed)
+
+    def _verify(self, tracked: Tracked, now: float) -> None:
+        waited = now - tracked.watch.since
+        last_call = waited >= tracked.policy.recovery_s - self._collector.tick_s
+        recovered, text = self._comparison.recovery(tracked.watch.id, last_call=last_call)
+        self.handle(tracked.watch.id, RecoveryMeasured(recovered, text))
+
+    # Events and their consequences
+
+    def handle(self, watch_id: str, event: Event) -> None:
+        """Let an event happen to a watch: step, write, then give the commands.
+
+        Raises:
+            Transient: the journal could not be written; the watch stays as it was.
+        """
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is None:
+                return
+            if isinstance(event, Planned):
+                tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
+            watch, commands = step(tracked.watch, event, tracked.policy, self._now())
+            if not self._commit(tracked, watch):
+                return
+            for command in commands:
+                self._give(tracked, command)
+
+    def _commit(self, tracked: Tracked, watch: Watch) -> bool:
+        """Make a step's outcome real; return whether there was anything but a newer judgement."""
+        old = tracked.watch
+        if watch_to_json(watch) == watch_to_json(old):
+            tracked.watch = watch
+            return False
+        at = self._now()
+        if watch.phase is not old.phase:
+            tracked.portrait.note(at, "phase", f"{watch.phase.value}: {watch.note}")
+        self._journal_watch(watch, tracked)
+        tracked.watch = watch
+        if watch.phase is not old.phase:
+            self._telemetry.entered(watch.phase)
+            log.info(
+                "phase entered",
+                watch=watch.id,
+                phase=watch.phase.value,
+                before=old.phase.value,
+                note=watch.note,
+            )
+        if watch.phase is Phase.VERIFYING:
+            self._comparison.mark(watch.id, at)
+        if watch.phase.final:
+            self._comparison.leave(watch.id)
+            self._conclude(watch)
+        self._views = self._views | {watch.id: tracked.portrait.view(watch, tracked.policy, at)}
+        return True
+
+    def _give(self, tracked: Tracked, command: Command) -> None:
+        """Carry out one command of a watch."""
+        watch, desk = tracked.watch, self._desk
+        match command:
+            case Announce(text=text, urgent=urgent):
+                log.log(30 if urgent else 20, "announced", watch=watch.id, text=text)
+            case MakePlan():
+                if desk is not None and tracked.rollout is not None:
+                    desk.plan(watch.id, tracked.policy, tracked.rollout, watch.attempts + 1)
+            case Act(plan_key=key):
+                if desk is not None:
+                    desk.act(watch.id, key)
+            case AskApproval(plan_key=key):
+                log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
+
+    def _journal_watch(self, watch: Watch, tracked: Tracked) -> None:
+        """Write a watch and what people saw of it, in one transaction."""
+        now = self._now()
+        seen = view_to_json(tracked.portrait.view(watch, tracked.policy, now))
+        self._journal.append(
+            Entry(now, watch.id, "watch", watch.plan_key, watch_to_json(watch)),
+            Entry(now, watch.id, "view", watch.plan_key, seen),
+        )
+
+    def _conclude(self, watch: Watch) -> None:
+        """Remember that a rollout is over, and whether its revision is good to go back to."""
+        self._ended.add(watch.id)
+        good = tuple(id_ for id_ in self._good.get(watch.workload, ()) if id_ != watch.canary.id)
+        if watch.phase is Phase.HEALTHY:
+            good = (watch.canary.id, *good)
+        self._good[watch.workload] = good[:KNOWN_GOOD]
+
+    # What others read
+
+    def known_good(self, workload: Workload) -> tuple[str, ...]:
+        """Return the revisions whose watch ended healthy and that were not left since."""
+        return self._good.get(workload, ())
+
+    def _publish(self, now: float) -> None:
+        with self._lock:
+            over = [t for t in self._tracked.values() if t.watch.phase.final]
+            for tracked in sorted(over, key=lambda t: -t.watch.since)[KEEP_FINAL:]:
+                del self._tracked[tracked.watch.id]
+            kept = list(self._tracked.values())
+            self._telemetry.watching(Counter(t.watch.phase for t in kept))
+            self._views = {t.watch.id: t.portrait.view(t.watch, t.policy, now) for t in kept}
+
+    def views(self) -> tuple[WatchView, ...]:
+        """Return the newest snapshot of every watch."""
+        return tuple(self._views.values())

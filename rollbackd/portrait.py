@@ -1,0 +1,184 @@
+"""What people are shown of a watch: built from the watch, its evidence and a bounded trail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite, isnan
+
+from analyzer.evidence import Evidence, Finding, Measured
+from analyzer.judge import compare
+from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.sample import Missing
+from analyzer.signal import HistogramSignal, RatioSignal, Signal
+from analyzer.watch import Phase, Watch
+from analyzer.wording import duration
+from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
+
+MAX_POINTS = 240
+"""Looks kept of each signal: enough for a plot as wide as a screen. When full, every second one is
+dropped and from then on only every second one is taken, so the whole watch stays in view."""
+MAX_TIMELINE = 100
+
+
+@dataclass(slots=True)
+class Thinned:
+    """A series of looks of bounded length that always covers the whole time."""
+
+    points: list[SignalPoint] = field(default_factory=list)
+    stride: int = 1
+    seen: int = 0
+
+    def add(self, point: SignalPoint) -> None:
+        """Take a look in, thinning when there are too many."""
+        if self.seen % self.stride == 0:
+            self.points.append(point)
+            if len(self.points) > MAX_POINTS:
+                self.points = self.points[::2]
+                self.stride *= 2
+        self.seen += 1
+        self._newest = point
+
+    _newest: SignalPoint | None = None
+
+    def all(self) -> tuple[SignalPoint, ...]:
+        """Return the kept looks, the newest always among them."""
+        newest = self._newest
+        tail = (newest,) if newest is not None and newest not in self.points[-1:] else ()
+        return (*self.points, *tail)
+
+
+@dataclass(slots=True)
+class Portrait:
+    """The trail of one watch."""
+
+    signals: dict[str, Thinned] = field(default_factory=dict)
+    timeline: list[TimelineItem] = field(default_factory=list)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    plan: str | None = None
+
+    @classmethod
+    def from_view(cls, view: WatchView) -> "Portrait":
+        """Return the portrait that continues a view from before a restart."""
+        portrait = cls(timeline=list(view.timeline), plan=view.plan)
+        for signal in view.signals:
+            trail = portrait.signals.setdefault(signal.name, Thinned())
+            for point in signal.points:
+                trail.add(point)
+        return portrait
+
+    def look(
+        self,
+        at: float,
+        evidence: Mapping[str, Evidence],
+        recent: Mapping[str, tuple[float, float]],
+    ) -> None:
+        """Take in one more look at every signal."""
+        self.evidence = dict(evidence)
+        for name, found in evidence.items():
+            canary, baseline = recent.get(name, (float("nan"), float("nan")))
+            point = _point(at, found, canary, baseline)
+            if point is not None:
+                self.signals.setdefault(name, Thinned()).add(point)
+
+    def note(self, at: float, kind: str, text: str) -> None:
+        """Add something that happened; the oldest middle is forgotten first, never the start."""
+        if len(self.timeline) >= MAX_TIMELINE:
+            del self.timeline[1]
+        self.timeline.append(TimelineItem(at, kind, text))
+
+    def view(self, watch: Watch, policy: Policy, now: float) -> WatchView:
+        """Return the immutable snapshot."""
+        judgement = watch.judgement
+        return WatchView(
+            id=watch.id,
+            workload=str(watch.workload),
+            canary=watch.canary.label,
+            baseline=watch.baseline.label if watch.baseline else "",
+            policy=policy.name,
+            mode=watch.mode.value,
+            phase=watch.phase.value,
+            verdict=judgement.verdict.value if judgement else "inconclusive",
+            reasons=tuple(r.text for r in judgement.reasons) if judgement else (),
+            evidence=judgement.e_value if judgement else 0.0,
+            limit=judgement.limit if judgement else 1.0 / policy.alpha,
+            started_at=watch.started_at,
+            updated_at=now,
+            final=watch.phase.final,
+            outlook=outlook(watch, policy, now),
+            plan=self.plan,
+            signals=tuple(self._signal(s, policy) for s in policy.signals),
+            timeline=tuple(self.timeline),
+        )
+
+    def _signal(self, signal: Signal, policy: Policy) -> SignalView:
+        found = self.evidence.get(signal.name)
+        weight = policy.weights.get(signal.name, 0.0)
+        missing = str(found) if isinstance(found, Missing) else None
+        trail = self.signals.get(signal.name)
+        return SignalView(
+            name=signal.name,
+            kind="ratio" if isinstance(signal, RatioSignal) else "histogram",
+            unit=signal.unit if isinstance(signal, HistogramSignal) else "share",
+            tier=signal.tier.value,
+            margin=signal.margin,
+            threshold=1.0 / (policy.alpha * weight) if weight > 0 else float("inf"),
+            summary=compare(signal, found.finding) if isinstance(found, Measured) else "",
+            missing=missing if found is not None else "not measured yet",
+            points=trail.all() if trail else (),
+        )
+
+
+def _point(at: float, found: Evidence, canary: float, baseline: float) -> SignalPoint | None:
+    """Return a look, or None when nothing at all is known."""
+    if isinstance(found, Measured):
+        f: Finding = found.finding
+        return SignalPoint(
+            at,
+            _known(canary),
+            _known(baseline),
+            _known(f.ratio),
+            f.low if f.low > 0 else None,
+            _known(f.high),
+            f.e_value,
+        )
+    if isnan(canary) and isnan(baseline):
+        return None
+    return SignalPoint(at, _known(canary), _known(baseline), None, None, None, 1.0)
+
+
+def _known(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def outlook(watch: Watch, policy: Policy, now: float) -> str:
+    """Say what will happen next, and when."""
+    left = duration(max(0.0, watch.started_at + policy.horizon_s - now))
+    match watch.phase:
+        case Phase.WARMING:
+            return f"compares as soon as both sides are warm and have traffic; gives up in {left}"
+        case Phase.OBSERVING:
+            return f"{_on_harm(watch.mode)} if harm is proved; ends without a verdict in {left}"
+        case Phase.HELD:
+            calls = " and people were called" if policy.when_missing is WhenMissing.PAGE else ""
+            return f"held ({watch.hold}){calls}; goes on when that is over, ends in {left}"
+        case Phase.DEGRADED:
+            return "making a plan"
+        case Phase.AWAITING_APPROVAL:
+            wait = duration(max(0.0, watch.since + policy.approval_expires_s - now))
+            return f"waits {wait} more for approval of plan {watch.plan_key}"
+        case Phase.ACTING:
+            return "carrying out the plan"
+        case Phase.VERIFYING:
+            wait = duration(max(0.0, watch.since + policy.recovery_s - now))
+            return f"measures for up to {wait} whether the action helped"
+        case Phase.NEEDS_HUMAN:
+            return "nothing more is done; somebody has to look"
+        case _:
+            return "nothing more is done"
+
+
+def _on_harm(mode: Mode) -> str:
+    return {
+        Mode.OBSERVE: "says what it would do",
+        Mode.APPROVE: "asks for approval of a rollback",
+        Mode.ENFORCE: "rolls back",
+    }[mode]

@@ -1,0 +1,183 @@
+"""The composition root: from settings to concrete sources, rollouts and actuators."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from actions.kubernetes_rollback import KubernetesRollback
+from actions.nginx_switch import Installation, NginxSwitch
+from actions.ports import Actuator
+from actions.splitter_switch import SplitterSwitch
+from actions.upstream_file import Servers
+from analyzer.ports import MetricSource, RolloutSource
+from analyzer.rollout import Workload
+from rollbackd.config.settings import (
+    ActionSettings,
+    Config,
+    KubernetesRollbackSettings,
+    KubernetesSettings,
+    NginxSwitchSettings,
+    PrometheusSettings,
+    RecordedSettings,
+    ScrapeSettings,
+    SplitterSwitchSettings,
+)
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.sources.http_access import BasicAuth, HttpAccess
+
+SLACK_S = 60.0
+"""The scraper remembers this much more than the longest history that is asked for."""
+
+KnownGood = Callable[[Workload], tuple[str, ...]]
+"""Returns the ids of a workload's revisions whose watch ended healthy, the newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The adapters that the configuration asks for."""
+
+    source: MetricSource
+    rollouts: tuple[RolloutSource, ...]
+    actuators: Mapping[str, Actuator]
+
+    def close(self) -> None:
+        """Release everything."""
+        for rollouts in self.rollouts:
+            rollouts.close()
+        self.source.close()
+
+
+def assemble(config: Config, known_good: KnownGood) -> Parts:
+    """Build and start every adapter. Raises ActionError, SecretError or ValueError."""
+    access = config.rollouts.kubernetes
+    cluster = Connection(_cluster_access(access)) if access is not None else None
+    return Parts(
+        source=metric_source(config),
+        rollouts=_rollout_sources(config, cluster, known_good),
+        actuators={action.name: _actuator(action, cluster) for action in config.actions},
+    )
+
+
+def metric_source(config: Config) -> MetricSource:
+    """Build the configured metric source, started where it works on its own."""
+    match config.source:
+        case PrometheusSettings() as settings:
+            return _prometheus(settings)
+        case ScrapeSettings() as settings:
+            return _scraper(settings, config)
+        case RecordedSettings(files=files):
+            from rollbackd.sources.recorded import RecordedSource  # noqa: PLC0415  only when used
+
+            return RecordedSource(files)
+        case _:
+            assert_never(config.source)
+
+
+def _prometheus(settings: PrometheusSettings) -> MetricSource:
+    from rollbackd.sources.prometheus import PrometheusSource  # noqa: PLC0415  only when used
+    from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415
+
+    headers = dict(settings.headers)
+    token = settings.bearer_token
+    if token is not None and token.file is None:
+        headers["Authorization"] = f"Bearer {token.read()}"
+    auth = settings.basic_auth
+    access = HttpAccess(
+        headers=tuple(headers.items()),
+        bearer_token_file=token.file if token is not None else None,
+        basic_auth=BasicAuth(auth.username, auth.password.read()) if auth is not None else None,
+        ca_file=settings.tls.ca_file,
+        verify_tls=settings.tls.verified,
+        cert_file=settings.tls.cert_file,
+        key_file=settings.tls.key_file,
+    )
+    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
+    return PrometheusSource(settings.url, access=access, limits=limits)
+
+
+def _scraper(settings: ScrapeSettings, config: Config) -> MetricSource:
+    from rollbackd.sources.scrape import ScrapeSettings as Pace  # noqa: PLC0415  only when used
+    from rollbackd.sources.scrape import ScrapeSource  # noqa: PLC0415
+    from rollbackd.sources.targets import ScrapeJob, TargetGroup  # noqa: PLC0415
+
+    longest = max(rule.policy.history_s for rule in config.policies)
+    pace = Pace(
+        interval_s=settings.interval_s,
+        timeout_s=settings.timeout_s,
+        max_page_bytes=settings.max_reply_bytes,
+        retention_s=max(longest + SLACK_S, 600.0),
+    )
+    job = ScrapeJob(
+        name="rollbackd",
+        groups=tuple(TargetGroup((t.address,), t.labels) for t in settings.targets),
+        files=(settings.targets_file,) if settings.targets_file is not None else (),
+    )
+    source = ScrapeSource([job], pace)
+    source.start()
+    return source
+
+
+def _rollout_sources(
+    config: Config, cluster: Connection | None, known_good: KnownGood
+) -> tuple[RolloutSource, ...]:
+    sources: list[RolloutSource] = []
+    settings = config.rollouts
+    if settings.kubernetes is not None and cluster is not None:
+        from rollbackd.rollouts.derivation import Reading  # noqa: PLC0415  only when used
+        from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415
+
+        watched = settings.kubernetes
+        reading = Reading(
+            cluster=watched.cluster,
+            id_labels=watched.id_labels,
+            follow_for_s=watched.follow_for_s,
+            known_good=known_good,
+        )
+        rollouts = KubernetesRollouts(
+            cluster,
+            reading,
+            namespaces=watched.namespaces,
+            selector=watched.label_selector or "",
+        )
+        rollouts.start()
+        sources.append(rollouts)
+    if settings.static or settings.static_file is not None:
+        from rollbackd.rollouts.static import StaticRollouts  # noqa: PLC0415  only when used
+
+        sources.append(StaticRollouts(settings.static, file=settings.static_file, clock=time.time))
+    return tuple(sources)
+
+
+def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+    return ClusterAccess(
+        server=settings.server,
+        kubeconfig=settings.kubeconfig,
+        context=settings.context,
+        in_cluster=settings.in_cluster,
+    )
+
+
+def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
+    match settings:
+        case KubernetesRollbackSettings(name=name):
+            if cluster is None:
+                raise ValueError(f"action {name} needs rollouts.kubernetes")
+            return KubernetesRollback(cluster, name=name)
+        case NginxSwitchSettings():
+            return NginxSwitch(
+                upstream_file=settings.upstream_file,
+                upstream=settings.upstream,
+                servers=_servers(settings),
+                installation=Installation(program=settings.nginx, config=settings.config),
+                name=settings.name,
+            )
+        case SplitterSwitchSettings(name=name, file=file):
+            return SplitterSwitch(file=file, name=name)
+        case _:
+            assert_never(settings)
+
+
+def _servers(settings: NginxSwitchSettings) -> Servers:
+    return Servers(frozenset(settings.baseline_servers), frozenset(settings.canary_servers))

@@ -1,0 +1,1 @@
+"""Stand-ins for the servers rollbackd talks to: real protocols over loopback, no mocking of our own code."""
