@@ -145,7 +145,10 @@ class Family(ABC, Generic[N, S]):
     def join(
         self, watch_id: str, signal: Signal, policy: Policy, armed: Armed[Any] | None = None
     ) -> None:
-        """Add a watch; with ``armed``, continue one that an earlier process began."""
+        """Add a watch; with ``armed``, continue one that an earlier process began.
+
+        The latter only before the first ``advance``: the grid is then walked again from there.
+        """
         member: Member[N] = Member(watch_id, signal, policy, Roster(), armed)
         self._position[watch_id] = len(self._members)
         self._members.append(member)
@@ -154,8 +157,9 @@ class Family(ABC, Generic[N, S]):
         self._memory = Memory(*(np.concatenate([old, new]) for old, new in pairs))
         if armed is not None:
             self._engage(member, armed)
-            begin = armed.at if self.cursor is None else min(self.cursor, armed.at)
-            self.cursor = begin
+            # the grid point at which it was armed comes first, for the counters' last known values
+            begin = armed.at - self.tick_s
+            self.cursor = begin if self.cursor is None else min(self.cursor, begin)
         self._edges = None
 
     def enrol(self, watch_id: str, roster: Roster) -> None:

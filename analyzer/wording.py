@@ -21,7 +21,7 @@ def share(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a latency: 0.182 -> "180 ms"."""
+    """Return a latency: 0.182 -> "182 ms"."""
     if math.isnan(value):
         return "unknown"
     return f"{significant(1000 * value)} ms" if value < 1 else f"{significant(value)} s"
