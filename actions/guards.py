@@ -73,7 +73,9 @@ def cooled_down(situation: Situation) -> str | None:
     for action in situation.past:
         left = action.at + situation.policy.cool_down_s - situation.now
         if action.workload == situation.rollout.workload and left > 0:
-            return f"{action.workload} was acted on already, its cool-down ends in {duration(left)}"
+            return (
+                f"{action.workload} was acted on already, its cool-down ends in {duration(left)}"
+            )
     return None
 
 

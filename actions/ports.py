@@ -87,7 +87,8 @@ class Journal(Protocol):
     def append(self, *entries: Entry) -> int:
         """Write entries in one transaction; return the last sequence number.
 
-        Raises Transient when the store cannot be reached; then nothing was written.
+        Raises Transient when the store cannot be reached, Permanent when the entries are not plain
+        JSON values or the store will never take them; then nothing was written.
         """
 
     def entries(

@@ -65,6 +65,8 @@ class Rollout:
         baseline: the last known-good revision, or None when there is none to compare with
             or to go back to.
         started_at: when the canary revision appeared, seconds since the epoch.
+        ordinal: tells rollouts of the same revision apart: a revision that is released again is
+            rolled out again (the Deployment's revision number; 0 when there is no such thing).
         complete: no baseline instance is left or expected; the canary took over.
         policy: name of the policy asked for by the workload itself, if any.
         labels: the workload's labels, for policy selectors.
@@ -77,6 +79,7 @@ class Rollout:
     baseline_instances: tuple[Instance, ...]
     id_labels: tuple[str, ...]
     started_at: float
+    ordinal: int = 0
     complete: bool = False
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +88,8 @@ class Rollout:
     def watch_id(self) -> str:
         """The key of the watch that follows this rollout: workload and canary revision."""
         w = self.workload
-        return f"{w.cluster}/{w.namespace}/{w.kind}/{w.name}@{self.canary.label}"
+        again = f".{self.ordinal}" if self.ordinal else ""
+        return f"{w.cluster}/{w.namespace}/{w.kind}/{w.name}@{self.canary.label}{again}"
 
     def instances(self, side: Side) -> tuple[Instance, ...]:
         """Return the instances of one side."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from actions.ports import Entry, Journal, Transient
+from actions.ports import ActionError, Entry, Journal, Transient
 from analyzer.comparison import Comparison
 from analyzer.events import (
     Act,
@@ -57,6 +57,8 @@ log = structlog.get_logger()
 
 KNOWN_GOOD = 5
 """Good revisions remembered for each workload."""
+ABSENT_LOOKS = 3
+"""Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
 
@@ -76,7 +78,7 @@ class Tracked:
     """One watch with everything that is kept beside it.
 
     ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
-    signals whose beginning is in the journal.
+    signals whose beginning is in the journal; ``absent`` counts the looks that did not see it.
     """
 
     watch: Watch
@@ -86,6 +88,7 @@ class Tracked:
     portrait: Portrait = field(default_factory=Portrait)
     armed: frozenset[str] = frozenset()
     compared: bool = False
+    absent: int = 0
     id_labels: tuple[str, ...] = ()
 
 
@@ -201,7 +204,11 @@ class Controller:
                 over = replace(
                     tracked.watch, phase=Phase.NEEDS_HUMAN, note=note, since=self._now()
                 )
-                self._commit(tracked, over)
+                try:
+                    self._commit(tracked, over)
+                except ActionError:
+                    log.exception("end of watch not recorded", watch=watch_id)
+                    tracked.watch = over
 
     def _follow_rollouts(self, now: float) -> None:
         """Start watches for new rollouts, end those of rollouts that are gone.
@@ -226,11 +233,15 @@ class Controller:
         newest = {rollout.workload: rollout for rollout in current.values()}
         for watch_id, tracked in list(self._tracked.items()):
             if watch_id in current or tracked.watch.phase.final:
+                tracked.absent = 0
                 continue
             if tracked.watch.phase is Phase.VERIFYING:
                 self._follow_restored(tracked, now)
             elif all_told:
                 newer = newest.get(tracked.watch.workload)
+                tracked.absent += 1
+                if newer is None and tracked.absent < ABSENT_LOOKS:
+                    continue
                 event = Superseded(newer.canary) if newer else Ended("the rollout is gone")
                 self._guarded(watch_id, partial(self.handle, watch_id, event))
 

@@ -26,6 +26,7 @@ from rollbackd.config.settings import Config
 from rollbackd.controller import Controller
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
 from rollbackd.wiring import Parts, assemble
@@ -166,11 +167,8 @@ class Daemon:
     def _tidy(self) -> None:
         """Forget watches that were over long ago."""
         now = time.time()
-        over = [
-            w
-            for w, entry in self._journal.latest("watch").items()
-            if entry.at < now - KEEP_ENDED_S
-        ]
+        watches = self._journal.latest("watch").items()
+        over = [w for w, entry in watches if watch_from_json(entry.data).phase.final]
         self._journal.prune(over, before=now - KEEP_ENDED_S, now=now)
 
     def _unready(self) -> str:

@@ -129,10 +129,12 @@ def _rollout_sources(
         from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415
 
         watched = settings.kubernetes
+        # a fast rolling update is complete long before its watch is over
+        longest = max(rule.policy.horizon_s for rule in config.policies)
         reading = Reading(
             cluster=watched.cluster,
             id_labels=watched.id_labels,
-            follow_for_s=watched.follow_for_s,
+            follow_for_s=max(watched.follow_for_s, longest + SLACK_S),
             known_good=known_good,
         )
         rollouts = KubernetesRollouts(
@@ -170,14 +172,19 @@ def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
                 upstream_file=settings.upstream_file,
                 upstream=settings.upstream,
                 servers=_servers(settings),
-                installation=Installation(program=settings.nginx, config=settings.config),
+                installation=Installation(
+                    program=settings.nginx,
+                    config=settings.config,
+                    pid_file=settings.pid_file,
+                    probe=settings.probe,
+                ),
                 name=settings.name,
             )
         case SplitterSwitchSettings(name=name, file=file):
-            return SplitterSwitch(file=file, name=name)
+            return SplitterSwitch(file=file, servers=_servers(settings), name=name)
         case _:
             assert_never(settings)
 
 
-def _servers(settings: NginxSwitchSettings) -> Servers:
+def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:
     return Servers(frozenset(settings.baseline_servers), frozenset(settings.canary_servers))

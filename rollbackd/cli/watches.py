@@ -1,0 +1,164 @@
+"""Where ``status`` and ``explain`` get their watches: the running daemon, or else the journal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
+from rollbackd.views import WatchView
+
+DEFAULT_URL = "http://127.0.0.1:9469"
+TIMEOUT_S = 5.0
+"""The daemon answers from memory; when it takes longer than this, it is not well."""
+
+
+class Unreachable(Exception):
+    """The daemon could not be asked; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watches:
+    """What was found. ``origin`` says where, for people; ``live`` when the daemon itself said it."""
+
+    views: tuple[WatchView, ...]
+    origin: str
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look.
+
+    Attributes:
+        url: of the daemon. journal: database URL to read when it does not answer, if known.
+    """
+
+    url: str
+    journal: str | None
+
+    def watches(self) -> Watches:
+        """Return every watch, the youngest first.
+
+        Raises:
+            click.ClickException: neither daemon nor journal can be read; says why for both.
+        """
+        from rollbackd.views_json import views_from_json  # noqa: PLC0415 - pydantic, when needed
+
+        try:
+            views = views_from_json(_get(f"{self.url}/api/v1/watches"))
+            return Watches(_youngest_first(views), f"rollbackd at {self.url}", live=True)
+        except (Unreachable, ValueError) as error:
+            return self._from_journal(f"rollbackd at {self.url} did not answer: {error}")
+
+    def watch(self, wanted: str) -> tuple[WatchView, Watches]:
+        """Return the one watch that a person means, in full, and where it was found.
+
+        Raises:
+            click.ClickException: none or several fit; or as ``watches``.
+        """
+        from rollbackd.views_json import view_from_json  # noqa: PLC0415 - pydantic, when needed
+
+        found = self.watches()
+        view = chosen(wanted, found.views)
+        if found.live:
+            # The list may leave points out; a single watch is complete.
+            try:
+                address = f"{self.url}/api/v1/watches/{quote(view.id, safe='/@')}"
+                return view_from_json(_get(address)), found
+            except (Unreachable, ValueError):
+                return view, found
+        return view, found
+
+    def _from_journal(self, trouble: str) -> Watches:
+        from actions.ports import ActionError  # noqa: PLC0415 - as below
+        from rollbackd.store import JournalReader  # noqa: PLC0415 - SQLAlchemy, when needed
+        from rollbackd.views_json import NotAView, view_from_json  # noqa: PLC0415
+
+        if self.journal is None:
+            hint = "Name the daemon with --url, or its journal with --journal or --config."
+            raise click.ClickException(f"{trouble}.\n{hint}")
+        try:
+            with JournalReader.open(self.journal) as reader:
+                views = [view_from_json(e.data) for e in reader.latest("view").values()]
+        except (ActionError, NotAView) as error:
+            raise click.ClickException(f"{trouble},\nand {error}") from error
+        origin = f"the journal {self.journal} ({trouble})"
+        return Watches(_youngest_first(views), origin, live=False)
+
+
+def place_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where to look."""
+    options = (
+        config_option,
+        click.option("--url", help=f"Address of the daemon.  [default: {DEFAULT_URL}]"),
+        click.option(
+            "--journal",
+            type=click.Path(path_type=Path),
+            help="Journal file to read when the daemon does not answer.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def place(config_file: Path | None, url: str | None, journal: Path | None) -> Place:
+    """Return where to look: what the command line says, then the configuration, then defaults."""
+    if config_file is None and DEFAULT.is_file() and url is None and journal is None:
+        config_file = DEFAULT
+    database = f"sqlite:///{journal.absolute()}" if journal else None
+    if config_file is None:
+        return Place(url or DEFAULT_URL, database)
+    config = load_or_exit(config_file)
+    return Place(url or config.http.url, database or config.journal.url)
+
+
+def chosen(wanted: str, views: Sequence[WatchView]) -> WatchView:
+    """Return the watch with this id or, when there is just one, of this workload.
+
+    Of several watches of one workload, the youngest is meant.
+
+    Raises:
+        click.ClickException: none or several workloads fit.
+    """
+    for view in views:
+        if view.id == wanted:
+            return view
+    fitting = [
+        v for v in views if wanted in {v.workload, v.workload.rpartition("/")[2]} or wanted in v.id
+    ]
+    workloads = sorted({v.id.rpartition("@")[0] for v in fitting})
+    if len(workloads) == 1:
+        return fitting[0]
+    if workloads:
+        raise click.ClickException(f'"{wanted}" fits {", ".join(workloads)}: say which')
+    names = sorted({v.workload for v in views})
+    close = get_close_matches(wanted, [*names, *(n.rpartition("/")[2] for n in names)], n=1)
+    hint = f'; did you mean "{close[0]}"?' if close else "; rollbackd status lists them"
+    raise click.ClickException(f'there is no watch "{wanted}"{hint}')
+
+
+def _youngest_first(views: Sequence[WatchView]) -> tuple[WatchView, ...]:
+    return tuple(sorted(views, key=lambda view: -view.started_at))
+
+
+def _get(url: str) -> Any:  # noqa: ANN401 - whatever JSON there is; views_json looks at it
+    import requests  # noqa: PLC0415 - only what asks the daemon pays for it
+
+    session = requests.Session()
+    session.trust_env = False  # a proxy for the Internet does not know this machine's daemon
+    try:
+        with session, session.get(url, timeout=TIMEOUT_S) as reply:
+            reply.raise_for_status()
+            return reply.json()
+    except requests.ConnectionError as error:
+        raise Unreachable("nothing listens there") from error
+    except requests.Timeout as error:
+        raise Unreachable(f"no answer in {TIMEOUT_S:g} s") from error
+    except requests.RequestException as error:
+        raise Unreachable(str(error)) from error

@@ -1,0 +1,176 @@
+"""What concerns several keys of the file at once.
+
+Checked on the plain values, not on the models: so a mistake in one place does not hide these.
+Values of a wrong kind are skipped here; the models complain about them.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from rollbackd.config.problems import Fault, Location
+
+SOURCES = ("prometheus", "scrape", "recorded")
+ROLLOUTS = ("kubernetes", "static", "static_file")
+ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
+SIGNALS = ("ratio", "histogram")
+
+
+def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield what does not fit together."""
+    yield from _source(values)
+    yield from _rollouts(values)
+    yield from _actions(values)
+    policies = _items(values, "policies")
+    yield from _unique(("policies",), policies, "policy")
+    known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
+    for i, policy in policies:
+        yield from _policy(("policies", i), policy, known)
+
+
+def _source(values: dict[str, Any]) -> Iterator[Fault]:
+    source = values.get("source")
+    if isinstance(source, dict):
+        yield from _exactly_one(("source",), source, SOURCES)
+        scrape = source.get("scrape")
+        if isinstance(scrape, dict) and not (scrape.get("targets") or scrape.get("targets_file")):
+            yield Fault(
+                ("source", "scrape"), "there is nothing to scrape", "give targets or targets_file"
+            )
+
+
+def _rollouts(values: dict[str, Any]) -> Iterator[Fault]:
+    rollouts = values.get("rollouts")
+    if not isinstance(rollouts, dict):
+        return
+    if all(rollouts.get(kind) in (None, []) for kind in ROLLOUTS):
+        yield Fault(
+            ("rollouts",),
+            f"at least one of {', '.join(ROLLOUTS)} is needed",
+            "kubernetes: {} watches every Deployment",
+        )
+    yield from static_checks(rollouts.get("static"), ("rollouts", "static"))
+
+
+def static_checks(static: object, location: Location) -> Iterator[Fault]:
+    """Yield workloads that are there twice in a list of static rollouts."""
+    seen: dict[tuple[object, ...], int] = {}
+    for i, rollout in _items({"": static}, ""):
+        keys = ("cluster", "namespace", "name")
+        who = tuple(str(rollout.get(key) or "default") for key in keys)
+        if isinstance(rollout.get("name"), str) and who in seen:
+            yield Fault(
+                (*location, i, "name"),
+                f"{who[1]}/{who[2]} is there already, at [{seen[who]}]",
+                "a workload has one rollout at a time",
+            )
+        seen.setdefault(who, i)
+
+
+def _actions(values: dict[str, Any]) -> Iterator[Fault]:
+    actions = _items(values, "actions")
+    yield from _unique(("actions",), actions, "action")
+    rollouts = values.get("rollouts")
+    for i, action in actions:
+        yield from _exactly_one(("actions", i), action, ACTIONS)
+        if (
+            action.get("kubernetes-rollback") is not None
+            and isinstance(rollouts, dict)
+            and rollouts.get("kubernetes") is None
+        ):
+            yield Fault(
+                ("actions", i, "kubernetes-rollback"),
+                "no cluster is configured",
+                "add rollouts.kubernetes, or choose another action",
+            )
+
+
+def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
+    signals = _items(policy, "signals")
+    yield from _unique((*location, "signals"), signals, "signal")
+    for i, signal in signals:
+        yield from _signal((*location, "signals", i), signal)
+    acting = [signal for _, signal in signals if signal.get("tier", "critical") != "info"]
+    if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
+        yield Fault(
+            (*location, "signals"),
+            "the weights of all signals that may act are 0",
+            "give at least one a weight, such as 0.5",
+        )
+    if signals and not acting and policy.get("mode") in {"approve", "enforce"}:
+        yield Fault(
+            (*location, "mode"),
+            f"mode {policy['mode']}, and every signal is info: nothing could ever act",
+            "make a signal critical, or use mode observe",
+        )
+    names = policy.get("actions") or []
+    if not names and policy.get("mode") in {"approve", "enforce"}:
+        choices = f"known: {', '.join(known)}" if known else "configure one under actions first"
+        yield Fault(
+            (*location, "mode"),
+            f"mode {policy['mode']} needs at least one action",
+            f"add actions: [...] ({choices}), or use mode observe",
+        )
+    yield from _action_names((*location, "actions"), names, known)
+
+
+def _action_names(location: Location, names: object, known: Sequence[str]) -> Iterator[Fault]:
+    if not isinstance(names, list):
+        return
+    for i, name in enumerate(names):
+        if not isinstance(name, str):
+            continue
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"known: {', '.join(known)}" if known else "configure it under actions"
+            yield Fault(
+                (*location, i),
+                f'no action is called "{name}"',
+                f'did you mean "{close[0]}"?' if close else hint,
+            )
+        elif name in names[:i]:
+            yield Fault((*location, i), f'"{name}" is there already', "an action is used once")
+
+
+def _signal(location: Location, signal: dict[str, Any]) -> Iterator[Fault]:
+    yield from _exactly_one(location, signal, SIGNALS)
+    if signal.get("histogram") is not None and signal.get("ratio") is None:
+        for key in ("floor", "harm_rate"):
+            if key in signal:
+                yield Fault((*location, key), "only ratios have this", "remove it")
+
+
+def _exactly_one(
+    location: Location, values: dict[str, Any], choices: Sequence[str]
+) -> Iterator[Fault]:
+    given = [choice for choice in choices if values.get(choice) is not None]
+    if len(given) == 1:
+        return
+    hint = ""
+    empty = [choice for choice in choices if choice in values]
+    if not given and empty:
+        hint = f"{empty[0]} has no value: write {empty[0]}: {{}} for its defaults"
+    what = f"exactly one of {', '.join(choices)} is needed"
+    yield Fault(location, f"{what}, not {' and '.join(given)}" if given else what, hint)
+
+
+def _unique(
+    location: Location, items: list[tuple[int, dict[str, Any]]], kind: str
+) -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    for i, item in items:
+        name = item.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            what = f'another {kind}, {location[-1]}[{seen[name]}], is called "{name}", too'
+            yield Fault((*location, i, "name"), what, "give each a name of its own")
+        seen.setdefault(name, i)
+
+
+def _items(values: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the mappings in a list, with their positions; nothing when it is no list."""
+    found = values.get(key)
+    if not isinstance(found, list):
+        return []
+    return [(i, item) for i, item in enumerate(found) if isinstance(item, dict)]

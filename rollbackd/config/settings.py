@@ -1,0 +1,300 @@
+"""The configuration as the daemon sees it: frozen values, validated, all times in seconds.
+
+File names are absolute, or relative to the working directory; those of the YAML file were
+relative to that file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from analyzer.policy import Policy
+from analyzer.rollout import Rollout
+from rollbackd.config.secrets import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """Where the journal is kept: an SQLAlchemy URL with an absolute path."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
+
+    ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
+    """
+
+    host: str
+    port: int
+    token: Secret | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for clients on this machine, without a slash at its end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - read only
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """A user's name and password for HTTP basic authentication."""
+
+    username: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How a server is verified and how we show who we are; files are PEM, read at connection."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    verified: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask.
+
+    Attributes:
+        url: its base address, without ``/api/v1`` and without a slash at its end.
+        timeout_s: how long one query may take.
+        max_reply_bytes: a longer answer is cut off and counts as missing.
+    """
+
+    url: str
+    timeout_s: float
+    max_reply_bytes: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    bearer_token: Secret | None = None
+    basic_auth: BasicAuth | None = None
+    tls: TlsSettings = TlsSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One ``host:port`` whose ``/metrics`` is scraped; its labels are added to every series."""
+
+    address: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeSettings:
+    """The built-in scraper.
+
+    Attributes:
+        targets: scraped always. targets_file: more targets in Prometheus' ``file_sd`` format,
+            re-read when the file changes.
+        max_reply_bytes: a longer page is not read to its end and counts as missing.
+    """
+
+    interval_s: float
+    timeout_s: float
+    max_reply_bytes: int
+    targets: tuple[Target, ...] = ()
+    targets_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSettings:
+    """Recorded data in OpenMetrics text, for replays."""
+
+    files: tuple[Path, ...]
+
+
+SourceSettings = PrometheusSettings | ScrapeSettings | RecordedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """A cluster whose Deployments are watched.
+
+    Attributes:
+        cluster: its name in watch ids and messages.
+        in_cluster: use the pod's service account; None = when there is one and nothing else said.
+        server: address of an API server without authentication (``kubectl proxy``, tests).
+        namespaces: only these; empty = all.
+        label_selector: only Deployments with these labels, in Kubernetes' syntax.
+        follow_for_s: a complete rollout is still watched this long.
+        id_labels: metric labels that hold the namespace and the pod's name, in this order; a
+            single one holds the pod's name.
+    """
+
+    cluster: str
+    follow_for_s: float
+    id_labels: tuple[str, ...]
+    context: str | None = None
+    kubeconfig: Path | None = None
+    in_cluster: bool | None = None
+    server: str | None = None
+    namespaces: tuple[str, ...] = ()
+    label_selector: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceGroup:
+    """The instances that run one version; ``label`` is the version's name."""
+
+    label: str
+    instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StaticRollout:
+    """Two named groups of instances; without canary instances nothing is being rolled out.
+
+    ``id_label`` is the metric label that holds an instance's name.
+    """
+
+    name: str
+    namespace: str
+    cluster: str
+    id_label: str
+    baseline: InstanceGroup
+    canary: InstanceGroup
+    policy: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutsSettings:
+    """Where rollouts come from; at least one of the three is there.
+
+    ``static_file`` holds more static rollouts and is re-read when it changes.
+    """
+
+    kubernetes: KubernetesSettings | None = None
+    static: tuple[StaticRollout, ...] = ()
+    static_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesRollbackSettings:
+    """Rolls a Deployment back, in the cluster that ``rollouts.kubernetes`` names."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NginxSwitchSettings:
+    """Writes an NGINX upstream with the baseline's servers only, tests it and reloads.
+
+    Attributes:
+        upstream_file: the file with the ``upstream`` block, which rollbackd owns.
+        upstream: the block's name. nginx: the program. config: its main file, None = its own.
+        pid_file: of the master, None = as its configuration says.
+        probe: an address that must answer after the reload, or None.
+        baseline_servers, canary_servers: what follows ``server`` in the block; empty = the ids of
+            the rollout's instances.
+    """
+
+    name: str
+    upstream_file: Path
+    upstream: str
+    nginx: str
+    config: Path | None = None
+    pid_file: Path | None = None
+    probe: str | None = None
+    baseline_servers: tuple[str, ...] = ()
+    canary_servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitterSwitchSettings:
+    """Switches the built-in traffic splitter by the file it reads; servers as with NGINX."""
+
+    name: str
+    file: Path
+    baseline_servers: tuple[str, ...] = ()
+    canary_servers: tuple[str, ...] = ()
+
+
+ActionSettings = KubernetesRollbackSettings | NginxSwitchSettings | SplitterSwitchSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which rollouts a policy is for; every part that is not empty must fit.
+
+    ``namespaces`` and ``names`` may hold shell patterns (``shop-*``); labels must be equal.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def fits(self, rollout: Rollout) -> bool:
+        """Say whether the policy is for this rollout."""
+        workload = rollout.workload
+        return (
+            _any_fits(self.namespaces, workload.namespace)
+            and _any_fits(self.names, workload.name)
+            and all(rollout.labels.get(key) == value for key, value in self.labels.items())
+        )
+
+
+def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """A policy and the rollouts that it is for."""
+
+    policy: Policy
+    match: Match = Match()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a user can set.
+
+    Attributes:
+        file: where it was read. tick_s: how often everything is looked at.
+        settle_s: samples younger than this are not looked at yet.
+        policies: in the file's order; names are unique.
+    """
+
+    file: Path
+    tick_s: float
+    settle_s: float
+    journal: JournalSettings
+    http: HttpSettings
+    source: SourceSettings
+    rollouts: RolloutsSettings
+    actions: tuple[ActionSettings, ...]
+    policies: tuple[PolicyRule, ...]
+
+    def policy_for(self, rollout: Rollout) -> Policy | None:
+        """Return the policy of a rollout, or None when nobody asked to watch it.
+
+        The policy that the workload names itself wins; else the first that matches, in the
+        file's order. A workload that names a policy which does not exist gets none: another
+        one could do more than its owner wants.
+        """
+        if rollout.policy is not None:
+            return self.named(rollout.policy)
+        return next((rule.policy for rule in self.policies if rule.match.fits(rollout)), None)
+
+    def named(self, name: str) -> Policy | None:
+        """Return the policy of this name, or None when there is none."""
+        return next((r.policy for r in self.policies if r.policy.name == name), None)
+
+    def secrets(self) -> dict[str, Secret]:
+        """Return every secret by the key path it is configured at."""
+        found = {}
+        if self.http.token is not None:
+            found["http.token"] = self.http.token
+        if not isinstance(self.source, PrometheusSettings):
+            return found
+        if self.source.bearer_token is not None:
+            found["source.prometheus.bearer_token"] = self.source.bearer_token
+        if self.source.basic_auth is not None:
+            found["source.prometheus.basic_auth.password"] = self.source.basic_auth.password
+        return found

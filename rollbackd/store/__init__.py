@@ -1,0 +1,11 @@
+"""The journal on disk: SQLAlchemy Core on SQLite, one file, schema kept by Alembic.
+
+``SqlJournal`` is the one writer (``actions.ports.Journal`` plus housekeeping); ``JournalReader``
+opens the same file read-only beside a running daemon. Every error that leaves this package is a
+``Transient`` or a ``Permanent`` that says what was kept.
+"""
+
+from rollbackd.store.journal import SqlJournal
+from rollbackd.store.reader import JournalReader
+
+__all__ = ["JournalReader", "SqlJournal"]

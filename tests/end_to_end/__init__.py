@@ -1,0 +1,1 @@
+"""The daemon as a process, against real services, a real Prometheus and the Kubernetes fake."""

@@ -1,0 +1,110 @@
+"""A rollout from its first canary pod to its end, with everything real but the API server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollbackd.store.reader import JournalReader
+from tests.end_to_end.cluster import BAD, BETTER, GOOD, ShopCluster
+from tests.end_to_end.daemon_process import DaemonProcess
+from tests.fakes.kube_api import Fault, FaultAction
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[ShopCluster]:
+    with ShopCluster(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def daemon(shop: ShopCluster, folder: Path, mode: str = "enforce", **policy: str) -> DaemonProcess:
+    config, port = shop.write_config(mode, **policy)
+    return DaemonProcess(config, port, folder / "daemon.log")
+
+
+def journalled(folder: Path, kind: str) -> int:
+    """Return how many entries of a kind the journal holds, read beside the daemon."""
+    with JournalReader.open(f"sqlite:///{folder / 'journal.db'}") as journal:
+        return sum(1 for _ in journal.entries(kinds=frozenset({kind})))
+
+
+def test_a_bad_canary_is_rolled_back_and_the_recovery_verified(
+    shop: ShopCluster, folder: Path
+) -> None:
+    with daemon(shop, folder) as running:
+        shop.release(BAD)
+        view = running.wait_for_phase("rolled back", "needs a human")
+        assert view.phase == "rolled back", view.timeline
+        assert shop.image() == GOOD
+        assert len(shop.writes()) == 1
+        assert "errors" in view.reasons[0]
+        assert [t.text.partition(":")[0] for t in view.timeline] == [
+            "observing", "degraded", "acting", "verifying", "rolled back",
+        ]  # fmt: skip
+        template = shop.api.get("apps/v1", "Deployment", "shop")["spec"]["template"]
+        assert template["spec"]["containers"][0]["fieldOfTomorrow"] == {"keep": [1, "ü", None]}
+        assert 'rollbackd_actions_total{outcome="done"} 1.0' in running.metrics()
+        assert running.terminate() == 0
+
+
+def test_a_good_canary_is_left_alone_and_ends_healthy(shop: ShopCluster, folder: Path) -> None:
+    with daemon(shop, folder) as running:
+        shop.release(BETTER)
+        view = running.wait_for_phase("healthy", "degraded", "needs a human", seconds=150)
+        assert view.phase == "healthy", view.timeline
+    assert shop.writes() == []
+    assert shop.image() == BETTER
+
+
+def test_observe_mode_only_says_what_it_would_do(shop: ShopCluster, folder: Path) -> None:
+    with daemon(shop, folder, "observe") as running:
+        shop.release(BAD)
+        view = running.wait_for_phase("reported", "needs a human")
+        assert "would have acted, but the mode is observe" in view.timeline[-1].text
+    assert shop.writes() == []
+
+
+def test_an_outage_of_prometheus_never_acts_and_passes(shop: ShopCluster, folder: Path) -> None:
+    with daemon(shop, folder, min_observation="40s") as running:
+        shop.release(BETTER)
+        running.wait_for_phase("observing")
+        shop.prometheus.stop()
+        blind = running.wait_for_phase("held")
+        assert blind.verdict == "inconclusive"
+        assert "source down" in blind.reasons[0]
+        shop.prometheus.start()
+        running.wait_for_phase("observing")
+        assert running.wait_for_phase("healthy", "degraded", seconds=120).phase == "healthy"
+    assert shop.writes() == []
+
+
+@pytest.mark.parametrize("moment", ["before the write", "after the write"])
+def test_killed_between_started_and_done_it_rolls_back_exactly_once(
+    shop: ShopCluster, folder: Path, moment: str
+) -> None:
+    with daemon(shop, folder) as running:
+        if moment == "before the write":
+            slow = Fault(FaultAction.LATENCY, method="PATCH", path="deployments", seconds=3)
+            shop.api.add_fault(slow)
+        shop.release(BAD)
+        running.wait_until(lambda: journalled(folder, "step-started"), seconds=90)
+        if moment == "after the write":
+            running.wait_until(lambda: shop.image() == GOOD)
+        running.kill()
+        assert journalled(folder, "step-done") == 0
+        shop.api.clear_faults()
+        running.start()
+        view = running.wait_for_phase("rolled back", "needs a human")
+        assert view.phase == "rolled back", view.timeline
+    assert shop.image() == GOOD
+    assert journalled(folder, "step-started") == 1
+    assert journalled(folder, "step-done") == 1
+    applied = [w for w in shop.writes() if w.status == 200]
+    assert len(applied) <= 1

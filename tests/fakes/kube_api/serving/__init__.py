@@ -1,0 +1,1 @@
+"""The HTTP side of the fake: URLs, bodies, watches, discovery and the control endpoint."""

@@ -1,0 +1,91 @@
+"""The Deployment that tests roll out, and what they do to it on the fake API server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.credentials import ClusterAccess
+from tests.fakes.kube_api import ClusterSettings, FakeKubeApi
+
+DEPLOYMENTS = "/apis/apps/v1/deployments"
+
+
+@contextmanager
+def cluster(settings: ClusterSettings | None = None) -> Iterator[tuple[FakeKubeApi, Connection]]:
+    """Run an empty cluster; yield it and a connection to it."""
+    with FakeKubeApi(settings) as api:
+        connection = Connection(ClusterAccess(server=api.url))
+        yield api, connection
+        connection.close()
+
+
+def manifest(image: str = "shop:1", name: str = "shop", **spec: object) -> dict[str, Any]:
+    """Return a Deployment of three pods; ``spec`` overrides fields of its specification."""
+    labels = {"app": name}
+    container = {"name": "app", "image": image, "fieldOfTomorrow": {"keep": ["me", None, 0]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": {"note": "ünïcode"}},
+                "spec": {"containers": [container], "anotherField": {"": [1.5, "2"]}},
+            },
+            **spec,
+        },
+    }
+
+
+def deployment(api: FakeKubeApi, name: str = "shop") -> dict[str, Any]:
+    """Return the Deployment as it is now."""
+    return api.get("apps/v1", "Deployment", name)
+
+
+def patch(api: FakeKubeApi, name: str = "shop", **parts: object) -> dict[str, Any]:
+    """Merge parts (``metadata``, ``spec``) into the Deployment."""
+    return api.patch("apps/v1", "Deployment", name, parts)
+
+
+def deploy(api: FakeKubeApi, image: str, name: str = "shop") -> None:
+    """Change the image, as a new release does."""
+    container = {"name": "app", "image": image, "fieldOfTomorrow": {"keep": ["me", None, 0]}}
+    patch(api, name, spec={"template": {"spec": {"containers": [container]}}})
+
+
+def image(api: FakeKubeApi, name: str = "shop") -> str:
+    """Return the image that the Deployment asks for."""
+    containers = deployment(api, name)["spec"]["template"]["spec"]["containers"]
+    return str(containers[0]["image"])
+
+
+def replica_set(api: FakeKubeApi, image: str) -> dict[str, Any] | None:
+    """Return the ReplicaSet that runs an image, None while there is none."""
+    for found in api.list_objects("apps/v1", "ReplicaSet"):
+        if found["spec"]["template"]["spec"]["containers"][0]["image"] == image:
+            return found
+    return None
+
+
+def settle(api: FakeKubeApi, name: str = "shop") -> None:
+    """Wait until the Deployment has finished its rollout."""
+
+    def is_settled(_: FakeKubeApi) -> bool:
+        found = deployment(api, name)
+        status, wanted = found.get("status", {}), found["spec"]["replicas"]
+        counts = {status.get(c, 0) for c in ("replicas", "updatedReplicas", "availableReplicas")}
+        seen = status.get("observedGeneration") == found["metadata"]["generation"]
+        return bool(seen and counts == {wanted})
+
+    api.wait_until(is_settled, what=f"{name} settled")
+
+
+def writes(api: FakeKubeApi) -> int:
+    """Count the changes that were written over HTTP so far."""
+    return sum(
+        request.method not in {"GET", "HEAD"} and (request.status or 500) < 300
+        for request in api.requests()
+    )

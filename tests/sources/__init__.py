@@ -1,0 +1,1 @@
+"""Tests of the metric sources: one contract over all of them, then each one's own troubles."""
