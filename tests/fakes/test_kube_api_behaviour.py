@@ -229,6 +229,19 @@ class TestDeployment:
         api.delete("apps/v1", "ReplicaSet", replica_set["metadata"]["name"])
         api.wait_until(lambda fake: not pods(fake))
 
+    def test_a_name_taken_by_another_replica_set_gives_another_hash(
+        self, api: FakeKubeApi
+    ) -> None:
+        api.create(deployment())
+        settle(api)
+        requests.delete(
+            f"{api.url}{DEPLOYMENTS}/shop", json={"propagationPolicy": "Orphan"}, timeout=SECONDS
+        )
+        api.create(deployment())
+        settle(api)
+        assert shop(api)["status"]["collisionCount"] == 1
+        assert len(api.list_objects("apps/v1", "ReplicaSet")) == 2
+
     def test_deleting_a_namespace_empties_it(self, api: FakeKubeApi) -> None:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shops"}})
         manifest = deployment()

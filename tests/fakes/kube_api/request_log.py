@@ -15,7 +15,7 @@ MOST_ENTRIES = 10_000  # older ones are forgotten
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """One request; `status` stays `None` while it runs and when no answer was sent.
+    """One request; `status` stays `None` while it runs and when its answer was broken off.
 
     Attributes:
         id: counts up from 1.

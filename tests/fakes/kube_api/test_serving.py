@@ -247,7 +247,7 @@ class TestFaults:
         else:
             with pytest.raises(ApiError, match="NotFound"):
                 api.get("v1", "ConfigMap", "one")
-        assert api.requests()[-1].fault == action.value
+        assert (api.requests()[-1].fault, api.requests()[-1].status) == (action.value, None)
         assert api.requests()[-1].body == config_map("one")
 
     def test_latency_comes_on_top_of_other_faults(self, api: FakeKubeApi) -> None:

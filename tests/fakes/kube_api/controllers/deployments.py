@@ -127,12 +127,12 @@ class DeploymentController:
             if refused.reason != "AlreadyExists":
                 raise
         # Somebody else's ReplicaSet has our name: take the next hash, as the real one does.
-        collisions = deployment.setdefault("status", {}).get("collisionCount", 0) + 1
-        again = {**deployment, "status": {**deployment["status"], "collisionCount": collisions}}
-        self._registry.patch(
+        status = deployment.get("status") or {}
+        status = {**status, "collisionCount": status.get("collisionCount", 0) + 1}
+        again = self._registry.patch(
             DEPLOYMENTS,
             name_of(deployment),
-            lambda current: {**current, "status": again["status"]},
+            lambda current: {**current, "status": status},
             _STATUS_WRITE,
         )
         return self._create_replica_set(again, old, annotations)

@@ -84,7 +84,8 @@ async def _handle(request: web.Request) -> web.StreamResponse:
         _log.exception("the fake API server failed on %s %s", request.method, request.path)
         cluster.control_loop.note_error(error)
         response = _json(500, ApiError(500, "InternalError", repr(error)).status())
-    if entry.status is None and request.transport is not None:
+    was_broken_off = request.transport is None or request.transport.is_closing()
+    if entry.status is None and not was_broken_off:
         entry.status = response.status
     return response
 
