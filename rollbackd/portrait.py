@@ -107,6 +107,7 @@ class Portrait:
             plan=self.plan,
             signals=tuple(self._signal(s, policy) for s in policy.signals),
             timeline=tuple(self.timeline),
+            plan_key=watch.plan_key,
         )
 
     def _signal(self, signal: Signal, policy: Policy) -> SignalView:
@@ -164,7 +165,7 @@ def outlook(watch: Watch, policy: Policy, now: float) -> str:
             return "making a plan"
         case Phase.AWAITING_APPROVAL:
             wait = duration(max(0.0, watch.since + policy.approval_expires_s - now))
-            return f"waits {wait} more for approval of plan {watch.plan_key}"
+            return f"waits {wait} more for approval: rollbackd approve {watch.workload}"
         case Phase.ACTING:
             return "carrying out the plan"
         case Phase.VERIFYING:

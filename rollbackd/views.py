@@ -54,7 +54,8 @@ class WatchView:
     """Everything people are shown of one watch.
 
     ``evidence`` is the combined e-value of the watch, ``limit`` the value (1/α) at which it decides;
-    times are seconds since the epoch. ``outlook`` says what will happen next.
+    times are seconds since the epoch. ``outlook`` says what will happen next;
+    ``plan_key`` names the plan in force, which an approval is bound to.
     """
 
     id: str
@@ -75,3 +76,4 @@ class WatchView:
     plan: str | None
     signals: tuple[SignalView, ...]
     timeline: tuple[TimelineItem, ...]
+    plan_key: str = ""

@@ -57,5 +57,7 @@ class LogSettings:
         root.handlers = [handler]
         root.setLevel(self.level.upper())
         # At info, APScheduler logs every tick twice, and the others what we say ourselves.
-        for chatty in ("apscheduler", "urllib3", "alembic", "uvicorn"):
+        for chatty in ("apscheduler", "alembic", "uvicorn"):
             logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))
+        # Its retries are ours, and what comes of them is told with its reason.
+        logging.getLogger("urllib3").setLevel(max(root.level, logging.ERROR))

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,8 @@ def play(
     report = report or DEFAULT_REPORT
     limit = float(seconds or TOTAL_S)
     began = time.monotonic()
-    stage = Stage(fault, seconds=limit, no_nginx=no_nginx)
+    directory = Path(tempfile.mkdtemp(prefix="rollbackd-demo-"))
+    stage = Stage(fault, directory, seconds=limit, no_nginx=no_nginx)
     shown = screen(plain=plain)
     try:
         with _sigterm_as_interrupt():
@@ -52,20 +54,20 @@ def play(
                 ending = Performance(stage, observer, shown, fault).perform(began, limit)
     except KeyboardInterrupt:
         shown.say("Broken off; everything was ended.")
-        shutil.rmtree(stage.directory, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
         return INTERRUPTED
     except StageError as error:
         shown.say(f"The demo failed: {error}")
-        shown.say(f"Logs: {stage.directory}")
+        shown.say(f"Logs: {directory}")
         return 1
     _write_report(report, fault, ending)
     shown.say("")
     shown.say(ending.outcome.sentence)
     shown.say(f"Report: {report.absolute()}")
     if not ending.outcome.expected:
-        shown.say(f"That was not expected. Logs, configuration and journal: {stage.directory}")
+        shown.say(f"That was not expected. Logs, configuration and journal: {directory}")
         return 1
-    shutil.rmtree(stage.directory, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
     others = ", ".join(name for name in ("errors", "latency", "crash", "none") if name != fault)
     shown.say(f"Next: rollbackd demo --fault … ({others}), and rollbackd run --help.")
     return 0

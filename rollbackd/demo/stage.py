@@ -3,7 +3,6 @@
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -54,14 +53,15 @@ class Stage:
 
     Args:
         fault: what the canary can be made to suffer; see ``service.FAULTS``.
+        directory: where configuration, journal and logs go; it must exist.
         seconds: how long the customers come, at most.
         no_nginx: use the built-in splitter even where NGINX is installed.
     """
 
-    def __init__(self, fault: str, *, seconds: float, no_nginx: bool) -> None:
+    def __init__(self, fault: str, directory: Path, *, seconds: float, no_nginx: bool) -> None:
         self._seconds = seconds
         self._fault = fault
-        self.directory = Path(tempfile.mkdtemp(prefix="rollbackd-demo-"))
+        self.directory = directory
         ports = _free_ports(BASELINE_PROCESSES + 4)
         listen = [f"127.0.0.1:{port}" for port in ports]
         self.customers_address, self.daemon_address = listen[-2:]

@@ -26,6 +26,9 @@ MAX_RATIO = 100.0
 BEYOND_LIMIT = 1e4
 """Evidence is drawn up to so many times its limit."""
 
+LARGEST = 1e15
+"""No axis of values goes beyond; such a value is a mistake of whoever measured it."""
+
 FLOOR = 1e-2
 """Evidence below this is drawn at it: how strongly nothing was found is of no interest."""
 
@@ -140,7 +143,8 @@ def values_chart(signal: SignalView, span: Span) -> Chart:
     known = [v for p in points for v in (p.canary, p.baseline) if v is not None]
     high = max((v for v in known if math.isfinite(v)), default=0.0)
     frame = _Frame(span)
-    axis = Linear(0.0, high * 1.12 if high > 0 else 1.0, frame.bottom, frame.top)
+    top = min(high * 1.12, LARGEST) if high > 0 else 1.0
+    axis = Linear(0.0, top, frame.bottom, frame.top)
     what = "share of events" if signal.unit == "share" else f"typical value in {signal.unit}"
     return frame.chart(
         title=f"{signal.name}: canary and baseline",

@@ -16,7 +16,7 @@ from tests.fakes.kube_api import AskReadiness, ClusterSettings, FakeKubeApi, Pod
 from tests.fakes.kube_api.request_log import LoggedRequest
 from tests.servers.prometheus import PrometheusServer
 
-RATE_PER_POD = 40.0
+RATE_PER_POD = 25.0
 LOAD_SECONDS = 240.0
 """Customers go home after this, whatever the test does."""
 GOOD, BETTER, BAD = "shop:good", "shop:better", "shop:bad"
@@ -167,6 +167,8 @@ class ShopCluster:
     def write_config(self, mode: str = "enforce", **policy: str) -> tuple[Path, int]:
         """Write the daemon's configuration; return it and the port the daemon answers on."""
         port = free_port()
+        token = self._folder / "token"
+        token.write_text("only-for-this-test", encoding="utf-8")
         settings = {
             "name": "shop", "mode": mode, "warm_up": "2s", "min_observation": "15s",
             "horizon": "3m", "persistence": "4s", "history": "60s", "blind_after": "5s",
@@ -176,7 +178,7 @@ class ShopCluster:
             "tick": "1s",
             "settle": "2s",
             "journal": {"url": f"sqlite:///{self._folder / 'journal.db'}"},
-            "http": {"listen": f"127.0.0.1:{port}"},
+            "http": {"listen": f"127.0.0.1:{port}", "token_file": str(token)},
             "source": {"prometheus": {"url": self.prometheus.url, "timeout": "3s"}},
             "rollouts": {"kubernetes": {"server": self.api.url, "namespaces": ["default"]}},
             "actions": [{"name": "rollback", "kubernetes-rollback": {}}],
@@ -195,13 +197,13 @@ SIGNALS = [
             "bad": 'http_requests_total{code=~"5.."}',
         },
         "weight": 0.5,
-        "harm_rate": "2%",
+        "harm_rate": "5%",
     },
     {
         "name": "latency",
         "histogram": {"buckets": "http_request_duration_seconds_bucket", "unit": "s"},
         "weight": 0.5,
-        "harm": "+50%",
+        "harm": 2,
     },
 ]
 

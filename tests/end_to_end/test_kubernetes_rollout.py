@@ -1,5 +1,7 @@
 """A rollout from its first canary pod to its end, with everything real but the API server."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +71,30 @@ def test_observe_mode_only_says_what_it_would_do(shop: ShopCluster, folder: Path
         view = running.wait_for_phase("reported", "needs a human")
         assert "would have acted, but the mode is observe" in view.timeline[-1].text
     assert shop.writes() == []
+
+
+def test_in_approve_mode_a_person_decides_about_exactly_this_plan(
+    shop: ShopCluster, folder: Path
+) -> None:
+    def approve(plan: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rollbackd", "approve", "shop", "--plan", plan]
+        command += ["--by", "ann", "--config", str(folder / "rollbackd.yaml")]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    with daemon(shop, folder, "approve") as running:
+        shop.release(BAD)
+        waiting = running.wait_for_phase("awaiting approval", "needs a human")
+        assert "rollbackd approve" in waiting.outlook
+        other = approve("another-plan")
+        assert other.returncode == 1
+        assert "not the one in force" in other.stderr
+        assert shop.writes() == []
+        agreed = approve(waiting.plan_key)
+        assert agreed.returncode == 0, agreed.stderr
+        view = running.wait_for_phase("rolled back", "needs a human")
+        assert view.phase == "rolled back", view.timeline
+        assert any("approved by ann" in t.text for t in view.timeline)
+    assert shop.image() == GOOD
 
 
 def test_an_outage_of_prometheus_never_acts_and_passes(shop: ShopCluster, folder: Path) -> None:
