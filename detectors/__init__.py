@@ -1,1 +1,54 @@
-"""TBD."""
+"""Sequential detectors: arrays in, findings out.
+
+May live here: pure functions and frozen values of NumPy arrays, one row per signal of one
+watch. May not: I/O, clocks, logging, unseeded randomness, knowledge of rollouts or policies;
+nothing of the layers above. Importing the package must not import SciPy, which costs seconds.
+
+A detector is a frozen dataclass of parameters with three methods:
+
+* ``start(noise, limits, canary_pods, baseline_pods) -> state``: rows that have seen nothing,
+* ``update(state, pair, live) -> state``: one tick of all rows at once, a pure function,
+* ``findings(state) -> Findings``: what is known by now.
+
+`noise` is learned from the baseline's history by the ``fit_…`` functions. A state is a value:
+taking rows, concatenating, storing and replaying all lead to the same evidence.
+"""
+
+from detectors.cadence import Cadence
+from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
+from detectors.findings import Findings, Limits
+from detectors.latency import (
+    LatencyFindings,
+    LatencyNoise,
+    LatencyShift,
+    LatencyShiftState,
+    PairHistograms,
+    fit_latency_noise,
+)
+from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
+from detectors.registry import DETECTORS, Detector, detector
+
+__all__ = [
+    "DETECTORS",
+    "Cadence",
+    "CountNoise",
+    "CountRatio",
+    "CountRatioState",
+    "Detector",
+    "Findings",
+    "LatencyFindings",
+    "LatencyNoise",
+    "LatencyShift",
+    "LatencyShiftState",
+    "Limits",
+    "MeanNoise",
+    "MeanShift",
+    "MeanShiftState",
+    "PairCounts",
+    "PairHistograms",
+    "PairMeans",
+    "detector",
+    "fit_count_noise",
+    "fit_latency_noise",
+    "fit_mean_noise",
+]

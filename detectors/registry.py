@@ -1,0 +1,31 @@
+"""Which detector judges which kind of signal: add a detector = a file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from detectors.counts import CountRatio
+from detectors.latency import LatencyShift
+from detectors.means import MeanShift
+
+Detector: TypeAlias = CountRatio | LatencyShift | MeanShift
+
+DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
+    {
+        "ratio": CountRatio,
+        "histogram": LatencyShift,
+        "gauge": MeanShift,
+    }
+)
+"""Detector by signal kind."""
+
+
+def detector(kind: str, *, tick_s: float, horizon_s: float) -> Detector:
+    """Return the detector of a signal kind for the given tick and horizon, in seconds.
+
+    Raises:
+        KeyError: no detector is registered for this kind.
+    """
+    return DETECTORS[kind](tick_s=tick_s, horizon_s=horizon_s)

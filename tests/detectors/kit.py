@@ -1,0 +1,166 @@
+"""The conformance kit: what every detector must survive. A new detector adds its case here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from detectors import (
+    CountNoise,
+    CountRatio,
+    Findings,
+    LatencyNoise,
+    LatencyShift,
+    Limits,
+    MeanNoise,
+    MeanShift,
+    PairCounts,
+    PairHistograms,
+    PairMeans,
+    fit_count_noise,
+    fit_latency_noise,
+    fit_mean_noise,
+)
+from detectors.rows import Bools, Rows
+from tests.detectors.simulator import BOUNDS
+
+Pair: TypeAlias = PairCounts | PairHistograms | PairMeans
+
+SHARES = np.array([0.001, 0.004, 0.07, 0.3, 0.42, 0.17, 0.02, 0.008, 0.003, 0.002, 0.001, 0.001])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One detector with one kind of rows, and how to make innocent ticks for it."""
+
+    name: str
+    detector: Any
+    noise: Any
+    limits: Any = None
+    tail: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    def start(self, rows: int) -> Any:  # noqa: ANN401  # each detector has its own state
+        noise = self.noise.take(np.zeros(rows, np.int64))
+        limits = (self.limits or Limits.of(1)).take(np.zeros(rows, np.int64))
+        extra = {"tail": True} if self.tail else {}
+        return self.detector.start(noise, limits, 3, 7, **extra)
+
+    def ticks(self, rows: int, count: int, seed: int, *, factor: float = 1.0) -> list[Pair]:
+        """Draw ticks of three canary and seven baseline pods; factor 1 is innocent."""
+        rng = np.random.default_rng(seed)
+        return [self._tick(rng, rows, factor) for _ in range(count)]
+
+    def _tick(self, rng: np.random.Generator, rows: int, factor: float) -> Pair:
+        k, m = np.full(rows, 3.0), np.full(rows, 7.0)
+        n1, n0 = rng.poisson(300, rows), rng.poisson(700, rows)
+        match self.detector:
+            case CountRatio():
+                rate = 0.2 if self.tail else 0.01
+                canary = rng.binomial(n1, min(1.0, rate * factor))
+                baseline = rng.binomial(n0, rate)
+                c, b, one, zero = (x.astype(float) for x in (canary, baseline, n1, n0))
+                return PairCounts(c, b, one, zero, k, m)
+            case MeanShift():
+                difference = rng.normal(np.log(factor), 0.05, rows)
+                return PairMeans(difference, np.zeros(rows), k, m)
+            case LatencyShift():
+                slow = SHARES * np.where(np.arange(len(SHARES)) > 4, factor, 1.0)
+                canary = rng.poisson(300 * slow / slow.sum(), (rows, len(SHARES)))
+                baseline = rng.poisson(700 * SHARES, (rows, len(SHARES)))
+                return PairHistograms(canary.astype(float), baseline.astype(float), k, m)
+        raise AssertionError(self.detector)
+
+    def run(self, ticks: Sequence[Pair], state: Any = None) -> Any:  # noqa: ANN401  # as above
+        """Feed ticks to a state, a fresh one by default."""
+        rows = len(ticks[0])
+        state = self.start(rows) if state is None else state
+        for pair in ticks:
+            state = self.detector.update(state, pair, np.ones(rows, np.bool_))
+        return state
+
+    def find(self, ticks: Sequence[Pair]) -> Findings:
+        """Return the findings after the ticks."""
+        found: Findings = self.detector.findings(self.run(ticks))
+        return found
+
+
+def _counts_noise() -> CountNoise:
+    rng = np.random.default_rng(7)
+    requests = rng.poisson(100, (360, 7)).astype(float)
+    return fit_count_noise(rng.binomial(100, 0.01, (360, 7)).astype(float), requests, tail=False)
+
+
+def _tails_noise() -> CountNoise:
+    rng = np.random.default_rng(7)
+    requests = np.full((360, 7), 100.0)
+    return fit_count_noise(rng.binomial(100, 0.2, (360, 7)).astype(float), requests, tail=True)
+
+
+def _latency_noise() -> LatencyNoise:
+    counts = np.random.default_rng(7).poisson(100 * SHARES, (360, 7, 12)).astype(float)
+    return fit_latency_noise(counts, BOUNDS)
+
+
+def _means_noise() -> MeanNoise:
+    return fit_mean_noise(np.random.default_rng(7).normal(0, 0.1, (360, 7)))
+
+
+_QUICK = {"restart_s": 30.0, "horizon_s": 200.0, "recent_s": 50.0}
+"""Restarts every three ticks: short runs then see every kind of instance come and go."""
+
+_LATENCY = Limits.of(1, margin=np.log(1.1), harm=np.log(1.25), floor=np.nan, harm_rate=np.nan)
+
+CASES = [
+    Case("counts", CountRatio(**_QUICK), _counts_noise()),
+    Case("counts without history", CountRatio(**_QUICK), CountNoise.prior(1)),
+    Case("tails", CountRatio(**_QUICK), _tails_noise(), tail=True),
+    Case("means", MeanShift(**_QUICK), _means_noise(), _LATENCY),
+    Case("means without history", MeanShift(**_QUICK), MeanNoise.prior(1), _LATENCY),
+    Case("latency", LatencyShift(**_QUICK), _latency_noise(), _LATENCY),
+    Case("latency without history", LatencyShift(**_QUICK), LatencyNoise.prior(BOUNDS), _LATENCY),
+]
+
+
+def blank(pair: Pair, rows: Bools) -> Pair:
+    """Return the tick with some rows made uninformative: their first column is nan."""
+    name = fields(pair)[0].name
+    values = getattr(pair, name).copy()
+    values[rows] = np.nan
+    return replace(pair, **{name: values})
+
+
+def arrays(value: Rows, prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    """Return all arrays of a nested value by their dotted names."""
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for field in fields(value):
+        inner = getattr(value, field.name)
+        if isinstance(inner, Rows):
+            found |= arrays(inner, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = inner
+    return found
+
+
+def assert_same(left: Rows, right: Rows) -> None:
+    """Assert that two values hold the same bytes."""
+    ours, theirs = arrays(left), arrays(right)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert array.dtype == theirs[name].dtype, name
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def assert_close(
+    left: Rows, right: Rows, rtol: float = 1e-4, ignore: tuple[str, ...] = ()
+) -> None:
+    """Assert that two values hold the same numbers up to rounding."""
+    theirs = arrays(right)
+    for name, array in arrays(left).items():
+        if name not in ignore:
+            np.testing.assert_allclose(array, theirs[name], rtol=rtol, atol=1e-6, err_msg=name)
