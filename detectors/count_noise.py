@@ -49,7 +49,7 @@ class CountNoise(Rows):
         kappa: variance of a pod's relative rate over time, long run, per tick.
         tau2: variance of the persistent log rate between pods.
         nu: degrees of freedom behind `tau2`.
-        history_rate: pooled event rate of the history; nan when there is none.
+        history_rate: upper 97.5 % limit of the history's pooled event rate; nan without history.
         kappa_time: relative variance over time of the pooled rate, long run, per tick.
 
     Raises:

@@ -25,6 +25,9 @@ _PERSISTENCE: Final = 3.0
 _LEAST_RATE: Final = 1e-6
 """A history without events still allows one in a million: the first error is no incident."""
 
+_LIMIT_LEVEL: Final = 0.975
+"""Level of the upper limit of the history's rate."""
+
 _BLOCKS: Final = (1, 6, 30, 60)
 """Block lengths in ticks over which the rate's movements are measured."""
 
@@ -38,7 +41,9 @@ class Drift(Rows):
     """Evidence that the baseline's rate exceeds twice its history's (design 8.1).
 
     A `RateExcess` with bound 2 × history rate and φ = 1 + κ_t·μ, which discounts how the
-    pooled rate moved over time in the history.
+    pooled rate moved over time in the history. The history's rate is taken at its upper limit: a
+    minute with one error where three were to be expected must not make the next minutes an
+    incident.
 
     When it errs: shared AR(1) noise of sd 1 on the log scale raises it in 3.6 % of hours; a
     daily peak the history did not contain looks like an incident.
@@ -81,7 +86,7 @@ class History(Rows):
     """What the baseline's past says of its event rate; arrays (rows, ...).
 
     Attributes:
-        rate: pooled event rate; nan without history.
+        rate: upper 97.5 % limit of the pooled event rate; nan without history.
         kappa_time: relative variance over time of that rate, long run, per tick.
     """
 
@@ -90,16 +95,18 @@ class History(Rows):
 
 
 def temporal_dispersion(events: Floats, exposure: Floats) -> tuple[float, float]:
-    """Return rate and relative variance over time of the pooled baseline.
+    """Return the upper limit of the rate, and its relative variance over time, of the baseline.
 
-    For blocks of b ticks, κ_t = max_b min(b, 12) · Σ[(E - μ)² - μ] / Σμ², μ = N·rate.
+    For blocks of b ticks, κ_t = max_b min(b, 12) · Σ[(E - μ)² - μ] / Σμ², μ = N·rate. The limit is
+    the 97.5 % quantile of a gamma posterior for E/φ events, φ = 1 + κ_t·E/H: that many independent
+    events tell as much of the rate as E that move together over H ticks.
 
     Args:
         events: (H,) events of all baseline pods.
         exposure: (H,) their exposure.
 
     Returns:
-        (rate, κ_t); (nan, 1.0) without exposure.
+        (limit, κ_t); (nan, 1.0) without exposure.
     """
     total = exposure.sum()
     if not total > 0:
@@ -115,4 +122,20 @@ def temporal_dispersion(events: Floats, exposure: Floats) -> tuple[float, float]
         if power > 0:
             excess = float(((seen - expected) ** 2 - expected).sum()) / power
             worst = max(worst, min(block, _LONGEST) * excess)
-    return rate, worst
+    return _upper_limit(
+        float(events.sum()), float(total), worst / np.count_nonzero(exposure)
+    ), worst
+
+
+def _upper_limit(events: float, exposure: float, relative_variance: float) -> float:
+    """Return the upper limit of a rate that was seen as `events` in `exposure`.
+
+    Args:
+        events: what was counted.
+        exposure: out of how many.
+        relative_variance: of the whole history's rate, beyond counting noise.
+    """
+    from scipy.special import gammaincinv  # noqa: PLC0415  # half a second, once for each watch
+
+    phi = 1.0 + relative_variance * events
+    return float(gammaincinv(events / phi + 1.0, _LIMIT_LEVEL)) * phi / exposure

@@ -72,7 +72,7 @@ def test_a_history_without_events_cannot_tell_how_noisy_they_are() -> None:
     assert found.kappa[0] == 1.0
     assert found.tau2[0] == pytest.approx(0.01)
     assert found.nu[0] == pytest.approx(4.0)
-    assert found.history_rate[0] == 0.0
+    assert 0.0 < found.history_rate[0] < 2e-5  # what that much traffic without an event allows
 
 
 def test_one_pod_is_compared_with_itself() -> None:
