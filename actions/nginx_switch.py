@@ -34,6 +34,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
+_PID = re.compile(r"^\s*pid\s+([^;]+?)\s*;", re.MULTILINE)
+"""The directive that names the pid file; it has no meaning but in the main configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Directive:
@@ -249,11 +252,15 @@ class NginxMaster:
         built = self._built_with
         config = self._installation.config or Path(built["conf-path"])
         try:
-            lines = [d for d in directives(config.read_text()) if not d.block]
-        except (OSError, ValueError) as error:
-            raise Permanent(f"the NGINX configuration {config} cannot be read: {error}") from error
-        named = [d.words[1].strip("\"'") for d in lines if d.words[0] == "pid"]
-        return Path(built["prefix"]) / (named[0] if named else built["pid-path"])
+            text = config.read_text(errors="replace")
+        except OSError as error:
+            reason = error.strerror
+            raise Permanent(
+                f"the NGINX configuration {config} cannot be read: {reason}"
+            ) from error
+        named = _PID.search(text)
+        path = named[1].strip("\"'") if named else built["pid-path"]
+        return Path(built["prefix"]) / path
 
     @cached_property
     def _built_with(self) -> Mapping[str, str]:

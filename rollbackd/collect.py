@@ -1,15 +1,27 @@
 """One round of questions to the metric source, for all families at once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import floor
 from typing import Any
+
+import structlog
 
 from analyzer.comparison import AnyFamily
 from analyzer.family import Member
 from analyzer.ports import MetricSource
 from analyzer.sample import Grid, Query, Reply
 from rollbackd.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+BEGIN_TOGETHER = 25
+"""Comparisons whose baselines' past is asked for in one question: two hours of the buckets of a
+few pods are a megabyte of answer for each."""
+BEGIN_A_TICK = 4 * BEGIN_TOGETHER
+"""Comparisons of a family that are started in one tick: fitting the noise takes some milliseconds
+for each, and the others wait for their judgement meanwhile."""
 
 
 class Collector:
@@ -34,9 +46,14 @@ class Collector:
         """Return the newest grid time whose samples are complete; grid times are shared by all."""
         return floor((now - self._settle_s) / self.tick_s) * self.tick_s
 
-    def collect(self, families: Iterable[AnyFamily], now: float) -> None:
-        """Fetch what is due, fold it in, and start the comparisons that can start."""
+    def collect(self, families: Iterable[AnyFamily], now: float) -> list[AnyFamily]:
+        """Fetch what is due, fold it in, and start the comparisons that can start.
+
+        Returns:
+            The families that an error of our own broke half-way: their state means nothing.
+        """
         every = list(families)
+        broken: list[AnyFamily] = []
         until = self.grid_end(now)
         due: dict[Grid, list[AnyFamily]] = defaultdict(list)
         for family in every:
@@ -46,19 +63,29 @@ class Collector:
         for grid, group in due.items():
             asked = [family.queries() for family in group]
             for family, replies in zip(group, self._ask(asked, grid), strict=True):
-                family.advance(replies, grid)
+                if not _intact(partial(family.advance, replies, grid)):
+                    broken.append(family)
         for family in every:
-            self._arm(family)
+            # what the detector says is worked out here, so that its errors show here, too
+            if family not in broken and not (
+                _intact(partial(self._arm, family)) and _intact(family.evidence)
+            ):
+                broken.append(family)
+        return broken
 
     def _arm(self, family: AnyFamily) -> None:
         """Start the comparisons of a family whose sides both have traffic, policy by policy."""
         by_history: dict[float, list[Member[Any]]] = defaultdict(list)
-        for member in family.wanting():
+        # what could not be started before must not keep the others waiting
+        wanting = sorted(family.wanting(), key=lambda member: member.trouble is not None)
+        for member in wanting[:BEGIN_A_TICK]:
             by_history[member.policy.history_s].append(member)
         for history_s, members in by_history.items():
             grid = family.history_grid(history_s)
-            (replies,) = self._ask([family.queries(members)], grid)
-            family.arm(members, replies, grid)
+            for first in range(0, len(members), BEGIN_TOGETHER):
+                some = members[first : first + BEGIN_TOGETHER]
+                (replies,) = self._ask([family.queries(some)], grid)
+                family.arm(some, replies, grid)
 
     def _ask(self, asked: Sequence[Sequence[Query]], grid: Grid) -> list[list[Reply]]:
         """Ask all queries in one call; return the replies in the same nesting."""
@@ -68,3 +95,13 @@ class Collector:
             reason = getattr(reply, "reason", None)
             self._telemetry.fetched("ok" if reason is None else reason.value)
         return nested
+
+
+def _intact(work: Callable[[], object]) -> bool:
+    """Do some work on a family; tell whether no error of our own broke it."""
+    try:
+        work()
+    except Exception:
+        log.exception("signal family broke")
+        return False
+    return True

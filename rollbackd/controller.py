@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from actions.ports import ActionError, Entry, Journal, Transient
+from actions.ports import Entry, Journal, Transient
 from analyzer.comparison import Comparison
 from analyzer.events import (
     Act,
@@ -78,7 +78,9 @@ class Tracked:
     """One watch with everything that is kept beside it.
 
     ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
-    signals whose beginning is in the journal; ``absent`` counts the looks that did not see it.
+    signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
+    ``compared`` and ``marked`` tell what the comparison knows of it; ``unshowable`` is set when an
+    error of our own keeps its portrait from being drawn.
     """
 
     watch: Watch
@@ -88,12 +90,17 @@ class Tracked:
     portrait: Portrait = field(default_factory=Portrait)
     armed: frozenset[str] = frozenset()
     compared: bool = False
+    marked: bool = False
+    unshowable: bool = False
     absent: int = 0
     id_labels: tuple[str, ...] = ()
 
 
 class Controller:
     """Follows every rollout. ``tick`` is called by one thread, ``handle`` by any.
+
+    Only the tick's thread touches the comparison; an event changes the watch, and the next tick
+    brings the comparison in line with it.
 
     Args:
         sources: where rollouts come from.
@@ -144,7 +151,9 @@ class Controller:
         """
         rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
         views = self._journal.latest("view")
-        for watch_id, entry in self._journal.latest("watch").items():
+        newest = self._journal.latest("watch")
+        # in the order in which they happened: the last good revision is the best to go back to
+        for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
             watch = watch_from_json(entry.data)
             if watch.phase.final:
                 self._conclude(watch)
@@ -164,8 +173,6 @@ class Controller:
                 tracked.armed = frozenset(began)
                 tracked.id_labels = tuple(roster["id_labels"])
                 self._compare(tracked, began)
-            if watch.phase is Phase.VERIFYING:
-                self._comparison.mark(watch_id, watch.since)
             log.info("watch resumed", watch=watch_id, phase=watch.phase.value)
 
     def _compare(self, tracked: Tracked, began: Mapping[str, Armed[Any]]) -> None:
@@ -181,13 +188,28 @@ class Controller:
         now = self._now()
         with self._telemetry.tracer.start_as_current_span("tick"):
             self._follow_rollouts(now)
-            self._collector.collect(self._comparison.families, now)
+            self._tend_comparison()
+            for family in self._collector.collect(self._comparison.families, now):
+                for member in family.members:
+                    self._end_broken(member.watch_id)
+            self._tend_comparison()
             evidence = self._comparison.evidence()
             for watch_id, tracked in list(self._tracked.items()):
                 if not tracked.watch.phase.final:
                     found = evidence.get(watch_id, {})
                     self._guarded(watch_id, partial(self._consider, watch_id, found, now))
             self._publish(now)
+
+    def _tend_comparison(self) -> None:
+        """Bring the comparison in line with the watches."""
+        for watch_id, tracked in self._tracked.items():
+            watch = tracked.watch
+            if tracked.compared and watch.phase.final:
+                self._comparison.leave(watch_id)
+                tracked.compared = False
+            elif tracked.compared and watch.phase is Phase.VERIFYING and not tracked.marked:
+                self._comparison.mark(watch_id, watch.since)
+                tracked.marked = True
 
     def _guarded(self, watch_id: str, work: Callable[[], None]) -> None:
         """Run one watch's work; an error of our own ends that watch in "needs a human"."""
@@ -197,18 +219,23 @@ class Controller:
             log.warning("journal not writable, trying again", watch=watch_id, error=str(error))
         except Exception:
             log.exception("watch broke", watch=watch_id)
-            self._telemetry.faulted()
-            with self._lock:
-                tracked = self._tracked[watch_id]
-                note = "an internal error ended this watch; see the daemon's log"
-                over = replace(
-                    tracked.watch, phase=Phase.NEEDS_HUMAN, note=note, since=self._now()
-                )
-                try:
-                    self._commit(tracked, over)
-                except ActionError:
-                    log.exception("end of watch not recorded", watch=watch_id)
-                    tracked.watch = over
+            self._end_broken(watch_id)
+
+    def _end_broken(self, watch_id: str) -> None:
+        """End a watch that an error of our own broke; one that could not begin never does."""
+        self._telemetry.faulted()
+        self._ended.add(watch_id)
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is None or tracked.watch.phase.final:
+                return
+            note = "an internal error ended this watch; see the daemon's log"
+            over = replace(tracked.watch, phase=Phase.NEEDS_HUMAN, note=note, since=self._now())
+            try:
+                self._commit(tracked, over)
+            except Exception:
+                log.exception("end of watch not recorded", watch=watch_id)
+                tracked.watch = over
 
     def _follow_rollouts(self, now: float) -> None:
         """Start watches for new rollouts, end those of rollouts that are gone.
@@ -225,18 +252,14 @@ class Controller:
             else:
                 current |= {rollout.watch_id: rollout for rollout in seen}
         for rollout in current.values():
-            try:
-                self._follow(rollout, now)
-            except Transient as error:
-                watch = rollout.watch_id
-                log.warning("journal not writable, trying again", watch=watch, error=str(error))
+            self._guarded(rollout.watch_id, partial(self._follow, rollout, now))
         newest = {rollout.workload: rollout for rollout in current.values()}
         for watch_id, tracked in list(self._tracked.items()):
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
                 continue
             if tracked.watch.phase is Phase.VERIFYING:
-                self._follow_restored(tracked, now)
+                self._guarded(watch_id, partial(self._follow_restored, tracked, now))
             elif all_told:
                 newer = newest.get(tracked.watch.workload)
                 tracked.absent += 1
@@ -303,9 +326,10 @@ class Controller:
             self._telemetry.judged(judgement.verdict)
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
             self.handle(watch_id, Judged(judgement, measured))
-        if tracked.watch.phase is not Phase.AWAITING_APPROVAL:
-            for command in resume(tracked.watch):
-                self._give(tracked, command)
+        with self._lock:  # an answer that comes meanwhile would be asked for again
+            if tracked.watch.phase is not Phase.AWAITING_APPROVAL:
+                for command in resume(tracked.watch):
+                    self._give(tracked, command)
 
     def _note_armed(self, tracked: Tracked) -> None:
         armed = self._comparison.armed(tracked.watch.id)
@@ -332,9 +356,9 @@ class Controller:
             tracked = self._tracked.get(watch_id)
             if tracked is None:
                 return
-            if isinstance(event, Planned):
-                tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
             watch, commands = step(tracked.watch, event, tracked.policy, self._now())
+            if isinstance(event, Planned) and watch.plan_key == event.plan_key:
+                tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
             if not self._commit(tracked, watch):
                 return
             for command in commands:
@@ -346,10 +370,14 @@ class Controller:
         if watch_to_json(watch) == watch_to_json(old):
             tracked.watch = watch
             return False
-        at = self._now()
+        at, timeline = self._now(), list(tracked.portrait.timeline)
         if watch.phase is not old.phase:
             tracked.portrait.note(at, "phase", f"{watch.phase.value}: {watch.note}")
-        self._journal_watch(watch, tracked)
+        try:
+            view = self._journal_watch(watch, tracked)
+        except Exception:
+            tracked.portrait.timeline = timeline  # it did not happen
+            raise
         tracked.watch = watch
         if watch.phase is not old.phase:
             self._telemetry.entered(watch.phase)
@@ -360,12 +388,10 @@ class Controller:
                 before=old.phase.value,
                 note=watch.note,
             )
-        if watch.phase is Phase.VERIFYING:
-            self._comparison.mark(watch.id, at)
         if watch.phase.final:
-            self._comparison.leave(watch.id)
             self._conclude(watch)
-        self._views = self._views | {watch.id: tracked.portrait.view(watch, tracked.policy, at)}
+        if view is not None:
+            self._views = self._views | {watch.id: view}
         return True
 
     def _give(self, tracked: Tracked, command: Command) -> None:
@@ -383,14 +409,26 @@ class Controller:
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
 
-    def _journal_watch(self, watch: Watch, tracked: Tracked) -> None:
-        """Write a watch and what people saw of it, in one transaction."""
+    def _journal_watch(self, watch: Watch, tracked: Tracked) -> WatchView | None:
+        """Write a watch and what people see of it, in one transaction; return the latter."""
         now = self._now()
-        seen = view_to_json(tracked.portrait.view(watch, tracked.policy, now))
-        self._journal.append(
-            Entry(now, watch.id, "watch", watch.plan_key, watch_to_json(watch)),
-            Entry(now, watch.id, "view", watch.plan_key, seen),
-        )
+        entries = [Entry(now, watch.id, "watch", watch.plan_key, watch_to_json(watch))]
+        view = self._draw(watch, tracked, now)
+        if view is not None:
+            entries.append(Entry(now, watch.id, "view", watch.plan_key, view_to_json(view)))
+        self._journal.append(*entries)
+        return view
+
+    def _draw(self, watch: Watch, tracked: Tracked, now: float) -> WatchView | None:
+        """Return what people see of a watch, or None when an error of our own prevents it."""
+        if tracked.unshowable:
+            return None
+        try:
+            return tracked.portrait.view(watch, tracked.policy, now)
+        except Exception:
+            log.exception("watch cannot be shown", watch=watch.id)
+            tracked.unshowable = True
+            return None
 
     def _conclude(self, watch: Watch) -> None:
         """Remember that a rollout is over, and whether its revision is good to go back to."""
@@ -408,12 +446,22 @@ class Controller:
 
     def _publish(self, now: float) -> None:
         with self._lock:
-            over = [t for t in self._tracked.values() if t.watch.phase.final]
+            over = [t for t in self._tracked.values() if t.watch.phase.final and not t.compared]
             for tracked in sorted(over, key=lambda t: -t.watch.since)[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
-            self._views = {t.watch.id: t.portrait.view(t.watch, t.policy, now) for t in kept}
+            drawn = ((t.watch.id, self._current_view(t, now)) for t in kept)
+            self._views = {watch_id: view for watch_id, view in drawn if view is not None}
+        for tracked in kept:
+            if tracked.unshowable and not tracked.watch.phase.final:
+                self._end_broken(tracked.watch.id)
+
+    def _current_view(self, tracked: Tracked, now: float) -> WatchView | None:
+        """Return what is to be seen now; nothing about a watch changes after its end."""
+        seen = self._views.get(tracked.watch.id)
+        over = tracked.unshowable or (seen is not None and seen.final)
+        return seen if over else self._draw(tracked.watch, tracked, now)
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""

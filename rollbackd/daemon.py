@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,7 +29,7 @@ from rollbackd.http import Doors, HttpServer, application
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
-from rollbackd.wiring import Parts, assemble
+from rollbackd.wiring import KnownGood, Parts, assemble
 
 log = structlog.get_logger()
 
@@ -48,14 +48,18 @@ class Daemon:
 
     Args:
         config: validated settings.
+        build: makes the adapters that the settings ask for.
 
     Raises:
         ActionError, SecretError, OSError, ValueError: on entering, when a part cannot be started;
             what was started is stopped again.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, build: Callable[[Config, KnownGood], Parts] = assemble
+    ) -> None:
         self._config = config
+        self._build = build
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
@@ -78,7 +82,7 @@ class Daemon:
         stack.callback(telemetry.close)
         journal = SqlJournal.open(config.journal.url)
         stack.callback(journal.close)
-        parts = assemble(config, self._known_good)
+        parts = self._build(config, self._known_good)
         stack.callback(parts.close)
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)

@@ -53,14 +53,14 @@ class ActionDesk:
         self._now = now
         self._telemetry = telemetry
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="action")
-        self._busy: set[str] = set()
+        self._busy: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._closed = False
 
     def plan(self, watch_id: str, policy: Policy, rollout: Rollout, attempt: int) -> None:
         """Ask for a plan; the answer is Planned or PlanRefused, or nothing in passing trouble."""
         self._enter(
-            watch_id,
+            ("plan", watch_id),
             lambda: self._make(watch_id, policy, rollout, attempt),
             lambda bug: PlanRefused((bug,)),
         )
@@ -68,41 +68,56 @@ class ActionDesk:
     def act(self, watch_id: str, plan_key: str) -> None:
         """Carry a plan out, or finish it; the answer is Acted or ActFailed."""
         self._enter(
-            watch_id,
+            ("act", watch_id),
             lambda: self._carry_out(watch_id, plan_key),
             lambda bug: ActFailed(plan_key, bug, conflict=False),
         )
 
     def _enter(
-        self, watch_id: str, job: Callable[[], Event | None], on_bug: Callable[[str], Event]
+        self,
+        what: tuple[str, str],
+        job: Callable[[], Event | None],
+        on_bug: Callable[[str], Event],
     ) -> None:
         with self._lock:
-            if self._closed or watch_id in self._busy:
+            if self._closed or what in self._busy:
                 return
-            self._busy.add(watch_id)
-        self._pool.submit(self._run, watch_id, job, on_bug)
+            self._busy.add(what)
+            self._pool.submit(self._run, what, job, on_bug)
 
     def _run(
-        self, watch_id: str, job: Callable[[], Event | None], on_bug: Callable[[str], Event]
+        self,
+        what: tuple[str, str],
+        job: Callable[[], Event | None],
+        on_bug: Callable[[str], Event],
     ) -> None:
-        event: Event | None = None
+        """Do a job and answer; only then may the same be asked for again."""
+        _, watch_id = what
         try:
-            event = job()
+            event = self._outcome(watch_id, job, on_bug)
+            if event is not None:
+                self._answer(watch_id, event)
+        except Transient as error:
+            # the watch stays as it was, and the next tick asks for the same again
+            log.warning("answer not recorded", watch=watch_id, error=str(error))
+        except Exception:
+            log.exception("answer broke", watch=watch_id)
+        finally:
+            with self._lock:
+                self._busy.discard(what)
+
+    def _outcome(
+        self, watch_id: str, job: Callable[[], Event | None], on_bug: Callable[[str], Event]
+    ) -> Event | None:
+        try:
+            return job()
         except Transient as error:
             log.warning("action delayed", watch=watch_id, error=str(error))
+            return None
         except Exception as error:
             # a bug must not leave a watch waiting for ever: people are called
             log.exception("action job broke", watch=watch_id)
-            event = on_bug(f"internal error: {error}")
-        finally:
-            with self._lock:
-                self._busy.discard(watch_id)
-        if event is not None:
-            try:
-                self._answer(watch_id, event)
-            except Transient as error:
-                # the watch stays as it was, and the next tick asks for the same again
-                log.warning("answer not recorded", watch=watch_id, error=str(error))
+            return on_bug(f"internal error: {error}")
 
     def _make(self, watch_id: str, policy: Policy, rollout: Rollout, attempt: int) -> Event:
         drafts = [(name, self._draft(name, rollout)) for name in policy.actuators]

@@ -6,16 +6,22 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from actions.ports import Transient
 from analyzer.events import Approved, Event, Rejected
+from rollbackd.config.secrets import SecretError
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
+
+log = structlog.get_logger()
 
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
@@ -99,7 +105,12 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Approve or reject one plan: ``{"watch", "plan", "approve", "by"}`` with a bearer token."""
-    if not _authorised(doors, request):
+    try:
+        authorised = _authorised(doors, request)
+    except SecretError as error:
+        log.warning("token not readable", error=str(error))
+        return _strict_json({"error": "the daemon cannot read its token now"}, 503)
+    if not authorised:
         return _strict_json({"error": "not authorised to decide"}, 403)
     body = b""
     async for chunk in request.stream():
@@ -113,7 +124,10 @@ async def _decide(doors: Doors, request: Request) -> Response:
     if _find(doors, decision.watch) is None:
         return _strict_json({"error": "there is no such watch"}, 404)
     kind = Approved if decision.approve else Rejected
-    doors.decide(decision.watch, kind(decision.plan, decision.by))
+    try:  # it writes to disk: not on the thread that answers everybody
+        await run_in_threadpool(doors.decide, decision.watch, kind(decision.plan, decision.by))
+    except Transient as error:
+        return _strict_json({"error": f"not recorded, decide again: {error}"}, 503)
     after = _find(doors, decision.watch)
     return _strict_json({"phase": after.phase if after else "unknown"})
 
@@ -142,6 +156,7 @@ class HttpServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            self._socket.listen()  # only now the address is ours: two may bind, one may listen
         except OSError:
             self._socket.close()
             raise

@@ -105,14 +105,20 @@ class Portrait:
             final=watch.phase.final,
             outlook=outlook(watch, policy, now),
             plan=self.plan,
-            signals=tuple(self._signal(s, policy) for s in policy.signals),
+            signals=self._signals(policy),
             timeline=tuple(self.timeline),
             plan_key=watch.plan_key,
         )
 
-    def _signal(self, signal: Signal, policy: Policy) -> SignalView:
+    def _signals(self, policy: Policy) -> tuple[SignalView, ...]:
+        weights = policy.weights
+        return tuple(
+            self._signal(s, policy.alpha * weights.get(s.name, 0.0)) for s in policy.signals
+        )
+
+    def _signal(self, signal: Signal, alpha: float) -> SignalView:
+        """Return one signal; ``alpha``: its share of the policy's."""
         found = self.evidence.get(signal.name)
-        weight = policy.weights.get(signal.name, 0.0)
         missing = str(found) if isinstance(found, Missing) else None
         trail = self.signals.get(signal.name)
         return SignalView(
@@ -121,7 +127,7 @@ class Portrait:
             unit=signal.unit if isinstance(signal, HistogramSignal) else "share",
             tier=signal.tier.value,
             margin=signal.margin,
-            threshold=1.0 / (policy.alpha * weight) if weight > 0 else float("inf"),
+            threshold=1.0 / alpha if alpha > 0 else float("inf"),
             summary=compare(signal, found.finding) if isinstance(found, Measured) else "",
             missing=missing if found is not None else "not measured yet",
             points=trail.all() if trail else (),

@@ -17,10 +17,13 @@ from analyzer.roster import Roster, Stay
 from analyzer.watch import Hold, Phase, Watch
 from detectors.counts import CountNoise
 from detectors.latency import LatencyNoise
+from detectors.level_noise import LevelNoise
 from detectors.means import MeanNoise
 from detectors.rows import Rows
 
-NOISES: dict[str, type[Rows]] = {t.__name__: t for t in (CountNoise, MeanNoise, LatencyNoise)}
+NOISES: dict[str, type[Rows]] = {
+    t.__name__: t for t in (CountNoise, MeanNoise, LatencyNoise, LevelNoise)
+}
 
 
 def watch_to_json(watch: Watch) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from actions.kubernetes_rollback import KubernetesRollback
@@ -41,23 +42,31 @@ class Parts:
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
+    stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
         """Release everything."""
-        for rollouts in self.rollouts:
-            rollouts.close()
-        self.source.close()
+        self.stack.close()
 
 
 def assemble(config: Config, known_good: KnownGood) -> Parts:
-    """Build and start every adapter. Raises ActionError, SecretError or ValueError."""
-    access = config.rollouts.kubernetes
-    cluster = Connection(_cluster_access(access)) if access is not None else None
-    return Parts(
-        source=metric_source(config),
-        rollouts=_rollout_sources(config, cluster, known_good),
-        actuators={action.name: _actuator(action, cluster) for action in config.actions},
-    )
+    """Build and start every adapter.
+
+    Raises:
+        ActionError, SecretError or ValueError: one cannot be built; those before it are closed.
+    """
+    with ExitStack() as stack:
+        access = config.rollouts.kubernetes
+        cluster = Connection(_cluster_access(access)) if access is not None else None
+        if cluster is not None:
+            stack.callback(cluster.close)
+        actuators = {action.name: _actuator(action, cluster) for action in config.actions}
+        source = metric_source(config)
+        stack.callback(source.close)
+        rollouts = _rollout_sources(config, cluster, known_good)
+        for each in rollouts:
+            stack.callback(each.close)
+        return Parts(source, rollouts, actuators, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:

@@ -17,14 +17,14 @@ UPSTREAM = "shop"
 
 NGINX_CONFIG = """\
 daemon off;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx-error.log;
+pid "{directory}/nginx.pid";
+error_log "{directory}/nginx-error.log";
 worker_processes 1;
 events {{ worker_connections 512; }}
 http {{
     access_log off;
 {temporary}
-    include {upstream_file};
+    include "{upstream_file}";
     server {{
         listen {address};
         location / {{
@@ -107,7 +107,9 @@ class NginxFront:
         )
         self._file.path.write_text(f"upstream {UPSTREAM} {{\n{servers}}}\n")
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "\n".join(f"    {kind}_temp_path {self._directory}/{kind};" for kind in kinds)
+        temporary = "\n".join(
+            f'    {kind}_temp_path "{self._directory}/{kind}";' for kind in kinds
+        )
         self._config.write_text(
             NGINX_CONFIG.format(
                 directory=self._directory,

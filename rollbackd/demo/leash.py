@@ -2,7 +2,8 @@
 
 ``python leash.py PARENT_PID PROGRAM [ARGUMENT…]`` asks the kernel for SIGTERM at the parent's death
 (the setting survives ``exec``) and becomes the program. SIGTERM rather than SIGKILL, so that an
-NGINX master takes its workers with it. Run as a file with ``python -S -E``: nothing else is
+NGINX master takes its workers with it. To the kernel the parent is the thread that started the
+child, so that must be one that lives as long as the child shall. Run as a file with ``python -S -E``: nothing else is
 imported, a start takes some 20 ms. Linux only.
 """
 

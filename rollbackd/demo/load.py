@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 import click
 from prometheus_client import Counter, Histogram, start_http_server
 
-from rollbackd.demo.service import LATENCY_BUCKETS
-
 MAX_CONNECTIONS = 64
 """Requests in flight; when all are busy, a customer turns away and is counted as such."""
 
@@ -28,7 +26,6 @@ DURATION = Histogram(
     "client_request_duration_seconds",
     "Time from sending a request to having its answer.",
     ["upstream"],
-    buckets=LATENCY_BUCKETS,
 )
 TURNED_AWAY = Counter("client_turned_away", "Requests not sent: too many were in flight.")
 

@@ -139,10 +139,14 @@ class Performance:
         )
 
     def _facts(self, elapsed: float) -> Mapping[str, str]:
+        services = (
+            f"{len(self._stage.addresses.baseline)} baseline and 1 canary process ({CANARY})"
+        )
+        if self._stage.restarts:
+            services += f", restarted {self._stage.restarts} times after crashes"
         facts = {
             "Fault": self._fault,
-            "Services": f"{len(self._stage.addresses.baseline)} baseline and 1 canary process "
-            f"({CANARY}), restarted {self._stage.restarts} times after crashes",
+            "Services": services,
             "Traffic": f"{RATE:g} requests a second through {self._stage.front.name}",
         }
         counted = self._observer.customers()

@@ -17,7 +17,7 @@ from analyzer.wording import e_value, factor, quantity
 from rollbackd.demo.stage import Actor
 from rollbackd.views import SignalPoint, SignalView, WatchView
 
-BAR = 32
+BAR = 28
 """Characters of an evidence bar."""
 
 BAR_FROM, BAR_BEYOND = 0.1, 100.0
@@ -165,7 +165,7 @@ def status_line(scene: Scene) -> str:
 
 def picture(scene: Scene) -> RenderableType:
     """Return a scene as something rich can draw."""
-    parts: list[RenderableType] = [_actors(scene)]
+    parts: list[RenderableType] = [_actors(scene), Text("")]
     if scene.view is None:
         parts.append(Text("Collecting the baseline's history; no canary traffic yet.", "dim"))
     else:
@@ -189,23 +189,23 @@ def _actors(scene: Scene) -> Table:
 
 def _signals(view: WatchView) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-    for heading in ("signal", "canary", "baseline", "ratio [95 %]", "evidence", ""):
+    for heading in ("signal", "canary", "baseline", "ratio [95 %]", "evidence"):
         table.add_column(heading, no_wrap=True)
     for signal in view.signals:
         point = signal.points[-1] if signal.points else None
         shown_only = signal.tier == "info"
-        row = [Text(signal.name, "dim" if shown_only else "bold")]
+        name = Text(signal.name, "dim" if shown_only else "bold")
         if point is None:
-            row.append(Text(signal.missing or "not measured yet", "dim"))
-        else:
-            row += [
-                Text(_value(point.canary, signal.unit)),
-                Text(_value(point.baseline, signal.unit), "dim"),
-                Text(_interval(point)),
-                Text("shown only", "dim") if shown_only else evidence_bar(signal, point.e_value),
-                Text("" if shown_only else e_value(point.e_value), "dim"),
-            ]
-        table.add_row(*row)
+            table.add_row(name, "–", "–", "–", Text(signal.missing or "not measured yet", "dim"))
+            continue
+        bar = evidence_bar(signal, point.e_value).append(f" {e_value(point.e_value)}", "dim")
+        table.add_row(
+            name,
+            Text(_value(point.canary, signal.unit)),
+            Text(_value(point.baseline, signal.unit), "dim"),
+            Text(_interval(point)),
+            Text("only shown", "dim") if shown_only else bar,
+        )
     return table
 
 

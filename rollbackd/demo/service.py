@@ -48,13 +48,11 @@ FAULTY_SLOWDOWN = 2.5
 FAULTY_LIFE_S = 1.5
 """Mean time from start to crash, exponentially distributed."""
 
-LATENCY_BUCKETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 1.0)
-"""Bounds in seconds, close together where the service usually is; for callers too."""
-
 FAULTS = ("errors", "latency", "crash", "none")
 
 REQUESTS = Counter("http_requests", "Requests answered.", ["code"])
-DURATION = Histogram("http_request_duration_seconds", "Time to answer.", buckets=LATENCY_BUCKETS)
+DURATION = Histogram("http_request_duration_seconds", "Time to answer.")
+"""With the library's default buckets, which most services have."""
 
 
 @dataclass

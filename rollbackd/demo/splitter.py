@@ -6,10 +6,9 @@ NGINX it keeps using what it has loaded until it is told to reload, and refuses 
 """
 
 import asyncio
-import http.client
 import itertools
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from pathlib import Path
 import click
 import uvicorn
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -42,7 +40,7 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-"""Headers about one connection, not about the message; ``http.client`` makes its own."""
+"""Headers about one connection, not about the message: those we make ourselves."""
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -77,24 +75,45 @@ class Answer:
     body: bytes
 
 
-def forward(
-    address: str, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes
-) -> Answer:
-    """Pass one request on and return the answer; blocks.
+async def forward(address: str, request: Request) -> Answer:
+    """Pass one request on and return the answer.
+
+    In HTTP/1.0, as NGINX does by default: the answer is never chunked and ends with the
+    connection.
 
     Raises:
-        OSError, http.client.HTTPException: the upstream refused, broke off or was too slow.
+        OSError, TimeoutError: the upstream refused, broke off or was too slow.
+        ValueError: what it answered is not HTTP.
     """
-    connection = http.client.HTTPConnection(address, timeout=UPSTREAM_TIMEOUT_S)
-    try:
-        sent = {name: value for name, value in headers if name.lower() not in HOP_BY_HOP}
-        connection.request(method, target, body=body or None, headers=sent)
-        answer = connection.getresponse()
-        content = answer.read()
-        kept = tuple(h for h in answer.getheaders() if h[0].lower() not in HOP_BY_HOP)
-        return Answer(answer.status, kept, content)
-    finally:
-        connection.close()
+    path, query = request.scope["raw_path"], request.scope["query_string"]
+    target = (path + (b"?" + query if query else b"")).decode("latin-1")  # still percent-encoded
+    body = await request.body()
+    kept = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
+    lines = [f"{request.method} {target} HTTP/1.0", f"Host: {address}"]
+    lines += [f"{name}: {value}" for name, value in kept]
+    lines += [f"Content-Length: {len(body)}", "", ""]
+    async with asyncio.timeout(UPSTREAM_TIMEOUT_S):
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write("\r\n".join(lines).encode("latin-1") + body)
+            return _parse(await reader.read())
+        finally:
+            writer.close()
+
+
+def _parse(raw: bytes) -> Answer:
+    """Return the answer in a connection's bytes. Raises ValueError when it is not HTTP."""
+    head, found, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    if not (found and first.startswith("HTTP/1.")):
+        raise ValueError("the upstream broke off, or does not speak HTTP")
+    headers = [(k, v.strip()) for k, _, v in (line.partition(":") for line in lines)]
+    length = next((int(v) for k, v in headers if k.lower() == "content-length"), len(body))
+    if len(body) < length:
+        raise ValueError(f"the upstream broke off after {len(body)} of {length} bytes")
+    kept = tuple((k, v) for k, v in headers if k.lower() not in HOP_BY_HOP)
+    return Answer(int(first.split()[1]), kept, body)
 
 
 class Splitter:
@@ -158,14 +177,10 @@ class Splitter:
 
     async def _pass_on(self, request: Request) -> Response:
         address = self._rotation.next()
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        body = await request.body()
         try:
-            answer = await run_in_threadpool(
-                forward, address, request.method, target, request.headers.items(), body
-            )
-        except (OSError, http.client.HTTPException) as error:
-            text = f"upstream {address}: {type(error).__name__}\n"
+            answer = await forward(address, request)
+        except (OSError, TimeoutError, ValueError) as error:
+            text = f"upstream {address}: {type(error).__name__}: {error}\n"
             return Response(text, 502, {"X-Upstream": address}, "text/plain")
         response = Response(answer.body, answer.status)
         for name, value in itertools.chain(answer.headers, [("X-Upstream", address)]):
