@@ -6,11 +6,20 @@ from typing import Any, assert_never
 from analyzer.evidence import Evidence
 from analyzer.family import Armed, Family, Member
 from analyzer.histogram_family import HistogramFamily
+from analyzer.interval_family import IntervalFamily
+from analyzer.level_family import LevelFamily
 from analyzer.policy import Policy
 from analyzer.ratio_family import RatioFamily
 from analyzer.recovery import RecoveryCheck, check_recovery, summarise
 from analyzer.roster import Roster
-from analyzer.signal import HistogramSignal, RatioSignal, Signal, Tier
+from analyzer.signal import (
+    HistogramSignal,
+    IntervalSignal,
+    LevelSignal,
+    RatioSignal,
+    Signal,
+    Tier,
+)
 
 AnyFamily = Family[Any, Any]
 
@@ -114,6 +123,24 @@ class Comparison:
             case HistogramSignal(buckets=buckets):
                 key = ("histogram", signal.name, buckets, id_labels, horizon_s)
                 made = HistogramFamily(signal, id_labels, self._tick_s, horizon_s)
+            case IntervalSignal():
+                key = ("interval", _source_of(signal), id_labels, horizon_s)
+                made = IntervalFamily(signal, id_labels, self._tick_s, horizon_s)
+            case LevelSignal():
+                key = ("level", _source_of(signal), id_labels, horizon_s)
+                made = LevelFamily(signal, id_labels, self._tick_s, horizon_s)
             case _:
                 assert_never(signal)
         return self._families.setdefault(key, made)
+
+
+def _source_of(signal: IntervalSignal | LevelSignal) -> object:
+    """Return what signals of one family must agree on: which series, and how they are read."""
+    match signal:
+        case IntervalSignal():
+            readings = (signal.bad_reading, signal.total_reading)
+            return (signal.name, signal.bad, signal.total, readings, signal.paired)
+        case LevelSignal():
+            return (signal.name, signal.values, signal.reading, signal.least, signal.paired)
+        case _:
+            assert_never(signal)

@@ -29,6 +29,8 @@ from detectors.rows import Rows
 
 MAX_COLUMNS = 720
 """Grid points asked for at once when catching up; the rest follows with the next tick."""
+TOO_MUCH = frozenset({Absence.TOO_LARGE, Absence.TIMEOUT})
+"""Answers that a question about fewer grid points may not get."""
 STALE_TICKS = 6
 STALE_S = 60.0
 """A side without any sample for so many ticks and seconds is no longer being measured."""
@@ -54,14 +56,32 @@ class Armed(Generic[N]):
 
 @dataclass(slots=True)
 class Member(Generic[N]):
-    """One watch in a family. ``index``: its place in the family's arrays."""
+    """One watch in a family. ``trouble``: why its comparison could not be started."""
 
     watch_id: str
     signal: Signal
     policy: Policy
     roster: Roster
     armed: Armed[N] | None = None
-    findings_row: int = -1
+    trouble: Missing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Where the detector's rows find their members, and when each began; in the rows' order."""
+
+    member: NDArray[np.intp]
+    begun: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which rows of a reply are which of our instances; holds for exactly these objects."""
+
+    ids: Sequence[InstanceId]
+    edges: Edges
+    ours: NDArray[np.intp]
+    theirs: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +107,20 @@ class Family(ABC, Generic[N, S]):
         self.tick_s = tick_s
         self.cursor: float | None = None
         self.trouble: Missing | None = None
+        self._reach = MAX_COLUMNS
         self._members: list[Member[N]] = []
         self._position: dict[str, int] = {}
         self._order: list[Member[N]] = []  # armed members, in the order of the detector's rows
         self._state: S | None = None
-        self._findings: Findings | None = None
+        self._measured: dict[str, Evidence] | None = None
+        self._recent: Floats | None = None
         self._index: dict[InstanceId, int] = {}
         self._carry: Floats = np.empty((0, 0))
+        # what follows from membership, rosters and beginnings; made when it is needed again
         self._edges: Edges | None = None
+        self._asked: list[Query] | None = None
+        self._seats: Seats | None = None
+        self._matches: Matches | None = None
         self._memory = Memory.empty(0, self._counters())
 
     # What differs between kinds of signals
@@ -108,8 +134,11 @@ class Family(ABC, Generic[N, S]):
         """Return how many counters are read together for an instance."""
 
     @abstractmethod
-    def _stack(self, replies: Sequence[Series]) -> tuple[list[InstanceId], Floats]:
-        """Return instances and their values, (instances, counters, times); NaN where absent."""
+    def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
+        """Return instances and their values, (instances, counters, times); NaN where absent.
+
+        The instances are the same object again for as long as the replies have the same keys.
+        """
 
     @abstractmethod
     def _fit(self, member: Member[N], gained: Floats) -> Armed[N] | Missing:
@@ -132,8 +161,11 @@ class Family(ABC, Generic[N, S]):
         """Return the events among sums (..., counters): requests seen."""
 
     @abstractmethod
-    def value(self, member: Member[N], sums: Floats) -> float:
-        """Return what people call the value of sums (counters,): a share, a quantile."""
+    def values(self, sums: Floats) -> Floats:
+        """Return what people call the value of each member's sums (members, counters).
+
+        A share, a quantile; NaN when unknown.
+        """
 
     # Membership
 
@@ -156,18 +188,23 @@ class Family(ABC, Generic[N, S]):
         pairs = zip(self._memory.arrays(), grown.arrays(), strict=True)
         self._memory = Memory(*(np.concatenate([old, new]) for old, new in pairs))
         if armed is not None:
-            self._engage(member, armed)
+            self._engage([member])
             # the grid point at which it was armed comes first, for the counters' last known values
             begin = armed.at - self.tick_s
             self.cursor = begin if self.cursor is None else min(self.cursor, begin)
-        self._edges = None
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what was made for the members and rosters of before."""
+        self._edges = self._asked = self._seats = self._matches = None
+        self._measured = self._recent = None
 
     def enrol(self, watch_id: str, roster: Roster) -> None:
         """Take note of which instances of a watch count, and when."""
         member = self.member(watch_id)
         if member.roster is not roster:
             member.roster = roster
-            self._edges = None
+            self._changed()
 
     def leave(self, watch_id: str) -> None:
         """Forget a watch."""
@@ -179,7 +216,7 @@ class Family(ABC, Generic[N, S]):
         if self._state is not None and len(rows) < len(self._order):
             self._order = [self._order[i] for i in rows]
             self._state = self._state.take(np.asarray(rows, dtype=np.int64)) if rows else None
-        self._findings, self._edges = None, None
+        self._changed()
 
     def member(self, watch_id: str) -> Member[N]:
         """Return what is kept of a watch."""
@@ -189,9 +226,14 @@ class Family(ABC, Generic[N, S]):
 
     def queries(self, members: Iterable[Member[N]] | None = None) -> list[Query]:
         """Return the queries for all members, or for the baselines of some."""
-        chosen = self._members if members is None else members
-        sides = set(Side) if members is None else {Side.BASELINE}
-        ids = {s.id for m in chosen for s in m.roster.stays if s.side in sides}
+        if members is None:
+            if self._asked is None:
+                self._asked = self._restricted(self._members, frozenset(Side))
+            return self._asked
+        return self._restricted(members, frozenset({Side.BASELINE}))
+
+    def _restricted(self, members: Iterable[Member[N]], sides: frozenset[Side]) -> list[Query]:
+        ids = {s.id for m in members for s in m.roster.stays if s.side in sides}
         restrict = tuple(
             (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(self.id_labels)
         )
@@ -206,7 +248,7 @@ class Family(ABC, Generic[N, S]):
         steps = round((until - self.cursor) / self.tick_s)
         if steps < 1:
             return None
-        return Grid(self.cursor + self.tick_s, self.tick_s, min(steps, MAX_COLUMNS))
+        return Grid(self.cursor + self.tick_s, self.tick_s, min(steps, self._reach))
 
     def history_grid(self, history_s: float) -> Grid:
         """Return the grid of the past on which noise is fitted. Only once the cursor is set."""
@@ -221,29 +263,32 @@ class Family(ABC, Generic[N, S]):
         series = self._present(replies, grid)
         if isinstance(series, Missing):
             self.trouble = series
+            if series.reason in TOO_MUCH:
+                self._reach = max(1, grid.count // 2)
             return
+        if grid.count == self._reach:
+            self._reach = min(MAX_COLUMNS, 2 * self._reach)
+        # only the first series must exist; no bad events is good news
+        absent = (reply for reply in replies if isinstance(reply, Missing))
+        self.trouble = None if series[0].keys else next(absent, None)
         edges = self._wire()
-        values = self._aligned(series, grid.count)
+        values = self._aligned(series, grid.count, edges)
         gained, self._carry = self._gain(values, self._carry)
         for column, at in enumerate(grid.times):
             self._tick(gained[:, :, column], float(at), edges)
         self.cursor = grid.end
-        self._findings = None
+        self._measured = self._recent = None
 
     def _present(self, replies: Sequence[Reply], grid: Grid) -> list[Series] | Missing:
         """Return the series, with no series as an empty answer, or why there is no answer."""
-        self.trouble = None
         present: list[Series] = []
         for query, reply in zip(self.selectors(), replies, strict=True):
             if isinstance(reply, Series):
                 present.append(reply)
             elif reply.reason is Absence.NO_SERIES:
-                self.trouble = self.trouble or reply
                 present.append(Series(query.by, (), np.empty((0, grid.count)), grid))
             else:
                 return reply
-        if present[0].keys:
-            self.trouble = None  # only the first series must exist; no bad events is good news
         return present
 
     def _wire(self) -> Edges:
@@ -265,16 +310,23 @@ class Family(ABC, Generic[N, S]):
         )
         return self._edges
 
-    def _aligned(self, series: Sequence[Series], times: int) -> Floats:
+    def _aligned(self, series: Sequence[Series], times: int, edges: Edges) -> Floats:
         """Return values by our own instance index, (instances, counters, times)."""
         ids, stacked = self._stack(series)
         self._widen()
         values = np.full((len(self._index), self._counters(), times), np.nan)
-        rows = [(self._index[id_], i) for i, id_ in enumerate(ids) if id_ in self._index]
-        if rows:
-            ours, theirs = np.array(rows).T
-            values[ours] = stacked[theirs]
+        matches = self._match(ids, edges)
+        values[matches.ours] = stacked[matches.theirs]
         return values
+
+    def _match(self, ids: Sequence[InstanceId], edges: Edges) -> Matches:
+        """Find our instances among those of a reply."""
+        known = self._matches
+        if known is None or known.ids is not ids or known.edges is not edges:
+            pairs = [(self._index[id_], i) for i, id_ in enumerate(ids) if id_ in self._index]
+            ours, theirs = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+            known = self._matches = Matches(ids, edges, ours, theirs)
+        return known
 
     def _widen(self) -> None:
         """Hook for kinds whose number of counters can grow; arrays follow ``_counters``."""
@@ -295,9 +347,17 @@ class Family(ABC, Generic[N, S]):
         by_side = sums.reshape(len(self._members), 2, -1)
         self._remember(by_side, pods.reshape(-1, 2), at)
         if self._order:
-            rows = np.array([self._position[m.watch_id] for m in self._order], dtype=np.intp)
-            begun = np.array([m.armed.at if m.armed else np.inf for m in self._order])
-            self._update(by_side[rows], pods.reshape(-1, 2)[rows], begun < at)
+            seats = self._seated()
+            rows = seats.member
+            self._update(by_side[rows], pods.reshape(-1, 2)[rows], seats.begun < at)
+
+    def _seated(self) -> Seats:
+        if self._seats is None:
+            self._seats = Seats(
+                np.array([self._position[m.watch_id] for m in self._order], dtype=np.intp),
+                np.array([m.armed.at if m.armed else np.inf for m in self._order]),
+            )
+        return self._seats
 
     def _comparable(self, edges: Edges) -> NDArray[np.bool_]:
         """Return which instances can be summed with the others of their member; all, usually."""
@@ -334,19 +394,22 @@ class Family(ABC, Generic[N, S]):
         """
         series = self._present(replies, grid)
         if isinstance(series, Missing):
-            self.trouble = series
+            for member in members:
+                member.trouble = series
             return
         ids, stacked = self._stack(series)
         self._widen()
         place = {id_: i for i, id_ in enumerate(ids)}
+        begun = []
         for member in members:
             gained = self._past(member, place, stacked, grid)
             armed = self._fit(member, gained)
             if isinstance(armed, Missing):
-                self.trouble = armed
+                member.trouble = armed
             else:
-                member.armed = armed
-                self._engage(member, armed)
+                member.armed, member.trouble = armed, None
+                begun.append(member)
+        self._engage(begun)
 
     def _past(
         self, member: Member[N], place: dict[InstanceId, int], stacked: Floats, grid: Grid
@@ -360,40 +423,50 @@ class Family(ABC, Generic[N, S]):
             gained[i][:, ~inside] = np.nan
         return gained
 
-    def _engage(self, member: Member[N], armed: Armed[N]) -> None:
-        row = self._start(member, armed)
-        self._state = row if self._state is None else type(row).concat([self._state, row])
-        self._order.append(member)
-        self._findings = None
+    def _engage(self, members: Sequence[Member[N]]) -> None:
+        """Give members that were armed their rows in the detector's state."""
+        rows = [self._start(m, m.armed) for m in members if m.armed is not None]
+        if rows:
+            kept = [] if self._state is None else [self._state]
+            self._state = type(rows[0]).concat([*kept, *rows])
+            self._order.extend(members)
+            self._changed()
 
     # Giving evidence
 
     def evidence(self) -> dict[str, Evidence]:
         """Return the evidence of every member by its watch."""
-        found: dict[str, Evidence] = {}
-        if self._state is not None and self._findings is None:
-            self._findings = self._examine(self._state)
-        if self._findings is not None:
-            rows = findings_by_row(self._findings)
-            found = {m.watch_id: Measured(f) for m, f in zip(self._order, rows, strict=True)}
+        if self.trouble is not None:
+            return dict.fromkeys(self._position, self.trouble)
+        if self._measured is None:
+            self._measured = self._examined()
+        found, stale = self._measured, self._stale()
         return {
-            m.watch_id: self._gap(i, m) or found.get(m.watch_id) or self._unarmed(m)
+            m.watch_id: stale.get(i) or found.get(m.watch_id) or self._unarmed(m)
             for i, m in enumerate(self._members)
         }
 
-    def _gap(self, index: int, member: Member[N]) -> Missing | None:
-        """Return why a member cannot be measured now, even if it could before."""
-        if self.trouble is not None:
-            return self.trouble
-        now = self.cursor
-        if now is None or member.armed is None:
-            return None
-        silent = now - self._memory.seen[index]
+    def _examined(self) -> dict[str, Evidence]:
+        if self._state is None:
+            return {}
+        rows = findings_by_row(self._examine(self._state))
+        return {m.watch_id: Measured(f) for m, f in zip(self._order, rows, strict=True)}
+
+    def _stale(self) -> dict[int, Missing]:
+        """Return which members could be measured and are silent now, by their position."""
+        if self.cursor is None or not self._order:
+            return {}
         limit = max(STALE_S, STALE_TICKS * self.tick_s)
-        for side, quiet in zip((Side.CANARY, Side.BASELINE), silent, strict=True):
-            if quiet > limit and now - member.armed.at > limit:
-                return Missing(Absence.STALE, f"no {side} samples for more than {limit:.0f} s")
-        return None
+        seats = self._seated()
+        silent = self.cursor - self._memory.seen[seats.member] > limit
+        silent &= (self.cursor - seats.begun > limit)[:, None]
+        side = np.where(silent[:, 0], Side.CANARY, Side.BASELINE)
+        return {
+            int(seats.member[row]): Missing(
+                Absence.STALE, f"no {side[row]} samples for more than {limit:.0f} s"
+            )
+            for row in np.flatnonzero(silent.any(axis=1))
+        }
 
     def _unarmed(self, member: Member[N]) -> Missing:
         """Return what a comparison still waits for."""
@@ -409,13 +482,17 @@ class Family(ABC, Generic[N, S]):
         for side, count in zip((Side.CANARY, Side.BASELINE), pods, strict=True):
             if not count:
                 return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet")
+        if member.trouble is not None:
+            return member.trouble
         return Missing(Absence.TOO_FEW, "no traffic on both sides yet")
 
     def recent_values(self, watch_id: str) -> tuple[float, float]:
         """Return the canary's and the baseline's value over the last few ticks."""
-        i, member = self._place(watch_id)
-        sums = self._memory.recent[i].sum(axis=0)
-        return self.value(member, sums[0]), self.value(member, sums[1])
+        if self._recent is None:
+            sums = self._memory.recent.sum(axis=1)
+            self._recent = np.stack([self.values(sums[:, 0]), self.values(sums[:, 1])], axis=1)
+        canary, baseline = self._recent[self._position[watch_id]].tolist()
+        return canary, baseline
 
     def mark(self, watch_id: str, at: float) -> None:
         """Begin to tally the baseline anew after an action, for the recovery check."""

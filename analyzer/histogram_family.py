@@ -4,6 +4,7 @@ Versions may change their bucket bounds; a watch compares only the bounds that b
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,50 @@ SHOWN_LEVEL = 0.95
 """The quantile that is shown as the value of the moment."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the rows of a reply belong; holds for every reply with the same keys.
+
+    Attributes:
+        keys: of the reply. ids: the instances, in order of their first row.
+        row: which rows have a usable bound. instance, bound: whose and which each of them is.
+    """
+
+    keys: tuple[tuple[str, ...], ...]
+    ids: tuple[InstanceId, ...]
+    row: NDArray[np.intp]
+    instance: NDArray[np.intp]
+    bound: Floats
+
+    @classmethod
+    def of(cls, keys: tuple[tuple[str, ...], ...]) -> "Layout":
+        """Read the keys: labels of an instance, then ``le``."""
+        bounds = {text: _bound(text) for text in {key[-1] for key in keys}}
+        found = [
+            (i, key[:-1], bound)
+            for i, key in enumerate(keys)
+            if (bound := bounds[key[-1]]) is not None
+        ]
+        place = {id_: i for i, id_ in enumerate(dict.fromkeys(id_ for _, id_, _ in found))}
+        return cls(
+            keys,
+            tuple(place),
+            np.array([i for i, _, _ in found], dtype=np.intp),
+            np.array([place[id_] for _, id_, _ in found], dtype=np.intp),
+            np.array([bound for _, _, bound in found], dtype=np.float64),
+        )
+
+    def bounds_of(self) -> dict[InstanceId, frozenset[float]]:
+        """Return the bounds of each instance."""
+        found: dict[InstanceId, set[float]] = {id_: set() for id_ in self.ids}
+        for i, bound in zip(self.instance.tolist(), self.bound.tolist(), strict=True):
+            found[self.ids[i]].add(bound)
+        # most instances have the same bounds: one object for all of them is quick to compare
+        shared: dict[frozenset[float], frozenset[float]] = {}
+        sets = ((id_, frozenset(bounds)) for id_, bounds in found.items())
+        return {id_: shared.setdefault(bounds, bounds) for id_, bounds in sets}
+
+
 class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     """Watches that read the same bucket counters.
 
@@ -48,7 +93,10 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     ) -> None:
         self._bounds: tuple[float, ...] = (np.inf,)  # every bound seen, increasing
         self._laid: tuple[float, ...] = self._bounds  # the bounds that the arrays are laid out by
-        self._layouts: dict[InstanceId, frozenset[float]] = {}
+        self._layout = Layout.of(())
+        self._bounds_of: dict[InstanceId, frozenset[float]] = {}
+        self._compared: NDArray[np.bool_] | None = None
+        self._columns: NDArray[np.intp] | None = None
         super().__init__(id_labels, tick_s)
         self._queries = (Query(signal.buckets, (*id_labels, "le")),)
         self._detector = LatencyShift(tick_s=tick_s, horizon_s=horizon_s)
@@ -60,24 +108,27 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     def _counters(self) -> int:
         return len(self._bounds)
 
-    def _stack(self, replies: Sequence[Series]) -> tuple[list[InstanceId], Floats]:
+    def _changed(self) -> None:
+        super()._changed()
+        self._compared = self._columns = None
+
+    def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         """Return (instances, cumulative counts by bound, times); NaN where a bound is missing."""
         (series,) = replies
-        found = [
-            (key[:-1], bound) for key in series.keys if (bound := _bound(key[-1])) is not None
-        ]
-        rows = [i for i, key in enumerate(series.keys) if _bound(key[-1]) is not None]
-        self._bounds = tuple(sorted({*self._bounds, *(bound for _, bound in found)}))
-        column = {bound: i for i, bound in enumerate(self._bounds)}
-        place = {id_: i for i, id_ in enumerate(dict.fromkeys(id_ for id_, _ in found))}
-        stacked = np.full((len(place), len(self._bounds), series.grid.count), np.nan)
-        for row, (id_, bound) in zip(rows, found, strict=True):
-            stacked[place[id_], column[bound]] = series.values[row]
-        for id_ in place:
-            self._layouts[id_] = frozenset()
-        for id_, bound in found:
-            self._layouts[id_] |= {bound}
-        return list(place), stacked
+        if series.keys != self._layout.keys:
+            self._lay_out(series.keys)
+        layout = self._layout
+        column = np.searchsorted(self._bounds, layout.bound)
+        stacked = np.full((len(layout.ids), len(self._bounds), series.grid.count), np.nan)
+        stacked[layout.instance, column] = series.values[layout.row]
+        return layout.ids, stacked
+
+    def _lay_out(self, keys: tuple[tuple[str, ...], ...]) -> None:
+        """Take note of the bounds that a reply with new keys has."""
+        self._layout = Layout.of(keys)
+        self._bounds_of |= self._layout.bounds_of()
+        self._bounds = tuple(sorted({*self._bounds, *self._layout.bound.tolist()}))
+        self._compared = self._columns = None
 
     def _widen(self) -> None:
         """Lay the arrays out by the bounds known now."""
@@ -102,7 +153,7 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         """Difference instances that share a layout together: a bound they lack is not missing."""
         gained, kept = np.full(values.shape, np.nan), carry.copy()
         there = np.isfinite(values).any(axis=2) | np.isfinite(carry)
-        for layout in np.unique(there, axis=0):
+        for layout in {row.tobytes(): row for row in there}.values():
             rows = np.flatnonzero((there == layout).all(axis=1))
             columns = np.flatnonzero(layout)
             if not len(columns):
@@ -113,14 +164,18 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
 
     def _comparable(self, edges: Edges) -> NDArray[np.bool_]:
         """Leave out instances that lack a bound of the comparison they belong to."""
-        names = list(self._index)
-        lacking = np.zeros(len(edges.cell), dtype=np.bool_)
-        for i, (instance, cell) in enumerate(zip(edges.instance, edges.cell, strict=True)):
-            armed = self._members[cell // 2].armed
-            if armed is not None:
-                layout = self._layouts.get(names[instance], frozenset())
-                lacking[i] = not layout.issuperset(armed.bounds)
-        return ~lacking
+        if self._compared is None:
+            names = list(self._index)
+            armed = [m.armed for m in self._members]
+            self._compared = np.array(
+                [
+                    (began := armed[cell // 2]) is None
+                    or self._bounds_of.get(names[i], frozenset()).issuperset(began.bounds)
+                    for i, cell in zip(edges.instance.tolist(), edges.cell.tolist(), strict=True)
+                ],
+                dtype=np.bool_,
+            )
+        return self._compared
 
     def _fit(self, member: Member[LatencyNoise], gained: Floats) -> Armed[LatencyNoise] | Missing:
         bounds = self._shared_bounds(member)
@@ -132,7 +187,8 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         return Armed(self.cursor if self.cursor is not None else 0.0, noise, bounds)
 
     def _shared_bounds(self, member: Member[LatencyNoise]) -> tuple[float, ...]:
-        layouts = [self._layouts[s.id] for s in member.roster.stays if self._layouts.get(s.id)]
+        known = (self._bounds_of.get(s.id, frozenset()) for s in member.roster.stays)
+        layouts = [bounds for bounds in known if bounds]
         shared = frozenset.intersection(*layouts) if layouts else frozenset()
         return tuple(sorted(shared)) if np.inf in shared else ()
 
@@ -161,9 +217,15 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
 
     def _picks(self) -> NDArray[np.intp]:
         """Return where each armed row finds its bounds, padded with the last (rows, most bounds)."""
+        if self._columns is None:
+            self._columns = self._columns_of([m.armed for m in self._order])
+        return self._columns
+
+    def _columns_of(self, armed: Sequence[Armed[LatencyNoise] | None]) -> NDArray[np.intp]:
+        """Return the columns of each comparison's bounds; of all bounds where there is none."""
         column = {bound: i for i, bound in enumerate(self._bounds)}
-        rows = [[column[b] for b in m.armed.bounds] if m.armed else [] for m in self._order]
-        width = max(map(len, rows))
+        rows = [[column[b] for b in (a.bounds if a else self._bounds)] for a in armed]
+        width = max(map(len, rows), default=0)
         return np.array([r + r[-1:] * (width - len(r)) for r in rows], dtype=np.intp)
 
     def _examine(self, state: LatencyShiftState) -> Findings:
@@ -173,15 +235,14 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         exposure: Floats = sums[..., -1]
         return exposure
 
-    def value(self, member: Member[LatencyNoise], sums: Floats) -> float:
-        """Return the 95 % quantile in the unit of the bounds."""
-        bounds = member.armed.bounds if member.armed else self._bounds
-        counts = _buckets(sums[None, [self._bounds.index(b) for b in bounds]])
-        if not counts.sum() > 0:
-            return float("nan")
-        levels = np.array([SHOWN_LEVEL])
-        quantiles, _ = log_quantiles(counts, np.array([bounds]), levels)
-        return float(np.exp(quantiles[0, 0]))
+    def values(self, sums: Floats) -> Floats:
+        """Return the 95 % quantiles in the unit of the bounds."""
+        columns = self._columns_of([m.armed for m in self._members])
+        # a bound that is there only to fill the row counts as open, like the last
+        bounds = np.array(self._bounds)[columns]
+        counts = _buckets(np.take_along_axis(sums, columns, axis=1))
+        quantiles, _ = log_quantiles(counts, bounds, np.array([SHOWN_LEVEL]))
+        return np.where(counts.sum(axis=1) > 0, np.exp(quantiles[:, 0]), np.nan)
 
     def harm_counts(self, tally: Tally[LatencyNoise]) -> HarmCounts:
         """Return slow requests of the baseline: above the bound nearest to its 90 % quantile."""

@@ -12,7 +12,7 @@ from enum import StrEnum
 from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
 from analyzer.policy import Policy, WhenMissing
 from analyzer.sample import Missing
-from analyzer.signal import HistogramSignal, RatioSignal, Signal, Tier
+from analyzer.signal import IntervalSignal, RatioSignal, Signal, Tier
 from analyzer.wording import e_value as write_e
 from analyzer.wording import factor, interval, quantity
 
@@ -141,7 +141,7 @@ def _healthy(
 
 def compare(signal: Signal, finding: Finding) -> str:
     """Say in one line what was measured: "errors 4.1 % vs 0.4 %, ×10 [×6, ×17], e-value 3·10⁵"."""
-    unit = signal.unit if isinstance(signal, HistogramSignal) else "share"
+    unit = signal.unit
     name = f"{signal.name} {finding.quantile}".rstrip()
     values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"
     effect = f"{factor(finding.ratio)} {interval(finding.low, finding.high)}"
@@ -175,8 +175,9 @@ def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
 def _fine(case: _Case) -> str:
     """Say what harm is excluded."""
     text = compare(case.signal, case.finding)
-    if case.finding.high >= case.signal.harm and isinstance(case.signal, RatioSignal):
-        return f"{text}; the canary stays below {quantity(case.signal.harm_rate, 'share')}"
+    signal = case.signal
+    if case.finding.high >= signal.harm and isinstance(signal, RatioSignal | IntervalSignal):
+        return f"{text}; the canary stays below {quantity(signal.harm_rate, 'share')}"
     return f"{text}; harm of {factor(case.signal.harm)} is excluded"
 
 

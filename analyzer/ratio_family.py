@@ -1,6 +1,7 @@
 """Bad events out of all events, as one batch for all watches."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,24 @@ from analyzer.sample import Missing, Query, Series
 from analyzer.signal import RatioSignal
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
 from detectors.findings import Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Which rows of two replies are of one instance."""
+
+    totals: tuple[InstanceId, ...]
+    bads: tuple[InstanceId, ...]
+    total: NDArray[np.intp]
+    bad: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, totals: tuple[InstanceId, ...], bads: tuple[InstanceId, ...]) -> "Pairing":
+        """Pair the keys of two replies."""
+        place = {key: i for i, key in enumerate(bads)}
+        rows = [(i, place[key]) for i, key in enumerate(totals) if key in place]
+        ours, theirs = np.array(rows, dtype=np.intp).reshape(-1, 2).T
+        return cls(totals, bads, ours, theirs)
 
 
 class RatioFamily(Family[CountNoise, CountRatioState]):
@@ -34,6 +53,7 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         super().__init__(id_labels, tick_s)
         self._queries = (Query(signal.total, id_labels), Query(signal.bad, id_labels))
         self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
+        self._pairing = Pairing.of((), ())
 
     def selectors(self) -> tuple[Query, ...]:
         """Return the queries of all events and of the bad ones."""
@@ -42,17 +62,18 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
     def _counters(self) -> int:
         return 2
 
-    def _stack(self, replies: Sequence[Series]) -> tuple[list[InstanceId], Floats]:
+    def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         """Return (instances, [total, bad], times); no bad counter beside a total one is 0."""
         total, bad = replies
-        place = {key: i for i, key in enumerate(bad.keys)}
+        pairing = self._pairing
+        if (total.keys, bad.keys) != (pairing.totals, pairing.bads):
+            pairing = self._pairing = Pairing.of(total.keys, bad.keys)
         harmed = np.zeros(total.values.shape)
-        rows = [(i, place[key]) for i, key in enumerate(total.keys) if key in place]
-        if rows:
-            ours, theirs = np.array(rows).T
-            harmed[ours] = np.nan_to_num(bad.values[theirs], nan=0.0, posinf=np.nan, neginf=np.nan)
+        harmed[pairing.total] = np.nan_to_num(
+            bad.values[pairing.bad], nan=0.0, posinf=np.nan, neginf=np.nan
+        )
         harmed[np.isnan(total.values)] = np.nan
-        return list(total.keys), np.stack([total.values, harmed], axis=1)
+        return pairing.totals, np.stack([total.values, harmed], axis=1)
 
     def _fit(self, member: Member[CountNoise], gained: Floats) -> Armed[CountNoise] | Missing:
         del member
@@ -90,11 +111,11 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         exposure: Floats = sums[..., self.TOTAL]
         return exposure
 
-    def value(self, member: Member[CountNoise], sums: Floats) -> float:
-        """Return the share of bad events."""
-        del member
-        total = float(sums[self.TOTAL])
-        return min(1.0, float(sums[self.BAD]) / total) if total > 0 else float("nan")
+    def values(self, sums: Floats) -> Floats:
+        """Return the shares of bad events."""
+        total, bad = sums[:, self.TOTAL], sums[:, self.BAD]
+        share: Floats = np.minimum(1.0, bad / np.where(total > 0, total, np.nan))
+        return share
 
     def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
         """Return bad events and all events of the baseline, before and since the action."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar, assert_never
 
 
 class Tier(StrEnum):
@@ -64,6 +65,9 @@ class RatioSignal:
             the rollout's.
     """
 
+    kind: ClassVar[str] = "ratio"
+    unit: ClassVar[str] = "share"
+
     name: str
     total: Selector
     bad: Selector
@@ -87,6 +91,8 @@ class HistogramSignal:
         Others as in ``RatioSignal``.
     """
 
+    kind: ClassVar[str] = "histogram"
+
     name: str
     buckets: Selector
     unit: str = "s"
@@ -97,4 +103,106 @@ class HistogramSignal:
     id_labels: tuple[str, ...] | None = None
 
 
-Signal = RatioSignal | HistogramSignal
+class Reading(StrEnum):
+    """What one value of a series says about its interval."""
+
+    LEVEL = "level"
+    """A positive quantity: seconds, cores, bytes, a queue's length."""
+    COUNT = "count"
+    """Events in the interval."""
+    RATE = "rate"
+    """Events per second."""
+    SHARE = "share"
+    """Bad events among all, 0 to 1."""
+    PERCENT = "percent"
+    """Bad events among all, 0 to 100."""
+    GOOD_SHARE = "good share"
+    """Good events among all, 0 to 1."""
+    GOOD_PERCENT = "good percent"
+    """Good events among all, 0 to 100 (availability)."""
+
+
+class Direction(StrEnum):
+    """Which change of a level is harmful."""
+
+    HIGHER = "higher is worse"
+    LOWER = "lower is worse"
+    BOTH = "both are worse"
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalSignal:
+    """Bad events out of all events, told interval by interval by gauges; higher is worse.
+
+    For sources that have no counters: CloudWatch sums, ``rate()`` recording rules, reports.
+
+    Attributes:
+        bad: series of harmful events. bad_reading: what its values mean.
+        total: series of all events; None when bad events are counted per time.
+        total_reading: ``COUNT`` or ``RATE``.
+        paired: both sides ran at the same time; False when the baseline is its own past.
+        Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "interval"
+    unit: ClassVar[str] = "share"
+
+    name: str
+    bad: Selector
+    total: Selector | None = None
+    bad_reading: Reading = Reading.COUNT
+    total_reading: Reading = Reading.COUNT
+    paired: bool = True
+    tier: Tier = Tier.CRITICAL
+    weight: float = 0.5
+    margin: float = 1.25
+    harm: float = 2.0
+    floor: float = 0.001
+    harm_rate: float = 0.005
+    id_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelSignal:
+    """A gauge, an average or a quantile, told interval by interval; compared as log values.
+
+    Attributes:
+        values: the series. reading: what its values mean; events are not levels, a share is.
+        direction: which change is harmful. unit: for people.
+        least: positive values below it are as good as it, and so is 0; 0: zeros are missing.
+        spread: usual persistent difference between innocent instances on the log scale (0.1:
+            10 %), None for the detector's own.
+        paired: as in ``IntervalSignal``. Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "level"
+
+    name: str
+    values: Selector
+    reading: Reading = Reading.LEVEL
+    direction: Direction = Direction.HIGHER
+    unit: str = ""
+    least: float = 0.0
+    spread: float | None = None
+    paired: bool = True
+    tier: Tier = Tier.CRITICAL
+    weight: float = 0.5
+    margin: float = 1.25
+    harm: float = 1.5
+    id_labels: tuple[str, ...] | None = None
+
+
+def series_of(signal: "Signal") -> Selector:
+    """Return the series that a signal is about: the bad events, the buckets, the values."""
+    match signal:
+        case RatioSignal(bad=bad) | IntervalSignal(bad=bad):
+            return bad
+        case HistogramSignal(buckets=buckets):
+            return buckets
+        case LevelSignal(values=values):
+            return values
+        case _:
+            assert_never(signal)
+
+
+Signal = RatioSignal | HistogramSignal | IntervalSignal | LevelSignal

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from detectors.rows import Floats, Rows, as_floats
+from detectors.rows import Bools, Floats, Ints, Rows, as_floats
 
 POD_SD: Final = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
 POD_MASS: Final = np.array([0.15, 0.25, 0.38, 0.19, 0.03])
@@ -15,11 +15,12 @@ POD_MASS: Final = np.array([0.15, 0.25, 0.38, 0.19, 0.03])
 scale, and how likely each is before anything was seen: most services are near the scale, one in
 thirty is four times as uneven."""
 
-SCALE_PAIRED: Final = 0.08
-"""Scale of those differences between instances that run at the same time: log, ±8 %."""
+SCALE_PAIRED: Final = 0.04
+"""Scale of those differences between instances that run at the same time: log, ±4 %."""
 
-SCALE_UNPAIRED: Final = 0.12
-"""The same between stretches of time of one service: load and data have moved on meanwhile."""
+SCALE_UNPAIRED: Final = 0.06
+"""The same between stretches of time of one service: load and data have moved on meanwhile.
+Measured on innocent recorded stretches of three systems: median 3 %, nine in ten below 15 %."""
 
 STEP_SD: Final = np.array([0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
 STEP_MASS: Final = np.array([0.08, 0.13, 0.16, 0.18, 0.18, 0.14, 0.09, 0.04])
@@ -139,7 +140,8 @@ def pod_variance(scale: Floats) -> Floats:
 
 def step_variance() -> Floats:
     """Return ω² at every node, (40,)."""
-    return np.tile(STEP_SD, len(POD_SD)) ** 2
+    squared: Floats = np.tile(STEP_SD, len(POD_SD)) ** 2
+    return squared
 
 
 def within_likelihood(within: Floats, freedom: Floats) -> Floats:
@@ -165,7 +167,8 @@ def spread_likelihood(spread: Spread, scale: Floats) -> Floats:
     omega2 = step_variance()
     variance = pod_variance(scale) + omega2 * (inflation * spread.inverse)[:, None]
     between = spread.between[:, None] / variance + several[:, None] * np.log(variance)
-    return likelihood - 0.5 * between
+    together: Floats = likelihood - 0.5 * between
+    return together
 
 
 def spread_of(values: Floats) -> Spread:
@@ -209,7 +212,7 @@ class Track(Rows):
         zeros[3][:] = np.nan
         return cls(*zeros)
 
-    def add(self, values: Floats, known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Track:
+    def add(self, values: Floats, known: Bools) -> Track:
         """Return the sums after one interval; values not known change nothing."""
         value = np.where(known, values, 0.0)
         points = self.points + known
@@ -226,13 +229,12 @@ class Track(Rows):
             self.pairs + again,
         )
 
-    def spread(self, row: np.ndarray[tuple[int, ...], np.dtype[np.int64]], rows: int) -> Spread:
+    def spread(self, row: Ints, rows: int) -> Spread:
         """Return the spread of several baselines; ``row`` says whose each instance is."""
         seen = self.points > 0
 
         def total(values: Floats) -> Floats:
-            sums: Floats = np.bincount(row, np.where(seen, values, 0.0), rows)
-            return sums
+            return np.bincount(row, np.where(seen, values, 0.0), rows).astype(np.float64)
 
         instances = total(np.ones(len(seen)))
         some = np.maximum(instances, 1.0)

@@ -9,14 +9,17 @@ import numpy as np
 
 from detectors.cadence import Cadence
 from detectors.findings import Findings, Limits
-from detectors.level_noise import (
-    LevelNoise,
-    Spread,
-    pod_variance,
-    spread_likelihood,
-    step_variance,
-    within_likelihood,
+from detectors.level_evidence import (
+    COUNT,
+    SHIFT_NODES,
+    SUM,
+    LevelMemory,
+    bayes_factor,
+    noise_belief,
+    statistics_since,
+    step_parts,
 )
+from detectors.level_noise import LevelNoise, Spread
 from detectors.rows import (
     Bools,
     Floats,
@@ -28,18 +31,12 @@ from detectors.rows import (
     some_pods,
 )
 
-SHIFT_NODES: Final = np.array([0.2, 0.35, 0.55, 0.85, 1.25, 1.8, 2.6, 3.7])
-"""Alternatives: shifts on the log scale, ×1.2 to ×40."""
-
 KEPT_STARTS: Final = 7
 """Restarted instances kept beside the first one; the q-th holds the newest restart whose number
 2^q divides, so that the kept ones reach back 2, 4, 8, … restarts."""
 
 MAX_LEVEL: Final = 80.0
 """Log values beyond e^±80 are a broken source, not a signal."""
-
-_COUNT, _SUM, _SQUARES = range(3)
-"""Columns of the sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,8 @@ class PairLevels(Rows):
             less the mean of the baseline's instances in this interval.
         reference: what `canary` is compared with: 0 where both run at the same time, else the
             mean log value of the baseline so far. nan while there is none.
-        reference_points: how many values are behind the reference; inf where it is 0.
+        reference_points: how many values are behind the reference; inf where both sides run at
+            the same time, and the baseline's noise is in `canary` already.
         canary_pods: the canary's instances in this interval.
         baseline_pods: the baseline's instances that it is compared with.
         spread: what the baseline has shown until now, this interval included.
@@ -92,30 +90,6 @@ class PairLevels(Rows):
 
 
 @dataclass(frozen=True, slots=True)
-class LevelMemory(Rows):
-    """What changes from interval to interval.
-
-    Attributes:
-        age: intervals lived, informative or not, (rows,).
-        sums: (rows, 3) count, Σx and Σx² of the canary's informative intervals.
-        starts: (rows, 7, 3) `sums` at the kept restarts.
-        highest, lowest: (rows, 8) extreme values since the start and each kept restart.
-        pods: (rows, 2) instances of canary and baseline in the newest informative interval.
-        reference: (rows, 2) newest reference and the points behind it.
-        spread: newest spread of the baseline.
-    """
-
-    age: Ints
-    sums: Floats
-    starts: Floats
-    highest: Floats
-    lowest: Floats
-    pods: Floats
-    reference: Floats
-    spread: Spread
-
-
-@dataclass(frozen=True, slots=True)
 class LevelSetup(Rows):
     """What was fixed at the start.
 
@@ -138,22 +112,6 @@ class LevelShiftState(Rows):
     setup: LevelSetup
 
 
-@dataclass(frozen=True, slots=True)
-class Since(Rows):
-    """Statistics of the canary since each start, the most accusing interval set aside.
-
-    Attributes:
-        count: (rows, 8) intervals, all of them. kept: without the one set aside.
-        shift: mean of the kept ones less the reference; positive is harmful.
-        within: their squares around their mean.
-    """
-
-    count: Floats
-    kept: Floats
-    shift: Floats
-    within: Floats
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelShift(Cadence):
     """Predictive test of a moved level: many rows a call, each with its own age.
@@ -166,8 +124,10 @@ class LevelShift(Cadence):
         V = τ²·(1/k + 1/m) + ω²·λ·(1/(k·(n-1)) + 1/N)
         e = Σ_(τ,ω) p·mean_δ N(d; δ, V) / Σ_(τ,ω) p·N(d; 0, V)
 
-    where p is the posterior of (τ, ω) given what the baseline's instances and the canary's own
-    wobble have shown. Integrating over the noise instead of estimating it gives the heavy tails
+    where p is the posterior of (τ, ω) given what the baseline's instances have shown (not the
+    canary's own wobble: one that begins to wobble would excuse itself). For a later start, the
+    canary's intervals before it tell its own offset: d is then less what they predict, and V
+    has what is left of τ². Integrating over the noise instead of estimating it gives the heavy tails
     that few points deserve: it is a t-test's Bayes factor for two variance components
     (Jeffreys 1961, ch. 5; Rouder et al. 2009; Wang & Ramdas 2023 for its anytime use).
 
@@ -183,6 +143,8 @@ class LevelShift(Cadence):
     """
 
     restart_s: float = 30.0
+    long_s: float = 120.0
+    """Intervals of at least this length average many scrapes: none is set aside."""
 
     def start(
         self,
@@ -197,10 +159,12 @@ class LevelShift(Cadence):
         """Return the state of rows that have seen nothing.
 
         Args:
-            noise: one row of belief per row. limits: one row of limits per row.
+            noise: one row of belief per row.
+            limits: one row of limits per row.
             canary_pods: checked only; the pods that count are those of every interval.
             baseline_pods: the same.
-            up: share of the evidence given to a rise; down: to a fall. Together at most one.
+            up: share of the evidence given to a rise.
+            down: share given to a fall; together at most one.
 
         Raises:
             ValueError: lengths differ.
@@ -210,8 +174,8 @@ class LevelShift(Cadence):
             column(pods, rows)
         memory = LevelMemory(
             age=np.zeros(rows, np.int64),
-            sums=np.zeros((rows, 3)),
-            starts=np.zeros((rows, KEPT_STARTS, 3)),
+            sums=np.zeros((rows, 2)),
+            starts=np.zeros((rows, KEPT_STARTS, 2)),
             highest=np.full((rows, KEPT_STARTS + 1), -np.inf),
             lowest=np.full((rows, KEPT_STARTS + 1), np.inf),
             pods=np.ones((rows, 2)),
@@ -240,7 +204,7 @@ class LevelShift(Cadence):
         memory.highest[rows, slot + 1] = -np.inf
         memory.lowest[rows, slot + 1] = np.inf
         value = np.where(known, pair.canary, 0.0)
-        memory.sums[...] += np.stack([known, value, value**2], axis=1)
+        memory.sums[...] += np.stack([known, value], axis=1)
         seen = value[:, None]
         high, low = np.fmax(memory.highest, seen), np.fmin(memory.lowest, seen)
         memory.highest[known] = high[known]
@@ -263,16 +227,20 @@ class LevelShift(Cadence):
 
     def _find(self, state: LevelShiftState) -> Findings:
         memory, limits = state.memory, state.setup.limits
-        belief, pod_part, step_part = _variances(state)
-        rises, falls = _since(memory, 1.0), _since(memory, -1.0)
+        belief, pod_part = noise_belief(state.memory, state.setup.noise)
+        aside = 0.0 if self.tick_s >= self.long_s else 1.0
+        rises, falls = statistics_since(memory, 1.0, aside), statistics_since(memory, -1.0, aside)
         weights = self._weights(memory.age)
         total = np.zeros(len(state))
         best = np.full(len(state), -np.inf)
         shown = np.full(len(state), np.nan)
         gated = np.zeros(len(state), np.bool_)
         for since, share in ((rises, state.setup.up), (falls, state.setup.down)):
-            e = _bayes_factor(since, belief, pod_part, step_part, memory)
-            ready = (since.count >= limits.persistence[:, None]) & (since.kept >= 1)
+            if not share.any():
+                continue
+            e = bayes_factor(since, belief, pod_part, memory)
+            ready = (since.kept >= 1) & (since.kept >= limits.persistence[:, None] - 1)
+            ready &= (memory.sums[:, COUNT] >= limits.persistence)[:, None]
             harmful = ready & (since.shift >= limits.margin[:, None])
             e = np.where(ready, np.where(harmful, e, np.minimum(e, 1.0)), 1.0)
             weighted = share[:, None] * weights * e
@@ -293,10 +261,10 @@ class LevelShift(Cadence):
         """Write the findings; the effect is signed so that positive is harmful."""
         memory, limits = state.memory, state.setup.limits
         rows = len(state)
-        count = memory.sums[:, _COUNT]
+        count = memory.sums[:, COUNT]
         tested = (count >= limits.persistence) & np.isfinite(shown)
         sign = np.where(state.setup.up >= state.setup.down, 1.0, -1.0)
-        mean = memory.sums[:, _SUM] / np.maximum(count, 1.0) - memory.reference[:, 0]
+        mean = memory.sums[:, SUM] / np.maximum(count, 1.0) - memory.reference[:, 0]
         effect = np.where(count > 0, sign * mean, np.nan)
         radius = _radius(state, self.interval_alpha)
         seen = count > 0
@@ -333,7 +301,7 @@ class LevelShift(Cadence):
 
 
 def _slot(number: Ints) -> Ints:
-    """Return how often 2 divides a restart's number: 1 → 0, 2 → 1, 3 → 0, 4 → 2, …"""
+    """Return how often 2 divides a restart's number: 1 → 0, 2 → 1, 3 → 0, 4 → 2."""
     lowest = number & -number
     slot: Ints = np.log2(np.maximum(lowest, 1)).astype(np.int64)
     return np.minimum(slot, KEPT_STARTS - 1)
@@ -348,69 +316,16 @@ def _newest_in_slot(newest: Ints, slot: int) -> Ints:
     return np.maximum(found, 0)
 
 
-def _since(memory: LevelMemory, sign: float) -> Since:
-    """Return the statistics since each start, for a rise (+1) or a fall (-1)."""
-    before = np.concatenate([np.zeros_like(memory.starts[:, :1]), memory.starts], axis=1)
-    count, total, squares = np.moveaxis(memory.sums[:, None] - before, 2, 0)
-    worst = memory.highest if sign > 0 else memory.lowest
-    worst = np.where(np.isfinite(worst), worst, 0.0)
-    kept = np.maximum(count - 1.0, 0.0)
-    some = np.maximum(kept, 1.0)
-    mean = (total - worst) / some
-    within = np.maximum(squares - worst**2 - some * mean**2, 0.0)
-    shift = sign * (mean - memory.reference[:, :1])
-    return Since(count, kept, np.where(kept > 0, shift, 0.0), np.where(kept > 0, within, 0.0))
-
-
-def _variances(state: LevelShiftState) -> tuple[Floats, Floats, Floats]:
-    """Return belief, τ²·(1/k+1/m) and ω²·λ at every node, each (rows, 40)."""
-    memory, noise = state.memory, state.setup.noise
-    belief = noise.belief + spread_likelihood(memory.spread, noise.scale)
-    pods = 1.0 / memory.pods[:, 0] + 1.0 / memory.pods[:, 1]
-    inflation = memory.spread.carry_over()
-    return belief, pod_variance(noise.scale) * pods[:, None], np.outer(inflation, step_variance())
-
-
-def _bayes_factor(
-    since: Since, belief: Floats, pod_part: Floats, step_part: Floats, memory: LevelMemory
-) -> Floats:
-    """Return the evidence of a harmful shift since each start, (rows, 8)."""
-    canary_pods = memory.pods[:, :1]
-    behind = np.maximum(memory.reference[:, 1:], 1.0)
-    per_step = 1.0 / (canary_pods * np.maximum(since.kept, 1.0)) + 1.0 / behind
-    variance = pod_part[:, None] + step_part[:, None] * per_step[..., None]
-    freedom = np.maximum(since.kept - 1.0, 0.0)
-    inflation = step_part[:, :1] / step_variance()[0]
-    weight = belief[:, None] + within_likelihood(
-        since.within * canary_pods / inflation, freedom / inflation
-    )
-    weight = weight - 0.5 * np.log(variance)
-    shift = np.clip(since.shift, None, SHIFT_NODES[-1])[..., None]
-    null = _log_sum(weight - 0.5 * shift**2 / variance)
-    nodes = [weight - 0.5 * (shift - node) ** 2 / variance for node in SHIFT_NODES]
-    other = _log_sum(np.concatenate(nodes, axis=-1)) - np.log(len(SHIFT_NODES))
-    factor: Floats = np.exp(np.clip(other - null, -690.0, 690.0))
-    return factor
-
-
-def _log_sum(values: Floats) -> Floats:
-    """Return log Σ exp over the last axis, without overflow."""
-    most = values.max(axis=-1, keepdims=True)
-    total: Floats = np.log(np.exp(values - most).sum(axis=-1)) + most[..., 0]
-    return total
-
-
 def _radius(state: LevelShiftState, alpha: float) -> Floats:
     """Return the half width of the interval of the mean shift since the start, (rows,).
 
     Chebyshev-like for the mixture: the normal radius of the believed mean variance, widened by
     the law of the iterated logarithm's usual factor for looking at every interval.
     """
-    belief, pod_part, step_part = _variances(state)
-    count = np.maximum(state.memory.sums[:, _COUNT], 1.0)
-    behind = np.maximum(state.memory.reference[:, 1], 1.0)
-    per_step = 1.0 / (state.memory.pods[:, 0] * count) + 1.0 / behind
-    variance = pod_part + step_part * per_step[:, None]
+    belief, pod_part = noise_belief(state.memory, state.setup.noise)
+    count = np.maximum(state.memory.sums[:, COUNT], 1.0)
+    step, reference = step_parts(state.memory)
+    variance = pod_part + reference + step / count[:, None]
     mass = np.exp(belief - belief.max(axis=1, keepdims=True))
     mean = (mass * variance).sum(axis=1) / mass.sum(axis=1)
     looks = np.log(1.0 / alpha) + np.log1p(np.log2(count))

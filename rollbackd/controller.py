@@ -59,6 +59,8 @@ KNOWN_GOOD = 5
 """Good revisions remembered for each workload."""
 ABSENT_LOOKS = 3
 """Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
+_SAYS_SOMETHING = frozenset({Phase.HEALTHY, Phase.ROLLED_BACK, Phase.REPORTED, Phase.NEEDS_HUMAN})
+"""Ends that change what is known of a revision; being superseded, say, does not."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
 
@@ -433,7 +435,9 @@ class Controller:
     def _conclude(self, watch: Watch) -> None:
         """Remember that a rollout is over, and whether its revision is good to go back to."""
         self._ended.add(watch.id)
-        good = tuple(id_ for id_ in self._good.get(watch.workload, ()) if id_ != watch.canary.id)
+        good = self._good.get(watch.workload, ())
+        if watch.phase in _SAYS_SOMETHING:
+            good = tuple(id_ for id_ in good if id_ != watch.canary.id)
         if watch.phase is Phase.HEALTHY:
             good = (watch.canary.id, *good)
         self._good[watch.workload] = good[:KNOWN_GOOD]

@@ -139,7 +139,7 @@ class Daemon:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
-            lambda event: self._telemetry.missed_job(event.job_id),
+            lambda event: self._telemetry.missed_run(event.job_id),
             EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES,
         )
         tick_s = self._config.tick_s

@@ -157,9 +157,9 @@ class HttpServer:
         try:
             self._socket.bind((host, port))
             self._socket.listen()  # only now the address is ours: two may bind, one may listen
-        except OSError:
+        except OSError as error:
             self._socket.close()
-            raise
+            raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
             application, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=5

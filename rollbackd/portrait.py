@@ -8,7 +8,7 @@ from analyzer.evidence import Evidence, Finding, Measured
 from analyzer.judge import compare
 from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.sample import Missing
-from analyzer.signal import HistogramSignal, RatioSignal, Signal
+from analyzer.signal import Signal
 from analyzer.watch import Phase, Watch
 from analyzer.wording import duration
 from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
@@ -123,8 +123,8 @@ class Portrait:
         trail = self.signals.get(signal.name)
         return SignalView(
             name=signal.name,
-            kind="ratio" if isinstance(signal, RatioSignal) else "histogram",
-            unit=signal.unit if isinstance(signal, HistogramSignal) else "share",
+            kind=signal.kind,
+            unit=signal.unit,
             tier=signal.tier.value,
             margin=signal.margin,
             threshold=1.0 / alpha if alpha > 0 else float("inf"),

@@ -25,7 +25,7 @@ from analyzer.watch import Phase
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
-JOBS = ("tick", "housekeeping")
+TASKS = ("tick", "housekeeping")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -69,7 +69,7 @@ class Telemetry:
         self._plans = meter.create_counter("rollbackd.plans", "1", "Plans made and refused.")
         self._actions = meter.create_counter("rollbackd.actions", "1", "Plans carried out.")
         self._missed = meter.create_counter(
-            "rollbackd.jobs.missed", "1", "Runs of a job that were skipped or failed."
+            "rollbackd.runs.missed", "1", "Runs of a task that were skipped or failed."
         )
         self._faults = meter.create_counter(
             "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
@@ -106,7 +106,7 @@ class Telemetry:
             (self._phases, "phase", tuple(p.value for p in Phase)),
             (self._plans, "outcome", ("made", "refused")),
             (self._actions, "outcome", ACTION_OUTCOMES),
-            (self._missed, "job", JOBS),
+            (self._missed, "task", TASKS),
         )
         for counter, label, values in sets:
             for value in values:
@@ -150,9 +150,9 @@ class Telemetry:
         """Count the outcome of a plan, one of ``ACTION_OUTCOMES``."""
         self._actions.add(1, {"outcome": outcome})
 
-    def missed_job(self, job: str) -> None:
-        """Count a run that the scheduler skipped or that failed."""
-        self._missed.add(1, {"job": job})
+    def missed_run(self, task: str) -> None:
+        """Count a run of a task that the scheduler skipped or that failed."""
+        self._missed.add(1, {"task": task})
 
     def faulted(self) -> None:
         """Count a watch that ended by an error of our own."""

@@ -24,7 +24,7 @@ class SignalPoint:
 class SignalView:
     """One signal of one watch.
 
-    ``kind`` is ``ratio`` or ``histogram``; ``threshold`` is the e-value at which the signal decides
+    ``kind`` is that of ``analyzer.signal``; ``threshold`` is the e-value at which the signal decides
     alone; ``missing`` says why it could not be measured at the last look; ``summary`` is the
     finding in one line with numbers. ``points`` are in order of time, thinned to a bounded count.
     """

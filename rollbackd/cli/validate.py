@@ -98,12 +98,12 @@ def _match(match: "Match") -> str:
 
 
 def _signals(policy: "Policy") -> Iterator[str]:
-    from analyzer.signal import RatioSignal  # noqa: PLC0415 - as above
+    from analyzer.signal import series_of  # noqa: PLC0415 - as above
 
     width = max(8, *(len(signal.name) for signal in policy.signals))
     weights = policy.weights
     for signal in policy.signals:
-        what = signal.bad if isinstance(signal, RatioSignal) else signal.buckets
+        what = series_of(signal)
         share = f", {weights[signal.name]:.0%} of α" if signal.name in weights else ""
         yield f"    {signal.name:{width}}  {what}"
         yield (

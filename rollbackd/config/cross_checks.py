@@ -13,7 +13,9 @@ from rollbackd.config.problems import Fault, Location
 SOURCES = ("prometheus", "scrape", "recorded")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
-SIGNALS = ("ratio", "histogram")
+SIGNALS = ("ratio", "histogram", "interval", "level")
+EVENTS = ("ratio", "interval")
+"""Kinds of signals that count events, and so have rates."""
 
 
 def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
@@ -134,10 +136,11 @@ def _action_names(location: Location, names: object, known: Sequence[str]) -> It
 
 def _signal(location: Location, signal: dict[str, Any]) -> Iterator[Fault]:
     yield from _exactly_one(location, signal, SIGNALS)
-    if signal.get("histogram") is not None and signal.get("ratio") is None:
+    given = {kind for kind in SIGNALS if signal.get(kind) is not None}
+    if given and given.isdisjoint(EVENTS):
         for key in ("floor", "harm_rate"):
             if key in signal:
-                yield Fault((*location, key), "only ratios have this", "remove it")
+                yield Fault((*location, key), "only ratios and intervals have this", "remove it")
 
 
 def _exactly_one(

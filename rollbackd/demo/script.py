@@ -10,7 +10,7 @@ from rollbackd.views import TimelineItem, WatchView
 HISTORY_S = 13.0
 """Before the canary gets traffic: what is normal for the baseline is learnt from this."""
 
-FAULT_AFTER_S = 10.0
+FAULT_AFTER_S = 7.0
 """From the canary's first traffic to its fault: it looks well at first, as bad releases do."""
 
 TOTAL_S = 85.0

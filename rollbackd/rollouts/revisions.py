@@ -55,8 +55,14 @@ def families(
 
 
 def current_of(family: Family) -> ReplicaSet | None:
-    """Return the ReplicaSet of the Deployment's current template; None while there is none."""
+    """Return the ReplicaSet of the Deployment's current template; None while there is none.
+
+    None, too, while the ReplicaSets are seen at a later moment than their Deployment, as caches of
+    two collections may be: the old template would pass for a release of the old revision.
+    """
     deployment = family.deployment
+    if deployment.revision and any(r.revision > deployment.revision for r in family.replica_sets):
+        return None
     current = [r for r in family.replica_sets if r.template == deployment.template]
     if not current and deployment.is_observed and not deployment.is_paused:
         # Defaults that a newer server fills in make equal templates differ: then the number

@@ -44,6 +44,7 @@ class Hello(BaseHTTPRequestHandler):
 def backend() -> Iterator[str]:
     """Run one HTTP server; yield its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
+        server.socket.settimeout(1)  # a caller that hangs up at once must not block accept()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"127.0.0.1:{server.server_address[1]}"

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.calibration.simulator import BOUNDS
 from detectors import (
     CountNoise,
     CountRatio,
@@ -25,7 +26,6 @@ from detectors import (
     fit_mean_noise,
 )
 from detectors.rows import Bools, Rows
-from tests.detectors.simulator import BOUNDS
 
 Pair: TypeAlias = PairCounts | PairHistograms | PairMeans
 

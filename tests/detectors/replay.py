@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.calibration.simulator import Array, Counts, Gauges, Histograms
 from detectors import (
     CountNoise,
     CountRatio,
@@ -22,7 +23,6 @@ from detectors import (
     fit_latency_noise,
     fit_mean_noise,
 )
-from tests.detectors.simulator import Array, Counts, Gauges, Histograms
 
 
 @dataclass(frozen=True, slots=True)

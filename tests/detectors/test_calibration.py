@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.detectors.replay import replay_counts, replay_gauges, replay_histograms
-from tests.detectors.simulator import (
+from benchmarks.calibration.simulator import (
     CPU_LIKE,
     REALISTIC_ERRORS,
     REALISTIC_LATENCY,
@@ -20,6 +19,7 @@ from tests.detectors.simulator import (
     simulate_gauges,
     simulate_histograms,
 )
+from tests.detectors.replay import replay_counts, replay_gauges, replay_histograms
 
 REAL = Fleet(missing=0.05, reset=0.0005, ticks=180)
 LONE = replace(REAL, canary_pods=1, baseline_pods=20)

@@ -8,6 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from benchmarks.calibration.simulator import (
+    BOUNDS,
+    Errors,
+    Fleet,
+    Latency,
+    Wobble,
+    simulate_counts,
+    simulate_histograms,
+)
 from detectors import (
     CountNoise,
     LatencyNoise,
@@ -17,15 +26,6 @@ from detectors import (
     fit_mean_noise,
 )
 from tests.detectors.kit import SHARES, assert_close, assert_same
-from tests.detectors.simulator import (
-    BOUNDS,
-    Errors,
-    Fleet,
-    Latency,
-    Wobble,
-    simulate_counts,
-    simulate_histograms,
-)
 
 
 def _fit(wobble: Wobble, rate: float = 0.02, seed: int = 1) -> CountNoise:

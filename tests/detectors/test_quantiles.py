@@ -7,8 +7,8 @@ import pytest
 from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr, ndtri
 
+from benchmarks.calibration.simulator import BOUNDS, Array
 from detectors.quantiles import log_quantiles
-from tests.detectors.simulator import BOUNDS, Array
 
 LEVELS = np.array([0.5, 0.9, 0.99])
 

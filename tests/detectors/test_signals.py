@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import detectors
+from benchmarks.calibration.simulator import BOUNDS
 from detectors import (
     CountNoise,
     CountRatio,
@@ -24,7 +25,6 @@ from detectors import (
 )
 from detectors.rows import Rows
 from tests.detectors.kit import CASES, SHARES, Case, assert_close
-from tests.detectors.simulator import BOUNDS
 
 K, M = np.array([3.0]), np.array([7.0])
 LIVE = np.ones(1, np.bool_)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 BOUNDS = np.array([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, np.inf])
 """Default buckets of the Prometheus client libraries, in seconds."""
@@ -40,6 +41,8 @@ class Fleet:
         daily: amplitude of a two-hour wave.
         missing: chance of a missed scrape; its increment arrives with the next.
         reset: chance of a container restart, which loses half a tick.
+        replace_every: ticks between two replacements of a baseline pod by a canary pod, as in a
+            rolling update; 0 when all canary pods come at once and no baseline pod goes.
     """
 
     canary_pods: int = 3
@@ -54,13 +57,33 @@ class Fleet:
     daily: float = 0.3
     missing: float = 0.0
     reset: float = 0.0
+    replace_every: float = 0.0
+
+    @property
+    def births(self) -> NDArray[np.int64]:
+        """Tick of the canary phase at which each canary pod begins, (k,)."""
+        births: Array = np.floor(
+            self.replace_every * np.arange(self.canary_pods, dtype=np.float64)
+        )
+        return births.astype(np.int64)
+
+    @property
+    def deaths(self) -> NDArray[np.int64]:
+        """Tick of the canary phase from which each baseline pod is gone, (m,)."""
+        gone = np.full(self.baseline_pods, self.ticks, dtype=np.int64)
+        if self.replace_every:
+            replaced = min(self.canary_pods, self.baseline_pods)
+            gone[:replaced] = self.births[:replaced] + 1
+        return gone
 
     @property
     def total_ticks(self) -> int:
+        """Ticks of history and canary phase together."""
         return self.history + self.ticks
 
     @property
     def pods(self) -> int:
+        """Pods of both sides."""
         return self.canary_pods + self.baseline_pods
 
 
@@ -76,7 +99,7 @@ class Wobble:
         burst: chance per pod and tick that a burst starts; of mean burst_ticks, × burst_factor.
         incident: factor of a shared incident (1 for none) of incident_ticks; incident_spread is
             the sd of its log factor between pods; it starts incident_at ticks after the canary.
-        warm_up: factor on the canary's first warm_ticks.
+        warm_up: factor on each canary pod's first warm_ticks.
     """
 
     tick_variance: float = 0.0
@@ -141,11 +164,15 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests and events, (runs, ticks, pods), of one fleet."""
+    """Requests and events, (runs, ticks, pods), of one fleet.
+
+    ``restarted``: (runs, ticks, pods), where a scrape is the first after a container restart.
+    """
 
     fleet: Fleet
     requests: Array
     events: Array
+    restarted: Bools
 
     def history(self, run: int) -> tuple[Array, Array]:
         """Return events and requests of the baseline's past, (H, m)."""
@@ -161,10 +188,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Histograms:
-    """Bucket counts, (runs, ticks, pods, buckets), not cumulative."""
+    """Bucket counts, (runs, ticks, pods, buckets), not cumulative; otherwise as `Counts`."""
 
     fleet: Fleet
     counts: Array
+    restarted: Bools
     bounds: Array = field(default_factory=lambda: BOUNDS)
 
     def history(self, run: int) -> Array:
@@ -210,8 +238,8 @@ def simulate_counts(fleet: Fleet, errors: Errors, wobble: Wobble, runs: int, see
         events = np.minimum(batches + more * (batches > 0), requests)
     else:
         events = rng.binomial(requests, rate)
-    seen = _scrapes(rng, fleet, np.stack([requests, events], axis=-1).astype(float))
-    return Counts(fleet, seen[..., 0], seen[..., 1])
+    seen, restarted = _scrapes(rng, fleet, np.stack([requests, events], axis=-1).astype(float))
+    return Counts(fleet, seen[..., 0], seen[..., 1], restarted)
 
 
 def simulate_histograms(
@@ -233,7 +261,7 @@ def simulate_histograms(
         beyond = rng.binomial(left, stay)
         counts[..., bucket] = left - beyond
         left, above_before = beyond, above
-    return Histograms(fleet, _scrapes(rng, fleet, counts), bounds)
+    return Histograms(fleet, *_scrapes(rng, fleet, counts), bounds)
 
 
 def simulate_gauges(
@@ -279,11 +307,19 @@ def _traffic(rng: np.random.Generator, fleet: Fleet, runs: int) -> Array:
     expected = np.repeat(shared[:, :, None], fleet.pods, axis=2) * fleet.rps * fleet.tick_s
     if fleet.canary_rps is not None:
         expected[:, :, :k] *= fleet.canary_rps / fleet.rps
-    expected[:, : fleet.history, :k] = 0.0
+    for pod, (birth, death) in enumerate(_lifetimes(fleet)):
+        expected[:, :birth, pod] = 0.0
+        expected[:, death:, pod] = 0.0
     if fleet.pod_traffic_cv:
         shape = 1 / fleet.pod_traffic_cv**2
         expected *= rng.standard_gamma(shape, expected.shape) / shape
     return expected
+
+
+def _lifetimes(fleet: Fleet) -> list[tuple[int, int]]:
+    """Return the ticks between which each pod runs, from the first tick of the history on."""
+    canary = [(int(birth), fleet.total_ticks) for birth in fleet.births + fleet.history]
+    return canary + [(0, int(death)) for death in fleet.deaths + fleet.history]
 
 
 def _log_noise(
@@ -313,8 +349,8 @@ def _log_noise(
         )
         noise[:, start : start + wobble.incident_ticks] += hit
     if wobble.warm_ticks:
-        warm = np.s_[:, fleet.history : fleet.history + wobble.warm_ticks, : fleet.canary_pods]
-        noise[warm] += np.log(wobble.warm_up)
+        for pod, birth in enumerate(fleet.births + fleet.history):
+            noise[:, birth : birth + wobble.warm_ticks, pod] += np.log(wobble.warm_up)
     return noise
 
 
@@ -338,19 +374,25 @@ def _survival(latency: Latency, log_time: Array, slow_share: Array) -> Array:
     return above
 
 
-def _scrapes(rng: np.random.Generator, fleet: Fleet, values: Array) -> Array:
-    """Lose half a tick at resets, and merge missed scrapes into the next good one."""
+def _scrapes(rng: np.random.Generator, fleet: Fleet, values: Array) -> tuple[Array, Bools]:
+    """Lose half a tick at restarts, and merge missed scrapes into the next good one.
+
+    Returns:
+        What each scrape finds, and which ones are the first after a restart.
+    """
     shape = values.shape[:3]
+    restarted = np.zeros(shape, dtype=np.bool_)
     if fleet.reset:
-        lost = rng.random(shape) < fleet.reset
-        values = np.where(lost[..., None], np.floor(values / 2), values)
+        restarted = rng.random(shape) < fleet.reset
+        values = np.where(restarted[..., None], np.floor(values / 2), values)
     if not fleet.missing:
-        return values
-    missed = (rng.random(shape) < fleet.missing)[..., None]
-    seen = np.empty_like(values)
-    waiting = np.zeros_like(values[:, 0])
+        return values, restarted
+    missed = rng.random(shape) < fleet.missing
+    seen, noticed = np.zeros_like(values), np.zeros_like(restarted)
+    waiting, fresh = np.zeros_like(values[:, 0]), np.zeros_like(restarted[:, 0])
     for tick in range(shape[1]):
-        waiting = waiting + values[:, tick]
-        seen[:, tick] = np.where(missed[:, tick], 0.0, waiting)
-        waiting = np.where(missed[:, tick], waiting, 0.0)
-    return seen
+        waiting, fresh = waiting + values[:, tick], fresh | restarted[:, tick]
+        good = ~missed[:, tick]
+        seen[:, tick][good], noticed[:, tick][good] = waiting[good], fresh[good]
+        waiting[good], fresh = 0.0, fresh & ~good
+    return seen, noticed

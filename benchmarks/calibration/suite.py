@@ -1,0 +1,100 @@
+"""Which situations are run, how often, and by how many processes."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass
+
+from benchmarks.calibration.harm_situations import (
+    ERRORS_HARM,
+    LATENCY_HARM,
+    SHARED_HARM,
+    SUITE_HARM,
+)
+from benchmarks.calibration.null_situations import (
+    ERRORS_FINE,
+    LATENCY_FINE,
+    SHARED_FINE,
+    SUITE_FINE,
+)
+from benchmarks.calibration.situations import Situation, Table
+from benchmarks.calibration.summary import Row, row_of
+from benchmarks.calibration.trial import Times, run, seed_of
+
+SITUATIONS: tuple[Situation, ...] = (
+    *ERRORS_FINE,
+    *ERRORS_HARM,
+    *LATENCY_FINE,
+    *LATENCY_HARM,
+    *SHARED_FINE,
+    *SHARED_HARM,
+    *SUITE_FINE,
+    *SUITE_HARM,
+)
+
+CHUNK_COUNTS, CHUNK_HISTOGRAMS = 100, 40
+"""Deployments simulated at once: a few hundred megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many deployments are simulated for a row.
+
+    Attributes:
+        fine, harm: of error situations without and with harm.
+        fine_latency, harm_latency: of those with histograms, which cost ten times as much.
+        suite: of both signals on a healthy deployment.
+    """
+
+    fine: int
+    harm: int
+    fine_latency: int
+    harm_latency: int
+    suite: int
+
+    def capped(self, most: int) -> "Size":
+        """Return a size of at most so many deployments a row."""
+        return Size(*(min(most, count) for count in astuple(self)))
+
+    def of(self, situation: Situation) -> int:
+        """Return the deployments of a situation."""
+        if situation.latency is None:
+            return self.harm if situation.harmful else self.fine
+        if situation.harmful:
+            return self.harm_latency
+        return self.suite if situation.table is Table.SUITE else self.fine_latency
+
+
+FULL = Size(fine=2000, harm=250, fine_latency=400, harm_latency=100, suite=400)
+"""As in the design note."""
+QUICK = Size(fine=200, harm=60, fine_latency=80, harm_latency=40, suite=80)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A chunk of a situation."""
+
+    situation: Situation
+    runs: int
+    seed: int
+
+
+def rows(situations: Sequence[Situation], size: Size, seed: int) -> Iterator[Row]:
+    """Run situations on all cores and yield their rows in order."""
+    plans = [list(_jobs(situation, size.of(situation), seed)) for situation in situations]
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        results = pool.map(_work, (job for jobs in plans for job in jobs))
+        for situation, jobs in zip(situations, plans, strict=True):
+            parts = [next(results) for _ in jobs]
+            yield row_of(situation, Times.joined(parts), jobs[0].seed)
+
+
+def _jobs(situation: Situation, runs: int, seed: int) -> Iterator[Job]:
+    at_once = CHUNK_COUNTS if situation.latency is None else CHUNK_HISTOGRAMS
+    for chunk, first in enumerate(range(0, runs, at_once)):
+        count = min(at_once, runs - first)
+        yield Job(situation, count, seed_of(seed, situation, chunk))
+
+
+def _work(job: Job) -> Times:
+    return run(job.situation, job.runs, job.seed)

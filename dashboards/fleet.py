@@ -1,0 +1,216 @@
+"""The fleet: what is being rolled out, how rollouts end, and where we see nothing."""
+
+from dataclasses import replace
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from analyzer.judge import Verdict
+from analyzer.watch import Phase
+from dashboards.board import board, either, selected
+from dashboards.panels import (
+    Caption,
+    Curve,
+    Panel,
+    Scale,
+    areas,
+    bars,
+    coloured,
+    curves,
+    number,
+)
+
+UID = "rollbackd-fleet"
+UNDER_WAY = tuple(phase.value for phase in Phase if not phase.final)
+ENDED = tuple(phase.value for phase in Phase if phase.final)
+
+PHASE_COLORS = {
+    Phase.WARMING.value: "super-light-blue",
+    Phase.OBSERVING.value: "blue",
+    Phase.HELD.value: "yellow",
+    Phase.DEGRADED.value: "red",
+    Phase.AWAITING_APPROVAL.value: "orange",
+    Phase.ACTING.value: "purple",
+    Phase.VERIFYING.value: "light-purple",
+    Phase.HEALTHY.value: "green",
+    Phase.ROLLED_BACK.value: "purple",
+    Phase.REPORTED.value: "orange",
+    Phase.NEEDS_HUMAN.value: "red",
+    Phase.INCONCLUSIVE.value: "yellow",
+    Phase.SUPERSEDED.value: "text",
+}
+VERDICT_COLORS = {
+    Verdict.HEALTHY.value: "green",
+    Verdict.DEGRADED.value: "red",
+    Verdict.SHARED_INCIDENT.value: "orange",
+    Verdict.INCONCLUSIVE.value: "text",
+}
+
+COUNT = Scale("short", decimals=0)
+NOTABLE = replace(COUNT, limits=((1, "yellow"),))
+URGENT = replace(COUNT, limits=((1, "red"),))
+
+
+def fleet() -> Dashboard:
+    """Return the dashboard."""
+    caption = Caption(
+        "rollbackd / Fleet",
+        "All rollouts that rollbackd follows. A watch is our following of one rollout.",
+    )
+    return board(
+        UID,
+        caption,
+        (
+            ("Now", _now()),
+            ("How rollouts end", _ends()),
+            ("Decisions", _decisions()),
+            ("Blindness", _blindness()),
+        ),
+    )
+
+
+def _now() -> tuple[Panel, ...]:
+    return (
+        number(
+            Caption("Under way", "Rollouts that are being watched and not over yet."),
+            _watches(*UNDER_WAY),
+            COUNT,
+        ),
+        number(
+            Caption(
+                "Held",
+                "Not judged: we are blind, or canary and baseline are both worse, or somebody "
+                "snoozed it. Nothing is rolled back while a watch is held.",
+            ),
+            _watches(Phase.HELD.value),
+            NOTABLE,
+        ),
+        number(
+            Caption(
+                "Acting", "Found degraded: a plan is made, carried out, or its effect measured."
+            ),
+            _watches(Phase.DEGRADED.value, Phase.ACTING.value, Phase.VERIFYING.value),
+            NOTABLE,
+        ),
+        number(
+            Caption("Waiting for approval", "Degraded, planned, and waiting for a person."),
+            _watches(Phase.AWAITING_APPROVAL.value),
+            URGENT,
+        ),
+        number(
+            Caption("Rolled back", "In the time shown: acted, and the recovery was measured."),
+            _entered(Phase.ROLLED_BACK.value),
+            COUNT,
+        ),
+        number(
+            Caption("Needs a human", "In the time shown: ended without a remedy of our own."),
+            _entered(Phase.NEEDS_HUMAN.value),
+            URGENT,
+        ),
+    )
+
+
+def _ends() -> tuple[Panel, ...]:
+    ended = selected("rollbackd_transitions_total", f'phase=~"{either(ENDED)}"')
+    return (
+        coloured(
+            bars(
+                Caption("Ended in the time shown", "How the watches ended, by their last phase."),
+                Curve(f"round(sum by (phase) (increase({ended}[$__range])))", "{{phase}}"),
+                COUNT,
+            ),
+            PHASE_COLORS,
+        ),
+        coloured(
+            curves(
+                Caption(
+                    "Ended in the hour before",
+                    "At each moment, the watches that ended in the hour before it. Many at once in "
+                    "red or purple point to one common cause rather than to many bad releases.",
+                ),
+                [Curve(f"sum by (phase) (increase({ended}[1h]))", "{{phase}}")],
+                COUNT,
+            ),
+            PHASE_COLORS,
+        ),
+    )
+
+
+def _decisions() -> tuple[Panel, ...]:
+    under_way = selected("rollbackd_watches", f'phase=~"{either(UNDER_WAY)}"')
+    judgements = selected("rollbackd_judgements_total")
+    plans, actions = selected("rollbackd_plans_total"), selected("rollbackd_actions_total")
+    return (
+        coloured(
+            areas(
+                Caption("Watches under way", "By phase, one on top of the other."),
+                Curve(f"sum by (phase) ({under_way})", "{{phase}}"),
+                COUNT,
+            ),
+            PHASE_COLORS,
+        ),
+        coloured(
+            areas(
+                Caption(
+                    "Judgements",
+                    "Each look at each watch gives one. Inconclusive is normal while evidence "
+                    "gathers, and the statistics allow for looking as often as one likes.",
+                ),
+                Curve(f"sum by (verdict) (rate({judgements}[$__rate_interval]))", "{{verdict}}"),
+                Scale("cps"),
+            ),
+            VERDICT_COLORS,
+        ),
+        curves(
+            Caption(
+                "Plans in the hour before",
+                "Refused: a guard objected (cool-down, no known-good revision, another owner); "
+                "the watch then needs a human.",
+            ),
+            [Curve(f"sum by (outcome) (increase({plans}[1h]))", "{{outcome}}")],
+            COUNT,
+        ),
+        coloured(
+            curves(
+                Caption(
+                    "Actions in the hour before",
+                    "Conflict: the world moved on before the write, and a new plan is made. "
+                    "Interrupted: handed over to the next start.",
+                ),
+                [Curve(f"sum by (outcome) (increase({actions}[1h]))", "{{outcome}}")],
+                COUNT,
+            ),
+            {"done": "green", "failed": "red", "conflict": "yellow", "interrupted": "text"},
+        ),
+    )
+
+
+def _blindness() -> tuple[Panel, ...]:
+    held = selected("rollbackd_watches", f'phase="{Phase.HELD.value}"')
+    under_way = selected("rollbackd_watches", f'phase=~"{either(UNDER_WAY)}"')
+    missing = selected("rollbackd_evidence_missing_total")
+    return (
+        curves(
+            Caption("Share held", "Of the watches under way, those that cannot be judged now."),
+            [Curve(f"sum({held}) / (sum({under_way}) > 0) or vector(0)", "held")],
+            Scale("percentunit", limits=((0.5, "red"),), maximum=1.0),
+        ),
+        areas(
+            Caption(
+                "Signals that could not be measured",
+                "By reason. Warming and too_few pass by themselves; source_down, timeout and "
+                "unauthorised are the source's; no_series is a selector that matches nothing.",
+            ),
+            Curve(f"sum by (reason) (rate({missing}[$__rate_interval]))", "{{reason}}"),
+            Scale("cps"),
+        ),
+    )
+
+
+def _watches(*phases: str) -> str:
+    watches = selected("rollbackd_watches", f'phase=~"{either(phases)}"')
+    return f"sum({watches})"
+
+
+def _entered(phase: str) -> str:
+    transitions = selected("rollbackd_transitions_total", f'phase="{phase}"')
+    return f"round(sum(increase({transitions}[$__range])))"

@@ -1,0 +1,1 @@
+"""The Helm chart (``rollbackd/``) and the script that writes its ``values.schema.json``."""

@@ -1,0 +1,73 @@
+{{/* What the configuration makes the daemon do, and the rights that this takes. */}}
+
+{{/* Not empty when rollouts come from a cluster; `kubernetes: {}` does, too. */}}
+{{- define "rollbackd.followsCluster" -}}
+{{- if kindIs "map" .Values.config.rollouts.kubernetes }}yes{{ end }}
+{{- end }}
+
+{{/* The names of the policies that may act in the cluster, as a JSON list. */}}
+{{- define "rollbackd.actingPolicies" -}}
+{{- $acting := list }}
+{{- range .Values.config.policies }}
+{{- if and (has .mode (list "approve" "enforce")) (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
+{{- $acting = append $acting .name }}
+{{- end }}
+{{- end }}
+{{- toJson $acting }}
+{{- end }}
+
+{{/* Not empty when a policy names an action of the kind kubernetes-rollback. */}}
+{{- define "rollbackd.usesRollback" -}}
+{{- range .config.actions }}
+{{- if and (kindIs "map" (index . "kubernetes-rollback")) (has .name $.policy.actions) }}yes{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollbackd.rules" -}}
+{{- $proposes := "" }}
+{{- range .Values.config.policies }}
+{{- $proposes = printf "%s%s" $proposes (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
+{{- end }}
+# Following rollouts: caches that are listed and watched.
+- apiGroups: [apps]
+  resources: [deployments, replicasets]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- if $proposes }}
+# Planning a rollback, in mode observe, too: the Deployment as it is now.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get]
+{{- end }}
+{{- end }}
+
+{{- define "rollbackd.actingRules" -}}
+# Rolling back, in modes approve and enforce: the Deployment's template.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [patch]
+{{- end }}
+
+{{/* The namespaces that are followed, as a JSON list; empty: all. */}}
+{{- define "rollbackd.namespaces" -}}
+{{- toJson (default list (.Values.config.rollouts.kubernetes).namespaces) }}
+{{- end }}
+
+{{/* Refuses what contradicts itself, before anything is installed. */}}
+{{- define "rollbackd.refusals" -}}
+{{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
+{{- if and $acting (not .Values.persistence.enabled) }}
+{{- fail (printf "persistence.enabled is false, but policies may act (%s): a restart would forget steps half done and cool-downs. Enable it, or use mode observe." (join ", " $acting)) }}
+{{- end }}
+{{- $namespaces := include "rollbackd.namespaces" . | fromJsonArray }}
+{{- range .Values.rbac.actionNamespaces }}
+{{- if and $namespaces (not (has . $namespaces)) }}
+{{- fail (printf "rbac.actionNamespaces: %s is not among config.rollouts.kubernetes.namespaces" .) }}
+{{- end }}
+{{- end }}
+{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) 1 }}
+{{- fail "podDisruptionBudget.maxUnavailable: there is one replica; 0 or 1" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,1 @@
+"""Dashboards, rules and runbooks, held against the metrics that the daemon exports."""

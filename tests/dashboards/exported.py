@@ -1,0 +1,100 @@
+"""What rollbackd exports, read from its own telemetry, and what a query asks for."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import promql_parser
+from prometheus_client.parser import text_string_to_metric_families
+
+from rollbackd.telemetry import Telemetry
+
+TARGET_LABELS = frozenset({"job", "instance"})
+"""What Prometheus adds to each series."""
+
+Labels = Mapping[str, frozenset[str]]
+
+
+def exported() -> dict[str, Labels]:
+    """Return every exported series' name, with its labels and their values, after one tick."""
+    telemetry = Telemetry(version="test", environ={})
+    telemetry.ticked(0.1, 1.0, ok=True)
+    values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for family in text_string_to_metric_families(telemetry.exposition().decode()):
+        for sample in family.samples:
+            known = values[sample.name]
+            for label, value in sample.labels.items():
+                # A label that collides with one of Prometheus' own is renamed by the scrape.
+                known[f"exported_{label}" if label in TARGET_LABELS else label].add(value)
+    telemetry.close()
+    return {
+        name: {label: frozenset(found) for label, found in labels.items()}
+        for name, labels in values.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A series that a query selects, and its matchers: label, operator, value."""
+
+    name: str
+    matchers: tuple[tuple[str, str, str], ...]
+
+
+def selections(promql: str) -> list[Selected]:
+    """Return everything that a query selects. Raises ValueError when it is no PromQL."""
+    return [
+        Selected(
+            str(node.name), tuple((m.name, str(m.op), m.value) for m in node.matchers.matchers)
+        )
+        for node in _nodes(promql_parser.parse(promql))
+        if isinstance(node, promql_parser.VectorSelector)
+    ]
+
+
+def grouped_by(promql: str) -> set[str]:
+    """Return the labels that a query's sums keep or drop."""
+    return {
+        label
+        for node in _nodes(promql_parser.parse(promql))
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None
+        for label in node.modifier.labels
+    }
+
+
+def _nodes(root: Any) -> Iterator[Any]:  # noqa: ANN401 - the parser's nodes have no common class
+    yield root
+    for part in ("expr", "lhs", "rhs", "vector_selector", "args"):
+        below = getattr(root, part, None)
+        for child in below if isinstance(below, list) else [below]:
+            if child is not None:
+                yield from _nodes(child)
+
+
+def strangers(promql: str, known: Mapping[str, Labels]) -> set[str]:
+    """Return what a query asks for and nobody exports: names, labels, values of labels."""
+    wrong = set()
+    for selected in selections(promql):
+        if selected.name not in known:
+            wrong.add(selected.name)
+            continue
+        labels = known[selected.name]
+        for label, operator, value in selected.matchers:
+            if label in TARGET_LABELS:
+                continue
+            values = [value] if operator in {"MatchOp.Equal", "="} else value.split("|")
+            wrong |= {
+                f"{selected.name}{{{label}={v}}}"
+                for v in values
+                if v not in labels.get(label, frozenset())
+            }
+    every = {label for s in selections(promql) for label in known.get(s.name, {})}
+    return wrong | (grouped_by(promql) - TARGET_LABELS - every)
+
+
+def with_values(promql: str, window: str = "1m") -> str:
+    """Return a panel's query as Grafana sends it, for all daemons."""
+    text = re.sub(r"\$__(rate_interval|interval|range)", window, promql)
+    return text.replace("$job", ".*").replace("$instance", ".*")

@@ -1,0 +1,69 @@
+"""Every query of the dashboards on a real Prometheus that scrapes the real daemon."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from tests.config.files import write
+from tests.dashboards.test_dashboards import COMMITTED, queries, read
+from tests.end_to_end.cluster import free_port
+from tests.end_to_end.daemon_process import DaemonProcess
+from tests.servers.prometheus import PrometheusServer
+
+pytestmark = pytest.mark.servers
+
+SILENT = "> 0"
+"""Ends an annotation's query, which returns nothing while there is nothing to annotate."""
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+    """Run a daemon that watches one rollout, and a Prometheus that has scraped it a few times."""
+    folder, port = tmp_path_factory.mktemp("scraped"), free_port()
+    nobody = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
+    rollout = {
+        "name": "shop",
+        "baseline": {"label": "v1", "instances": nobody[:1]},
+        "canary": {"label": "v2", "instances": nobody[1:]},
+    }
+    signal = {"name": "errors", "ratio": {"total": "a_total", "bad": 'a_total{code="500"}'}}
+    config = {
+        "tick": "500ms",
+        "settle": "0s",
+        "journal": {"url": f"sqlite:///{folder / 'journal.db'}"},
+        "http": {"listen": f"127.0.0.1:{port}"},
+        "source": {"scrape": {"interval": "500ms", "targets": [{"address": a} for a in nobody]}},
+        "rollouts": {"static": [rollout]},
+        "policies": [{"name": "shop", "warm_up": "0s", "signals": [signal]}],
+    }
+    with (
+        DaemonProcess(write(folder, config), port, folder / "daemon.log"),
+        PrometheusServer(folder / "prometheus", targets=[f"127.0.0.1:{port}"]) as server,
+    ):
+        server.await_value("rollbackd_ticks_total > bool 0", 1)
+        server.await_value("count_over_time(rollbackd_watch_faults_total[1m]) >= bool 4", 1)
+        yield server
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_every_panel_has_data(path: Path, prometheus: PrometheusServer) -> None:
+    empty = []
+    for promql in queries(read(path)):
+        url = f"{prometheus.url}/api/v1/query"
+        reply = requests.get(url, params={"query": promql}, timeout=30).json()
+        assert reply["status"] == "success", json.dumps(reply)
+        if not reply["data"]["result"] and not promql.endswith(SILENT):
+            empty.append(promql)
+    assert not empty
+
+
+def test_every_recording_rule_has_data(prometheus: PrometheusServer) -> None:
+    file = Path(__file__).parents[2] / "dashboards" / "rules" / "rollbackd.yaml"
+    for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
+        for rule in group["rules"]:
+            if "record" in rule:
+                prometheus.await_value(f"count({rule['expr']}) > bool 0", 1)

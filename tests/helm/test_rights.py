@@ -1,0 +1,209 @@
+"""The rights that the chart grants are exactly the calls that the daemon's code makes.
+
+The rendered configuration is wired up as the daemon does it, against the fake API server, and a
+rollout goes through everything that its policy allows. The server's log is what was called.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from actions.plan import Plan, keyed
+from analyzer.policy import Mode
+from analyzer.rollout import Rollout
+from analyzer.sample import Missing
+from rollbackd.config import Config, load
+from rollbackd.wiring import Parts, assemble
+from tests.fakes.kube_api import FakeKubeApi
+from tests.helm.golden_files import options
+from tests.helm.helm_program import Helm, Manifest
+from tests.kubernetes.shop import manifest
+
+pytestmark = pytest.mark.servers
+
+FOLLOWED = {"deployments", "replicasets", "pods"}
+SECOND = 2
+"""The revision that is released, by its number."""
+
+
+@dataclass(frozen=True, order=True)
+class Right:
+    """A verb on the objects of a kind, in a namespace; "" stands for all of the cluster."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+
+    def covers(self, call: "Right") -> bool:
+        what = (self.verb, self.group, self.resource) == (call.verb, call.group, call.resource)
+        return what and self.namespace in {"", call.namespace}
+
+
+def granted(manifests: list[Manifest]) -> set[Right]:
+    """Return the rights that are bound to the daemon's service account."""
+    account = next(m for m in manifests if m["kind"] == "ServiceAccount")["metadata"]
+    subject = {"kind": "ServiceAccount", "name": account["name"], "namespace": "watch"}
+    scopes = {"ClusterRole": "ClusterRoleBinding", "Role": "RoleBinding"}
+
+    def is_bound(role: Manifest) -> bool:
+        metadata, kind = role["metadata"], role["kind"]
+        bindings = [m for m in manifests if m["kind"] == scopes[kind]]
+        return any(
+            b["roleRef"]["name"] == metadata["name"]
+            and b["metadata"].get("namespace") == metadata.get("namespace")
+            and b["subjects"] == [subject]
+            for b in bindings
+        )
+
+    return {
+        Right(verb, group, resource, role["metadata"].get("namespace", ""))
+        for role in manifests
+        if role["kind"] in scopes and is_bound(role)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def called(api: FakeKubeApi) -> set[Right]:
+    """Return the rights that the requests so far would have needed."""
+    found = set()
+    for request in api.requests():
+        parts = request.path.strip("/").split("/")
+        group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+        namespace = ""
+        if rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        found.add(Right(request.verb, group, "/".join(rest[::2]), namespace))
+    return found
+
+
+def configured(manifests: list[Manifest], api: FakeKubeApi, folder: Path) -> Config:
+    """Load the rendered configuration, with the fake as its cluster and without secrets."""
+    (config_map,) = (m for m in manifests if m["kind"] == "ConfigMap")
+    values = yaml.safe_load(config_map["data"]["rollbackd.yaml"])
+    values["rollouts"]["kubernetes"]["server"] = api.url
+    for secret in ("bearer_token_file", "basic_auth"):
+        values["source"]["prometheus"].pop(secret, None)
+    file = folder / "rollbackd.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return load(file)
+
+
+@contextmanager
+def running(config: Config) -> Iterator[Parts]:
+    parts = assemble(config, lambda _: ())
+    try:
+        yield parts
+    finally:
+        parts.close()
+
+
+def rollouts(parts: Parts) -> list[Rollout]:
+    (source,) = parts.rollouts
+    seen = source.rollouts()
+    return [] if isinstance(seen, Missing) else list(seen)
+
+
+def release(api: FakeKubeApi, namespaces: tuple[str, ...]) -> None:
+    """Deploy checkout in each namespace, and then its next version."""
+    for namespace in namespaces:
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        first = manifest("shop:1", name="checkout")
+        first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
+        api.create(first)
+    for namespace in namespaces:
+        settle(api, namespace)
+        change = {"spec": manifest("shop:2", name="checkout")["spec"]}
+        api.patch("apps/v1", "Deployment", "checkout", change, namespace)
+    for namespace in namespaces:
+        settle(api, namespace)
+
+
+def settle(api: FakeKubeApi, namespace: str) -> None:
+    """Wait until a rollout is over: no more reports of progress that a write could meet."""
+
+    def is_settled(api: FakeKubeApi) -> bool:
+        found = api.get("apps/v1", "Deployment", "checkout", namespace)
+        status = found.get("status", {})
+        counts = {status.get(c) for c in ("replicas", "updatedReplicas", "availableReplicas")}
+        is_seen = status.get("observedGeneration") == found["metadata"]["generation"]
+        return bool(is_seen and counts == {found["spec"]["replicas"]})
+
+    api.wait_until(is_settled, what=f"{namespace}/checkout settled")
+
+
+def act(parts: Parts, config: Config, rollout: Rollout) -> None:
+    """Do what the action desk does for a degraded canary, as far as the policy's mode goes."""
+    policy = config.policy_for(rollout)
+    assert policy is not None
+    assert rollout.baseline is not None
+    for name in policy.actuators:
+        actuator = parts.actuators[name]
+        steps = actuator.propose(rollout).steps
+        plan = Plan(rollout.watch_id, rollout.workload, rollout.canary, rollout.baseline, steps)
+        for step in keyed(plan).steps if policy.mode is not Mode.OBSERVE else ():
+            actuator.inspect(step)
+            actuator.perform(step)
+
+
+def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
+    """Return what the daemon calls for a bad release in each namespace."""
+    with FakeKubeApi() as api:
+        config = configured(manifests, api, folder)
+        with running(config) as parts:
+            release(api, namespaces)
+
+            def is_followed(api: FakeKubeApi) -> bool:
+                watched = {right.resource for right in called(api) if right.verb == "watch"}
+                seen = [rollout.ordinal for rollout in rollouts(parts)]
+                return watched == FOLLOWED and seen == [SECOND] * len(namespaces)
+
+            api.wait_until(is_followed, what="every release seen")
+            for rollout in rollouts(parts):
+                act(parts, config, rollout)
+        return called(api)
+
+
+CASES = {
+    "defaults": ("shop",),
+    "observe-only": ("shop",),
+    "enforce-namespaced": ("shop", "pay"),
+    "approve-cluster": ("shop", "pay"),
+    "everything": ("shop",),
+}
+"""Where checkout is released, for each case."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_right_is_used_and_every_call_is_granted(
+    case: str, helm4: Helm, tmp_path: Path
+) -> None:
+    manifests = helm4.manifests(*options(case))
+    rights, made = granted(manifests), calls(manifests, CASES[case], tmp_path)
+    refused = {call for call in made if not any(right.covers(call) for right in rights)}
+    unused = {right for right in rights if not any(right.covers(call) for call in made)}
+    assert not refused
+    assert not unused
+
+
+def test_observing_grants_no_verb_that_writes(helm4: Helm) -> None:
+    for case in ("defaults", "observe-only"):
+        verbs = {right.verb for right in granted(helm4.manifests(*options(case)))}
+        assert verbs <= {"get", "list", "watch"}
+
+
+def test_acting_grants_one_verb_that_writes(helm4: Helm) -> None:
+    rights = granted(helm4.manifests(*options("enforce-namespaced")))
+    writing = {right for right in rights if right.verb not in {"get", "list", "watch"}}
+    assert writing == {Right("patch", "apps", "deployments", "shop")}
+
+
+def test_what_follows_no_cluster_has_no_rights(helm4: Helm) -> None:
+    assert granted(helm4.manifests(*options("static-scrape"))) == set()

@@ -1,0 +1,248 @@
+"""A mall: shops that are rolled out, count their requests, and can be switched back.
+
+It is the world outside the process: it survives every restart of the controller.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actions.plan import Draft, Step
+from actions.ports import Conflict, StepState
+from analyzer.rollout import Instance, Revision, Rollout, Workload
+from analyzer.sample import Grid, Missing, Query, Reply, Series
+
+TICK_S = 10.0
+START = 1_800_000_000.0
+OLD = START - 7200.0
+RATE = 60.0
+GOOD, BAD = 0.004, 0.2
+BOUNDS = ("0.05", "0.1", "0.5", "+Inf")
+BELOW = {GOOD: (0.4, 0.8, 0.99, 1.0), BAD: (0.1, 0.4, 0.9, 1.0)}
+"""Share of requests below each bound, by how bad the revision is."""
+
+
+@dataclass
+class Clock:
+    """The time, which only tests move."""
+
+    at: float = START
+
+    def __call__(self) -> float:
+        return self.at
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+@dataclass
+class Lifeline:
+    """Kills the process at its n-th breath and at every later one; an endless one never does."""
+
+    breaths: int | None = None
+
+    @property
+    def dead(self) -> bool:
+        return self.breaths is not None and self.breaths < 0
+
+    def breathe(self) -> None:
+        if self.breaths is not None:
+            self.breaths -= 1
+            if self.breaths < 0:
+                raise Killed
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A stretch of time in which an instance serves."""
+
+    name: str
+    revision: str
+    since: float
+    until: float = np.inf
+
+
+@dataclass
+class Shop:
+    """One workload. ``badness``: share of failing requests by revision."""
+
+    name: str
+    badness: dict[str, float]
+    current: str = "v1"
+    previous: str = "v1"
+    ordinal: int = 0
+    released_at: float = 0.0
+    serving: list[Serving] = field(default_factory=list)
+
+    @property
+    def workload(self) -> Workload:
+        return Workload("mall", "shops", "Static", self.name)
+
+    def instances(self, revision: str) -> tuple[Instance, ...]:
+        return tuple(
+            Instance((s.name,), s.since)
+            for s in self.serving
+            if s.revision == revision and s.until == np.inf
+        )
+
+    def rollout(self) -> Rollout | None:
+        if self.current == self.previous:
+            return None
+        return Rollout(
+            self.workload,
+            Revision(self.current, self.current),
+            Revision(self.previous, self.previous),
+            self.instances(self.current),
+            self.instances(self.previous),
+            ("instance",),
+            self.released_at,
+            self.ordinal,
+        )
+
+
+class Mall:
+    """Everything outside: implements RolloutSource and MetricSource.
+
+    ``outage``: what queries are answered with instead of samples. ``unknown``: what the question
+    for rollouts is answered with. ``garbled``: metrics whose series nobody could have written.
+    ``meanwhile``: what happens elsewhere while the next query is answered.
+    """
+
+    def __init__(self, *shops: str) -> None:
+        self.clock = Clock()
+        self.shops = {name: Shop(name, {}) for name in shops or ("shop",)}
+        self.outage: Missing | None = None
+        self.unknown: Missing | None = None
+        self.garbled: frozenset[str] = frozenset()
+        self.meanwhile: Callable[[], None] | None = None
+        self.writes: list[str] = []
+        self.settling = 0
+        for shop in self.shops.values():
+            shop.serving += [Serving(f"{shop.name}-v1-{i}", "v1", OLD) for i in range(4)]
+
+    # What people do
+
+    def release(self, revision: str, share: float = GOOD, shop: str = "shop") -> None:
+        """Roll a revision out: two instances of it, and the ones before it go on."""
+        released, now = self.shops[shop], self.clock.at
+        if released.current != released.previous:
+            self._retire(released, released.current)
+        released.badness[revision] = share
+        released.current, released.released_at = revision, now
+        released.ordinal += 1
+        name = f"{shop}-{revision}-{released.ordinal}"
+        released.serving += [Serving(f"{name}-{i}", revision, now) for i in range(2)]
+
+    def complete(self, shop: str = "shop") -> None:
+        """Let the canary take over."""
+        done = self.shops[shop]
+        self._retire(done, done.previous)
+        done.previous = done.current
+
+    def roll_back(self, shop: str = "shop") -> None:
+        """Put the previous revision back."""
+        back = self.shops[shop]
+        self._retire(back, back.current)
+        back.current = back.previous
+
+    def _retire(self, shop: Shop, revision: str) -> None:
+        shop.serving = [
+            Serving(s.name, s.revision, s.since, self.clock.at)
+            if s.revision == revision and s.until == np.inf
+            else s
+            for s in shop.serving
+        ]
+
+    # RolloutSource
+
+    def rollouts(self) -> Sequence[Rollout] | Missing:
+        if self.unknown is not None:
+            return self.unknown
+        every = (shop.rollout() for shop in self.shops.values())
+        return [rollout for rollout in every if rollout is not None]
+
+    def instances(self, workload: Workload, revision: Revision) -> Sequence[Instance] | Missing:
+        if self.unknown is not None:
+            return self.unknown
+        return self.shops[workload.name].instances(revision.id)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    # MetricSource
+
+    def fetch(self, queries: Sequence[Query], grid: Grid) -> list[Reply]:
+        if self.meanwhile is not None:
+            elsewhere, self.meanwhile = Thread(target=self.meanwhile), None
+            elsewhere.start()
+            elsewhere.join()
+        return [self.outage or self._answer(query, grid) for query in queries]
+
+    def _answer(self, query: Query, grid: Grid) -> Series:
+        metric, times = query.selector.metric, grid.times
+        if metric in self.garbled:
+            return Series(query.by, ((),), np.ones((1, grid.count)), grid)
+        served = [(shop, one) for shop in self.shops.values() for one in shop.serving]
+        keys: list[tuple[str, ...]] = []
+        rows: list[NDArray[np.float64]] = []
+        for shop, one in served:
+            total = _count(one, times)
+            share = shop.badness.get(one.revision, GOOD)
+            if "le" in query.by:
+                keys += [(one.name, bound) for bound in BOUNDS]
+                rows += [np.floor(total * below) for below in BELOW[share]]
+            else:
+                keys.append((one.name,))
+                rows.append(np.floor(total * share) if metric.startswith("bad") else total)
+        return Series(query.by, tuple(keys), np.array(rows), grid)
+
+
+def _count(one: Serving, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return requests served, a little unevenly; NaN while the instance is not there."""
+    age = times - one.since
+    pace = 1.0 + 0.05 * np.sin(times / 50.0 + len(one.name))
+    there = (age >= 0) & (times <= one.until)
+    return np.where(there, np.floor(RATE * (age + 20.0 * (1.0 - pace))), np.nan).clip(0.0)
+
+
+@dataclass
+class Switch:
+    """An actuator over the mall that may die before and after its write.
+
+    ``trouble``: exceptions that the next calls of ``perform`` raise, in order.
+    """
+
+    mall: Mall
+    life: Lifeline = field(default_factory=Lifeline)
+    trouble: list[Exception] = field(default_factory=list)
+
+    def propose(self, rollout: Rollout) -> Draft:
+        if rollout.baseline is None:
+            return Draft(refusals=("no way back",))
+        name = rollout.workload.name
+        good, bad = rollout.baseline.id, rollout.canary.id
+        step = Step("switch", {"name": name}, {"revision": bad}, {"revision": good})
+        return Draft((step,))
+
+    def inspect(self, step: Step) -> StepState:
+        shop = self.mall.shops[step.target["name"]]
+        if shop.current == step.desired["revision"]:
+            self.mall.settling -= 1
+            return StepState.SETTLING if self.mall.settling >= 0 else StepState.DONE
+        expected = shop.current == step.expected["revision"]
+        return StepState.PENDING if expected else StepState.MOVED_ON
+
+    def perform(self, step: Step) -> None:
+        self.life.breathe()
+        if self.trouble:
+            raise self.trouble.pop(0)
+        name = step.target["name"]
+        if self.mall.shops[name].current != step.expected["revision"]:
+            raise Conflict(f"{name} moved on")
+        self.mall.roll_back(name)
+        self.mall.writes.append(name)
+        self.life.breathe()

@@ -1,0 +1,284 @@
+"""What the daemon answers over HTTP, asked over a real socket."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Event as Signal
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from actions.ports import Transient
+from analyzer.events import Approved, Event, Rejected
+from rollbackd.config.secrets import SecretError
+from rollbackd.http import MAX_BODY, Doors, HttpServer, application
+from rollbackd.views import WatchView
+from rollbackd.views_json import view_from_json, views_from_json
+from tests.cli import sample_views
+
+TOKEN = "s3cret"
+ODD_ID = "prod/shop/Deployment/check.out@v1.2/a+b ü"
+WAITING = replace(sample_views.degraded(), phase="awaiting approval", plan_key="plan-1")
+
+
+@dataclass
+class House:
+    """What is behind the doors."""
+
+    seen: tuple[WatchView, ...] = (
+        WAITING,
+        sample_views.healthy(),
+        replace(sample_views.blind(), id=ODD_ID),
+    )
+    why_not: str = ""
+    decisions: list[tuple[str, Event]] = field(default_factory=list)
+    trouble: Exception | None = None
+    token: str | Exception = TOKEN
+    held: Signal = field(default_factory=Signal)
+
+    def __post_init__(self) -> None:
+        self.held.set()
+
+    def decide(self, watch_id: str, event: Event) -> None:
+        """As the controller does: only the plan in force can be approved."""
+        assert self.held.wait(10)
+        if self.trouble is not None:
+            raise self.trouble
+        self.decisions.append((watch_id, event))
+        if isinstance(event, Approved) and event.plan_key == WAITING.plan_key:
+            self.seen = (replace(WAITING, phase="acting"), *self.seen[1:])
+
+    def read_token(self) -> str:
+        if isinstance(self.token, Exception):
+            raise self.token
+        return self.token
+
+
+@dataclass
+class Reception:
+    """Sends visitors to the house of the moment, so that one server serves all tests."""
+
+    house: House = field(default_factory=House)
+
+    def decide(self, watch_id: str, event: Event) -> None:
+        self.house.decide(watch_id, event)
+
+    def read_token(self) -> str:
+        return self.house.read_token()
+
+    def doors(self) -> Doors:
+        return Doors(
+            views=lambda: self.house.seen,
+            metrics=lambda: b"up 1.0\n",
+            unready=lambda: self.house.why_not,
+            decide=self.decide,
+            token=self.read_token,
+        )
+
+
+@dataclass
+class Site:
+    house: House
+    url: str
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(f"{self.url}{path}", timeout=10)
+
+    def decide(self, token: str | None = TOKEN, **fields: object) -> requests.Response:
+        body = {"watch": WAITING.id, "plan": "plan-1", "approve": True, "by": "ann", **fields}
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        url = f"{self.url}/api/v1/decisions"
+        return requests.post(url, json=body, headers=headers, timeout=10)
+
+    def decide_raw(self, body: bytes) -> requests.Response:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        url = f"{self.url}/api/v1/decisions"
+        return requests.post(url, data=body, headers=headers, timeout=10)
+
+
+@pytest.fixture(scope="module")
+def reception() -> Iterator[tuple[Reception, str]]:
+    reception = Reception()
+    server = HttpServer(application(reception.doors()), "127.0.0.1", 0)
+    server.start()
+    yield reception, f"http://127.0.0.1:{server.port}"
+    server.close()
+
+
+@pytest.fixture
+def site(reception: tuple[Reception, str]) -> Site:
+    there, url = reception
+    there.house = House()
+    return Site(there.house, url)
+
+
+def a_server(
+    reception: Reception | None = None, host: str = "127.0.0.1", port: int = 0
+) -> HttpServer:
+    return HttpServer(application((reception or Reception()).doors()), host, port)
+
+
+def test_metrics_and_health(site: Site) -> None:
+    metrics = site.get("/metrics")
+    assert (metrics.status_code, metrics.text) == (200, "up 1.0\n")
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert site.get("/healthz").status_code == 200
+
+
+def test_readiness_tells_its_reason(site: Site) -> None:
+    assert (site.get("/readyz").status_code, site.get("/readyz").text) == (200, "ready\n")
+    site.house.why_not = "the first tick has not ended yet"
+    answer = site.get("/readyz")
+    assert (answer.status_code, answer.text) == (503, "the first tick has not ended yet\n")
+
+
+def test_watches_are_told_whole(site: Site) -> None:
+    answer = site.get("/api/v1/watches")
+    assert tuple(views_from_json(answer.json())) == site.house.seen
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("safe", ["/", "/@", ""])
+def test_a_watch_is_found_by_its_id_however_it_is_quoted(site: Site, safe: str) -> None:
+    for view in site.house.seen:
+        answer = site.get(f"/api/v1/watches/{quote(view.id, safe=safe)}")
+        assert answer.status_code == 200, view.id
+        assert view_from_json(answer.json()) == view
+
+
+@pytest.mark.parametrize("watch", ["nobody", "prod", "prod/shop", f"{ODD_ID}x"])
+def test_an_unknown_watch_is_not_found(site: Site, watch: str) -> None:
+    answer = site.get(f"/api/v1/watches/{quote(watch)}")
+    assert answer.status_code == 404
+    assert "no such watch" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN.upper(), f"{TOKEN} ", "ünïcode"])
+def test_without_the_right_token_nobody_decides(site: Site, token: str | None) -> None:
+    answer = site.decide(token if token is None else token.encode().decode("latin-1"))
+    if token == f"{TOKEN} ":  # white space at the end of a header is no part of it
+        assert answer.status_code == 200
+    else:
+        assert answer.status_code == 403
+        assert site.house.decisions == []
+
+
+def test_without_a_token_in_the_configuration_nobody_decides() -> None:
+    reception = Reception()
+    doors = replace(reception.doors(), token=None)
+    server = HttpServer(application(doors), "127.0.0.1", 0)
+    server.start()
+    site = Site(reception.house, f"http://127.0.0.1:{server.port}")
+    assert site.decide("").status_code == 403
+    assert site.decide("None").status_code == 403
+    server.close()
+    assert reception.house.decisions == []
+
+
+def test_a_token_that_cannot_be_read_now_lets_nobody_in(site: Site) -> None:
+    site.house.token = SecretError("the file /run/token cannot be read")
+    answer = site.decide()
+    assert answer.status_code == 503
+    assert "/run/token" not in answer.text
+    assert site.house.decisions == []
+
+
+def test_a_token_may_be_changed_while_the_daemon_runs(site: Site) -> None:
+    site.house.token = "new"
+    assert site.decide(TOKEN).status_code == 403
+    assert site.decide("new").status_code == 200
+
+
+def test_an_approval_is_for_exactly_this_plan(site: Site) -> None:
+    wrong = site.decide(plan="plan-2")
+    assert wrong.json() == {"phase": "awaiting approval"}
+    right = site.decide()
+    assert (right.status_code, right.json()) == (200, {"phase": "acting"})
+    assert site.house.decisions == [
+        (WAITING.id, Approved("plan-2", "ann")),
+        (WAITING.id, Approved("plan-1", "ann")),
+    ]
+
+
+def test_a_rejection_is_one(site: Site) -> None:
+    assert site.decide(approve=False).json() == {"phase": "awaiting approval"}
+    assert site.house.decisions == [(WAITING.id, Rejected("plan-1", "ann"))]
+
+
+def test_nobody_decides_about_an_unknown_watch(site: Site) -> None:
+    assert site.decide(watch="nobody").status_code == 404
+    assert site.house.decisions == []
+
+
+@pytest.mark.parametrize("length", [MAX_BODY + 1, 50 * MAX_BODY])
+def test_a_body_that_is_too_long_is_not_read(site: Site, length: int) -> None:
+    assert site.decide_raw(b"x" * length).status_code == 413
+    assert site.house.decisions == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"watch": "w", "plan": "p", "approve": true}',
+        b'{"watch": "w", "plan": "p", "approve": "yes", "by": "ann"}',
+        b'{"watch": "w", "plan": "p", "approve": true, "by": ""}',
+        b'{"watch": "w", "plan": "p", "approve": true, "by": "ann", "force": true}',
+    ],
+)
+def test_a_body_that_is_no_decision_is_refused(site: Site, body: bytes) -> None:
+    answer = site.decide_raw(body)
+    assert answer.status_code == 422
+    assert "not a decision" in answer.json()["error"]
+    assert site.house.decisions == []
+
+
+def test_a_decision_that_could_not_be_recorded_is_to_be_made_again(site: Site) -> None:
+    site.house.trouble = Transient("disk full")
+    answer = site.decide()
+    assert answer.status_code == 503
+    assert "disk full" in answer.json()["error"]
+
+
+def test_others_are_answered_while_a_decision_is_being_written(site: Site) -> None:
+    site.house.held.clear()
+    with ThreadPoolExecutor(1) as person:
+        deciding = person.submit(site.decide)
+        assert site.get("/healthz").status_code == 200
+        site.house.held.set()
+        assert deciding.result(10).status_code == 200
+
+
+def test_only_the_right_method_decides(site: Site) -> None:
+    assert site.get("/api/v1/decisions").status_code == 405
+    assert requests.post(f"{site.url}/api/v1/watches", timeout=10).status_code == 405
+
+
+def test_an_address_in_use_is_refused_at_once() -> None:
+    """Also before the one who has it answers: two may bind an address, only one may listen."""
+    first = a_server()
+    with pytest.raises(OSError, match="in use"):
+        a_server(port=first.port)
+    first.close()
+
+
+def test_the_address_is_free_again_after_closing() -> None:
+    first = a_server()
+    first.start()
+    assert requests.get(f"http://127.0.0.1:{first.port}/healthz", timeout=10).ok
+    first.close()
+    a_server(port=first.port).close()
+
+
+def test_ipv6_addresses_are_served() -> None:
+    try:
+        server = a_server(host="::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server.start()
+    assert requests.get(f"http://[::1]:{server.port}/healthz", timeout=10).ok
+    server.close()

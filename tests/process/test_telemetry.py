@@ -1,0 +1,111 @@
+"""The daemon's own metrics: every label value there from the start, names as Prometheus wants."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from analyzer.judge import Verdict
+from analyzer.sample import Absence
+from analyzer.watch import Phase
+from rollbackd.telemetry import ACTION_OUTCOMES, FETCH_OUTCOMES, TASKS, TICK_OUTCOMES, Telemetry
+
+LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rollbackd_ticks_total": ("outcome", TICK_OUTCOMES),
+    "rollbackd_fetches_total": ("outcome", FETCH_OUTCOMES),
+    "rollbackd_evidence_missing_total": ("reason", tuple(a.value for a in Absence)),
+    "rollbackd_judgements_total": ("verdict", tuple(v.value for v in Verdict)),
+    "rollbackd_transitions_total": ("phase", tuple(p.value for p in Phase)),
+    "rollbackd_plans_total": ("outcome", ("made", "refused")),
+    "rollbackd_actions_total": ("outcome", ACTION_OUTCOMES),
+    "rollbackd_runs_missed_total": ("task", TASKS),
+    "rollbackd_watches": ("phase", tuple(p.value for p in Phase)),
+}
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    made = Telemetry(version="test", environ={})
+    yield made
+    made.close()
+
+
+def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(telemetry.exposition().decode())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_every_label_value_exists_at_zero(telemetry: Telemetry, name: str) -> None:
+    label, values = LABELS[name]
+    found = {labels: value for (n, labels), value in samples(telemetry).items() if n == name}
+    assert found == {((label, value),): 0.0 for value in values}
+
+
+def test_a_fault_and_the_last_tick_exist_at_zero(telemetry: Telemetry) -> None:
+    found = samples(telemetry)
+    assert found["rollbackd_watch_faults_total", ()] == 0.0
+    assert found["rollbackd_last_tick_timestamp_seconds", ()] == 0.0
+
+
+def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
+    telemetry.ticked(0.2, 1234.0, ok=True)
+    telemetry.ticked(0.2, 1235.0, ok=False)
+    telemetry.fetched("ok")
+    telemetry.missed_signal(Absence.STALE)
+    telemetry.judged(Verdict.DEGRADED)
+    telemetry.entered(Phase.ACTING)
+    telemetry.planned(refused=True)
+    telemetry.acted("done")
+    telemetry.missed_run("tick")
+    telemetry.faulted()
+    telemetry.watching({Phase.ACTING: 3})
+    found = {key: value for key, value in samples(telemetry).items() if value}
+    expected = {
+        ("rollbackd_ticks_total", (("outcome", "ok"),)): 1.0,
+        ("rollbackd_ticks_total", (("outcome", "failed"),)): 1.0,
+        ("rollbackd_fetches_total", (("outcome", "ok"),)): 1.0,
+        ("rollbackd_evidence_missing_total", (("reason", "stale"),)): 1.0,
+        ("rollbackd_judgements_total", (("verdict", "degraded"),)): 1.0,
+        ("rollbackd_transitions_total", (("phase", "acting"),)): 1.0,
+        ("rollbackd_plans_total", (("outcome", "refused"),)): 1.0,
+        ("rollbackd_actions_total", (("outcome", "done"),)): 1.0,
+        ("rollbackd_runs_missed_total", (("task", "tick"),)): 1.0,
+        ("rollbackd_watch_faults_total", ()): 1.0,
+        ("rollbackd_watches", (("phase", "acting"),)): 3.0,
+        ("rollbackd_last_tick_timestamp_seconds", ()): 1235.0,
+        ("rollbackd_tick_duration_seconds_count", ()): 2.0,
+    }
+    assert expected.items() <= found.items()
+    others = {name for name, _ in found} - {name for name, _ in expected}
+    assert others <= {
+        "rollbackd_tick_duration_seconds_bucket",
+        "rollbackd_tick_duration_seconds_sum",
+    }
+
+
+def test_two_daemons_in_one_process_count_for_themselves(telemetry: Telemetry) -> None:
+    other = Telemetry(version="test", environ={})
+    other.faulted()
+    assert samples(telemetry)["rollbackd_watch_faults_total", ()] == 0.0
+    other.close()
+
+
+@pytest.mark.servers
+def test_promtool_has_nothing_to_say(telemetry: Telemetry) -> None:
+    promtool = shutil.which("promtool")
+    assert promtool, "install the Debian package prometheus"
+    telemetry.ticked(0.2, 1234.0, ok=True)
+    checked = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=telemetry.exposition(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
