@@ -6,7 +6,6 @@ NGINX it keeps using what it has loaded until it is told to reload, and refuses 
 """
 
 import asyncio
-import itertools
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from actions.splitter_switch import parse_weights
 from actions.upstream_file import digest
@@ -41,8 +41,6 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Headers about one connection, not about the message: those we make ourselves."""
-
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Rotation:
@@ -143,15 +141,16 @@ class Splitter:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_or_keep)
             yield
 
-        return Starlette(
+        app = Starlette(
             lifespan=lifespan,
             routes=[
                 Route("/-/state", self._state),
                 Route("/-/check", self._check, methods=["POST"]),
                 Route("/-/reload", self._reload, methods=["POST"]),
-                Route("/{path:path}", self._pass_on, methods=METHODS),
             ],
         )
+        app.router.default = self._pass_on  # whatever the method, and whatever is in the path
+        return app
 
     def _reload_or_keep(self) -> None:
         """Reload on SIGHUP, as NGINX does; a broken file changes nothing."""
@@ -175,17 +174,17 @@ class Splitter:
             return JSONResponse({"error": str(error)}, 422)
         return JSONResponse({"sha256": self._sha256})
 
-    async def _pass_on(self, request: Request) -> Response:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = self._rotation.next()
         try:
-            answer = await forward(address, request)
+            answer = await forward(address, Request(scope, receive))
         except (OSError, TimeoutError, ValueError) as error:
             text = f"upstream {address}: {type(error).__name__}: {error}\n"
-            return Response(text, 502, {"X-Upstream": address}, "text/plain")
+            answer = Answer(502, (("Content-Type", "text/plain"),), text.encode())
         response = Response(answer.body, answer.status)
-        for name, value in itertools.chain(answer.headers, [("X-Upstream", address)]):
+        for name, value in (*answer.headers, ("X-Upstream", address)):
             response.headers.append(name, value)
-        return response
+        await response(scope, receive, send)
 
 
 @click.command()

@@ -8,7 +8,15 @@ import pytest
 
 from analyzer.policy import Mode, Policy
 from analyzer.rollout import Revision, Rollout, Workload
-from analyzer.signal import HistogramSignal, RatioSignal, Selector, Tier
+from analyzer.signal import (
+    HistogramSignal,
+    IntervalSignal,
+    LevelSignal,
+    RatioSignal,
+    Reading,
+    Selector,
+    Tier,
+)
 from rollbackd.config import load
 from rollbackd.config.models import json_schema
 from rollbackd.config.notes import notes
@@ -50,6 +58,26 @@ def test_defaults_are_those_of_the_core(tmp_path: Path) -> None:
     assert config.source == PrometheusSettings("http://prometheus:9090", 10.0, 64 * 2**20)
     assert config.rollouts.kubernetes == KubernetesSettings("default", 600.0, ("namespace", "pod"))
     assert config.secrets() == {}
+
+
+def test_series_without_counters_are_levels_and_intervals(tmp_path: Path) -> None:
+    values = minimal()
+    values["policies"][0]["signals"] = [
+        {"name": "queue", "level": {"values": "queue_length", "unit": "jobs"}},
+        {"name": "availability", "level": {"values": "up_pct", "reading": "good percent"}},
+        {
+            "name": "failures",
+            "interval": {"bad": "failed_sum", "total": "calls", "total_reading": "rate"},
+        },
+    ]
+    (rule,) = load(write(tmp_path, values)).policies
+    assert rule.policy.signals == (
+        LevelSignal("queue", Selector("queue_length"), unit="jobs"),
+        LevelSignal("availability", Selector("up_pct"), Reading.GOOD_PERCENT),
+        IntervalSignal(
+            "failures", Selector("failed_sum"), Selector("calls"), total_reading=Reading.RATE
+        ),
+    )
 
 
 def test_everything_can_be_set(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def upstream(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """Answer one connection with these bytes; collect what it sent."""
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
 
         def serve() -> None:
             connection, _ = server.accept()

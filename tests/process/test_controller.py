@@ -420,22 +420,6 @@ def test_a_restart_remembers_what_was_seen_and_what_is_good(mall: Mall) -> None:
         assert first == sorted(first)
 
 
-def test_the_order_of_ends_decides_which_revision_is_the_best(mall: Mall) -> None:
-    """A watch that began first and ended last is the newest good one, after a restart, too."""
-    with running(mall) as life:
-        mall.release("v2")
-        life.until("healthy")
-        mall.complete()
-        mall.release("v3", BAD)
-        life.until("rolled back", watch="@v3")
-        life.tick(2)
-        mall.release("v3")
-        life.until("healthy", watch="@v3.3")
-        assert life.controller.known_good(SHOP) == ("v3", "v2")
-    with running(mall, journal=life.journal) as again:
-        assert again.controller.known_good(SHOP) == ("v3", "v2")
-
-
 def test_a_revision_that_was_left_is_good_no_more(mall: Mall) -> None:
     with running(mall) as life:
         mall.release("v2")

@@ -34,12 +34,19 @@ def test_a_rollout_half_way() -> None:
         baseline_instances=READING.instances(family, "v1"),
         id_labels=("namespace", "pod"),
         started_at=NOW - 8000.0,
+        ordinal=2,
         complete=False,
         policy="strict",
         labels={"app": "shop"},
     )
     assert [i.id[1] for i in rollout.canary_instances] == ["shop-v2-0"]
     assert [i.id[1] for i in rollout.baseline_instances] == ["shop-v1-0", "shop-v1-1"]
+
+
+def test_replica_sets_seen_later_than_their_deployment_are_no_rollout_of_the_old_revision() -> (
+    None
+):
+    assert under_way(template="v1", revision=1).look() is None
 
 
 def test_one_id_label_holds_the_name_of_the_pod() -> None:

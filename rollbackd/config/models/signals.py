@@ -67,7 +67,7 @@ class LevelModel(Model):
     """What a value means: level, share, percent, good share or good percent."""
     direction: Direction = Direction.HIGHER
     """Which change is harmful."""
-    unit: Text = ""
+    unit: str = ""
     """Unit of the values, for people."""
 
 
