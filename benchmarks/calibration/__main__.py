@@ -22,7 +22,7 @@ import scipy
 from benchmarks.calibration.page import publish
 from benchmarks.calibration.printed import show
 from benchmarks.calibration.suite import FULL, QUICK, SITUATIONS, Size, rows
-from benchmarks.calibration.summary import Row
+from benchmarks.calibration.summary import Row, row_from
 from benchmarks.calibration.trial import ALPHA
 
 SEED = 20_250
@@ -30,8 +30,22 @@ ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """Run, print, and write."""
+    """Run, or read what was run, then print and write."""
     options = _options()
+    if options.read is not None:
+        report = json.loads(options.read.read_text(encoding="utf-8"))
+    else:
+        report = _measured(options)
+    found = [row_from(told) for told in report["rows"]]
+    show(found)
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.docs is not None:
+        publish(options.docs, found, _made(report))
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Run what was asked for, with a line for each row."""
     chosen = [
         s
         for s in SITUATIONS
@@ -39,19 +53,15 @@ def main() -> None:
         and any(part.lower() in f"{s.table.value}: {s.name}".lower() for part in options.only)
     ]
     if not chosen:
-        sys.exit(f"no situation matches {options.only!r}")
+        sys.exit(f"no situation matches {' or '.join(options.only)}")
     size = (QUICK if options.quick else FULL).capped(options.runs)
     began, found = time.perf_counter(), []
     for row in rows(chosen, size, options.seed):
         found.append(row)
         elapsed = time.perf_counter() - began
         print(f"{elapsed:6.0f} s  {len(found)}/{len(chosen)}  {row.table}: {row.name}", flush=True)
-    show(found)
-    report = document(found, size, options.seed, time.perf_counter() - began)
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if options.docs is not None:
-        publish(options.docs, found, _made(report))
+    took_s = time.perf_counter() - began
+    return {"quick": options.quick, **document(found, size, options.seed, took_s)}
 
 
 def document(found: list[Row], size: Size, seed: int, took_s: float) -> dict[str, Any]:
@@ -73,11 +83,12 @@ def document(found: list[Row], size: Size, seed: int, took_s: float) -> dict[str
 
 def _made(report: dict[str, Any]) -> str:
     """Return a sentence on what made the figures."""
-    given = " ".join(["python -m benchmarks.calibration", *sys.argv[1:]])
     size = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in report["size"].items())
     return (
-        f"Made by `{given}` in {report['took_s'] / 60:.1f} minutes, seed {report['seed']}, commit "
-        f"`{report['versions']['rollbackd']}`; deployments a row: {size}."
+        f"Made by `python -m benchmarks.calibration{' --quick' if report['quick'] else ''}` in "
+        f"{report['took_s'] / 60:.1f} minutes, seed {report['seed']}, commit "
+        f"`{report['versions']['rollbackd']}`, numpy {report['versions']['numpy']}. Deployments "
+        f"a row: {size}."
     )
 
 
@@ -108,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--docs", type=Path, help="draw pictures and fill in tables in this folder"
     )
+    parser.add_argument("--read", type=Path, help="run nothing, read what --json wrote")
     parser.add_argument("--seed", type=int, default=SEED)
     return parser.parse_args()
 

@@ -22,15 +22,19 @@ def seconds(median: float | None, p90: float | None) -> str:
     """Return a median and a 90 % quantile in seconds."""
     if median is None:
         return "–"
-    return f"{median:.0f} s" if p90 is None else f"{median:.0f}/{p90:.0f} s"
+    text = f"{median:.0f} s" if p90 is None else f"{median:.0f}/{p90:.0f} s"
+    return text.replace("-", "−")
 
 
 def beside_peers(row: Row) -> dict[str, str]:
     """Return the cells of a row that compare judges, by their heads."""
-    return {"situation": row.name, "n": str(row.runs)} | {
+    cells = {"situation": row.name, "n": str(row.runs)} | {
         name: _found(figures) if row.harmful else _false(figures, interval=name == OURS)
         for name, figures in row.judges.items()
     }
+    if row.harmful and row.healthy:
+        cells[OURS] += f" ({percent(row.healthy)} called healthy before)"
+    return cells
 
 
 def beside_design(row: Row) -> dict[str, str]:

@@ -67,7 +67,7 @@ class Size:
 
 FULL = Size(fine=2000, harm=250, fine_latency=400, harm_latency=100, suite=400)
 """As in the design note."""
-QUICK = Size(fine=200, harm=60, fine_latency=80, harm_latency=40, suite=80)
+QUICK = Size(fine=150, harm=60, fine_latency=80, harm_latency=40, suite=60)
 
 
 @dataclass(frozen=True, slots=True)

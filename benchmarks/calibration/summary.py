@@ -1,6 +1,7 @@
 """From times to the figures of a row."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import beta
@@ -58,6 +59,12 @@ class Row:
     shared: float
     shared_median_s: float | None
     paths: list[list[float | None]]
+
+
+def row_from(told: dict[str, Any]) -> Row:
+    """Return the row that was written as JSON."""
+    judges = {name: Figures(**figures) for name, figures in told["judges"].items()}
+    return Row(**told | {"judges": judges, "design": Design(**told["design"])})
 
 
 def row_of(situation: Situation, times: Times, seed: int) -> Row:

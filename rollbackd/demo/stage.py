@@ -27,8 +27,9 @@ READY_TIMEOUT_S = 30.0
 
 READY_POLL_S = 0.05
 
-RESTART_DELAY_S = 0.5
-"""Between a crash and the supervisor's restart."""
+RESTART_DELAY_S, MAX_RESTART_DELAY_S = 0.5, 8.0
+"""Between a crash and the supervisor's restart: doubled each time up to the second, as Kubernetes
+does. Without that, starting Python again and again would slow the whole machine down."""
 
 
 class StageError(Exception):
@@ -176,7 +177,8 @@ class Stage:
                 raise StageError(f"{child.name} ended by itself:\n{child.log_tail()}")
         if self._canary.runs() or self._canary.ended_at is None:
             return
-        if time.monotonic() - self._canary.ended_at >= RESTART_DELAY_S:
+        delay = min(RESTART_DELAY_S * 2**self.restarts, MAX_RESTART_DELAY_S)
+        if time.monotonic() - self._canary.ended_at >= delay:
             self.restarts += 1
             self._canary.start(*(["--armed"] if self.fault_armed else []))
 

@@ -29,7 +29,7 @@ from benchmarks.calibration.situations import (
     scraped,
 )
 from benchmarks.calibration.suite import QUICK, SITUATIONS, rows
-from benchmarks.calibration.summary import binomial_interval, row_of
+from benchmarks.calibration.summary import binomial_interval, row_from, row_of
 from benchmarks.calibration.trial import Times, run
 
 SMALL = replace(fleet(2, 3), history=60, ticks=40)
@@ -153,6 +153,7 @@ def test_the_report_has_every_row_and_every_judge(tmp_path: Path) -> None:
     found = list(rows([FINE, BROKEN, SLOW, BOTH], QUICK.capped(2), seed=3))
     report = document(found, QUICK, 3, 1.0)
     told = json.loads(json.dumps(report))
+    assert [row_from(row) for row in told["rows"]] == found
     names = [row["name"] for row in told["rows"]]
     assert names == [s.name for s in (FINE, BROKEN, SLOW, BOTH)]
     assert all(set(row["judges"]) == {"rollbackd", *PEERS} for row in told["rows"])

@@ -332,7 +332,8 @@ def test_an_error_of_our_own_ends_that_watch_and_the_others_go_on(
         assert phases(life.journal, "/odd@")[-1] == "needs a human"
         assert mall.writes == ["shop"]
         broke = [e["event"] for e in logs if e["log_level"] == "error"]
-        assert len(broke) == 1, broke
+        assert broke
+        assert len(broke) == len(set(broke)), broke  # each is told once, not at every tick
         assert b"rollbackd_watch_faults_total 1.0" in telemetry.exposition()
     telemetry.close()
 
