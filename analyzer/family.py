@@ -252,9 +252,16 @@ class Family(ABC, Generic[N, S]):
 
     def history_grid(self, history_s: float) -> Grid:
         """Return the grid of the past on which noise is fitted. Only once the cursor is set."""
-        cursor = self.cursor if self.cursor is not None else 0.0
         count = max(1, round(history_s / self.tick_s)) + 1
-        return Grid(cursor - (count - 1) * self.tick_s, self.tick_s, count)
+        return Grid(self.past_until - (count - 1) * self.tick_s, self.tick_s, count)
+
+    @property
+    def past_until(self) -> float:
+        """The grid time before the newest: what is past when a comparison starts.
+
+        The newest tick is the one that showed traffic on both sides, and the first to count.
+        """
+        return (self.cursor if self.cursor is not None else 0.0) - self.tick_s
 
     # Taking samples in
 
@@ -410,6 +417,16 @@ class Family(ABC, Generic[N, S]):
                 member.armed, member.trouble = armed, None
                 begun.append(member)
         self._engage(begun)
+        self._count_newest(begun)
+
+    def _count_newest(self, members: Sequence[Member[N]]) -> None:
+        """Feed the tick that let comparisons start to just these: it came before they had rows."""
+        if not members:
+            return
+        rows = self._seated().member
+        live = np.isin(rows, [self._position[m.watch_id] for m in members])
+        self._update(self._memory.recent[rows, -1], self._memory.pods[rows], live)
+        self._measured = None
 
     def _past(
         self, member: Member[N], place: dict[InstanceId, int], stacked: Floats, grid: Grid

@@ -184,7 +184,7 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         cumulative = gained[:, [self._bounds.index(b) for b in bounds]]
         counts = _buckets(np.moveaxis(cumulative, 2, 0))
         noise = fit_latency_noise(counts, np.array(bounds))
-        return Armed(self.cursor if self.cursor is not None else 0.0, noise, bounds)
+        return Armed(self.past_until, noise, bounds)
 
     def _shared_bounds(self, member: Member[LatencyNoise]) -> tuple[float, ...]:
         known = (self._bounds_of.get(s.id, frozenset()) for s in member.roster.stays)

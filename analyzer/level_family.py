@@ -117,7 +117,7 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         history = gained[:, self.LOG].T
         if np.isfinite(history).any():
             noise = noise.after(spread_of(history))
-        return Armed(self.cursor if self.cursor is not None else 0.0, noise)
+        return Armed(self.past_until, noise)
 
     def _start(self, member: Member[LevelNoise], armed: Armed[LevelNoise]) -> LevelShiftState:
         signal = member.signal

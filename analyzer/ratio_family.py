@@ -79,7 +79,7 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         del member
         events, exposure = _consistent(gained[:, self.BAD].T, gained[:, self.TOTAL].T)
         noise = fit_count_noise(events, exposure, tail=False)
-        return Armed(self.cursor if self.cursor is not None else 0.0, noise)
+        return Armed(self.past_until, noise)
 
     def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> CountRatioState:
         signal = member.signal

@@ -47,9 +47,8 @@ def test_a_bad_canary_is_rolled_back_and_the_recovery_verified(
         assert shop.image() == GOOD
         assert len(shop.writes()) == 1
         assert "errors" in view.reasons[0]
-        assert [t.text.partition(":")[0] for t in view.timeline] == [
-            "observing", "degraded", "acting", "verifying", "rolled back",
-        ]  # fmt: skip
+        course = [item.text.partition(":")[0] for item in view.timeline]
+        assert course[-4:] == ["degraded", "acting", "verifying", "rolled back"]
         template = shop.api.get("apps/v1", "Deployment", "shop")["spec"]["template"]
         assert template["spec"]["containers"][0]["fieldOfTomorrow"] == {"keep": [1, "ü", None]}
         assert 'rollbackd_actions_total{outcome="done"} 1.0' in running.metrics()
