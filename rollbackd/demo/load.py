@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import click
 from prometheus_client import Counter, Histogram, start_http_server
 
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 128
 """Requests in flight; when all are busy, a customer turns away and is counted as such."""
 
 REQUEST_TIMEOUT_S = 5.0
