@@ -19,7 +19,7 @@ from rollbackd.demo.process import Child
 
 BASELINE_PROCESSES = 3
 
-RATE = 250.0
+RATE = 200.0
 """Requests a second in all; a quarter of them reaches the canary when it is admitted."""
 
 READY_TIMEOUT_S = 30.0

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.latency import LatencyFindings
 from detectors.rows import BLOCK_ROWS
 from tests.detectors.kit import CASES, Case, Pair, arrays, assert_same, blank
 
@@ -115,8 +116,13 @@ def test_an_empty_tick_adds_nothing_but_age(case: Case, seed: int, count: int) -
     before, now = case.detector.findings(state), case.detector.findings(after)
     assert (now.e_value <= before.e_value * (1 + 1e-6)).all()
     assert (now.ticks == before.ticks).all()
+    # a histogram tells one quantile; which one may change as the recent window moves on
+    told = np.ones(3, np.bool_)
+    if isinstance(before, LatencyFindings) and isinstance(now, LatencyFindings):
+        told = now.quantile == before.quantile
     for name in ("effect", "low", "high", "tested", "harmless"):
-        np.testing.assert_allclose(getattr(now, name), getattr(before, name), rtol=1e-9)
+        kept = getattr(before, name)[told]
+        np.testing.assert_allclose(getattr(now, name)[told], kept, rtol=1e-9)
 
 
 @each_case

@@ -84,7 +84,7 @@ def test_a_page_becomes_series_with_the_targets_labels(serve: Serve, stage: Stag
     server = serve(lambda _: Answer(b'x_total{job="theirs",code="200",empty=""} 5\n'))
     scene = stage(job(server, side="canary"))
     scene.round()
-    labels = ("instance", "job", "task", "side", "code", "empty")
+    labels = ("instance", "job", "exported_job", "side", "code", "empty")
     reply = scene.ask(Query(Selector("x_total"), labels))
     assert isinstance(reply, Series)
     assert reply.keys == ((f"127.0.0.1:{server.port}", "tests", "theirs", "canary", "200", ""),)
