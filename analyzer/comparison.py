@@ -23,6 +23,9 @@ from analyzer.signal import (
 
 AnyFamily = Family[Any, Any]
 
+SLOW_SHARE_MARGIN = 1.5
+"""Ratio of shares of slow requests below which a recovery is not called a failure."""
+
 
 class Comparison:
     """Keeps the families and hands each watch its evidence. No I/O.
@@ -104,12 +107,16 @@ class Comparison:
     def _check(self, family: AnyFamily, watch_id: str) -> RecoveryCheck:
         tally = family.tally(watch_id)
         member: Member[Any] = tally.member
+        signal = member.signal
+        # the share of slow requests moves by more than latency itself: +10 % makes it about ×1.5
+        least = SLOW_SHARE_MARGIN if isinstance(signal, HistogramSignal) else 1.0
+        margin = max(signal.margin, least)
         return check_recovery(
-            member.signal.name,
+            signal.name,
             family.harm_counts(tally),
             tally.ticks,
-            margin=member.signal.margin,
-            harm=max(member.signal.harm, member.signal.margin),
+            margin=margin,
+            harm=max(signal.harm, margin),
         )
 
     def _family(self, signal: Signal, id_labels: tuple[str, ...], horizon_s: float) -> AnyFamily:

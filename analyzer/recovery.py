@@ -73,14 +73,15 @@ def check_recovery(
 def summarise(checks: Sequence[RecoveryCheck], *, last_call: bool) -> tuple[bool | None, str]:
     """Return whether the rollout recovered (None: not decided yet) and why.
 
-    At the last call, a signal that is still open counts as recovered when another one is proved:
-    harm would have shown, and waiting for more traffic serves nobody.
+    A failure is told at the last call only: requests in flight, full queues and cold caches make the
+    first seconds after any switch look bad. At the last call, a signal that is still open counts as
+    recovered when another one is proved: harm would have shown, and waiting serves nobody.
     """
     failed = [c for c in checks if c.recovery is Recovery.NOT_RECOVERED]
     proved = [c for c in checks if c.recovery is Recovery.RECOVERED]
     text = "; ".join(c.text for c in (failed or checks))
     if failed:
-        return False, text
+        return (False if last_call else None), text
     if proved and (last_call or len(proved) == len(checks)):
         return True, text
     return None, text or "nothing could be measured since the action"

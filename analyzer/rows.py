@@ -13,7 +13,7 @@ from detectors.findings import Findings, Limits
 def findings_by_row(findings: Findings) -> list[Finding]:
     """Return one plain value for each row of the detector's answer."""
     quantiles = getattr(findings, "quantile", None)
-    named = [""] * len(findings) if quantiles is None else [f"p{100 * q:.3g}" for q in quantiles]
+    named = [""] * len(findings) if quantiles is None else [_level(q) for q in quantiles.tolist()]
     with np.errstate(over="ignore"):
         ratios = [
             np.exp(column).tolist()
@@ -35,6 +35,11 @@ def findings_by_row(findings: Findings) -> list[Finding]:
         strict=True,
     )
     return [Finding(*row) for row in columns]
+
+
+def _level(quantile: float) -> str:
+    """Return "p99", or "" while no quantile can be told."""
+    return "" if math.isnan(quantile) else f"p{100 * quantile:.3g}"
 
 
 def _or_none(value: float) -> float | None:

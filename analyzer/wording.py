@@ -2,6 +2,9 @@
 
 import math
 
+MOST = 1000.0
+"""Ratios beyond this, or its inverse, bound nothing that anybody would act on."""
+
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -47,17 +50,19 @@ def duration(value: float) -> str:
 
 
 def factor(value: float) -> str:
-    """Return a ratio: 10.2 -> "×10", 1.18 -> "×1.2"."""
-    return f"×{significant(value)}"
+    """Return a ratio: 10.2 -> "×10", 1.18 -> "×1.2"; what is beyond reason is told as such."""
+    if value > MOST:
+        return f"over ×{MOST:.0f}"
+    return f"×{significant(value)}" if value >= 1 / MOST or value == 0 else "under ×0.001"
 
 
 def interval(low: float, high: float) -> str:
     """Return a confidence interval of a ratio, saying plainly when a side is open."""
-    if low <= 0 and math.isinf(high):
+    if low < 1 / MOST and high > MOST:
         return "[no bound yet]"
-    if math.isinf(high):
+    if high > MOST:
         return f"[at least {factor(low)}]"
-    if low <= 0:
+    if low < 1 / MOST:
         return f"[at most {factor(high)}]"
     return f"[{factor(low)}, {factor(high)}]"
 

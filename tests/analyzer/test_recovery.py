@@ -32,7 +32,12 @@ def test_no_error_before_and_none_after_is_open_not_a_failure() -> None:
 def test_one_failed_signal_decides_and_names_itself() -> None:
     good = RecoveryCheck("errors", Recovery.RECOVERED, "errors fine")
     bad = RecoveryCheck("latency", Recovery.NOT_RECOVERED, "latency still slow")
-    assert summarise([good, bad], last_call=False) == (False, "latency still slow")
+    assert summarise([good, bad], last_call=True) == (False, "latency still slow")
+
+
+def test_a_failure_is_not_told_before_the_last_call() -> None:
+    bad = RecoveryCheck("latency", Recovery.NOT_RECOVERED, "latency still slow")
+    assert summarise([bad], last_call=False) == (None, "latency still slow")
 
 
 def test_what_is_still_open_waits_until_the_last_call() -> None:

@@ -22,6 +22,7 @@ def test_boundless_evidence_is_told() -> None:
         (0, 4, "[at most ×4.0]"),
         (2, float("inf"), "[at least ×2.0]"),
         (0, float("inf"), "[no bound yet]"),
+        (1e-19, 2.4e19, "[no bound yet]"),
     ],
 )
 def test_open_intervals_say_so(low: float, high: float, text: str) -> None:
