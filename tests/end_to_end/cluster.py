@@ -178,7 +178,7 @@ class ShopCluster:
         settings = {
             "name": "shop", "mode": mode, "warm_up": "2s", "min_observation": "15s",
             "horizon": "3m", "persistence": "4s", "history": "60s", "blind_after": "5s",
-            "recovery": "30s", "actions": ["rollback"], "signals": SIGNALS, **policy,
+            "recovery": "60s", "actions": ["rollback"], "signals": SIGNALS, **policy,
         }  # fmt: skip
         config = {
             "tick": "1s",
@@ -203,6 +203,7 @@ SIGNALS = [
             "bad": 'http_requests_total{code=~"5.."}',
         },
         "weight": 0.5,
+        "harm": 5,
         "harm_rate": "5%",
     },
     {
@@ -210,6 +211,7 @@ SIGNALS = [
         "histogram": {"buckets": "http_request_duration_seconds_bucket", "unit": "s"},
         "weight": 0.5,
         "harm": 2,
+        "tier": "supporting",  # a minute of one pod cannot clear a latency's tail
     },
 ]
 
