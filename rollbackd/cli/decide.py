@@ -1,6 +1,7 @@
 """``rollbackd approve`` and ``rollbackd reject``: a person's answer to a plan that waits for one."""
 
 import getpass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +16,31 @@ if TYPE_CHECKING:
 AWAITING = "awaiting approval"
 
 
+def _decision_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what both answers need to know: which watch, which plan, and who says so."""
+    plan = "Key of the plan; without it, the plan is shown and asked about."
+    options = (
+        click.argument("watch"),
+        config_option,
+        click.option("--plan", help=plan),
+        click.option(
+            "--by", default=getpass.getuser, show_default="your user name", help="Who says so."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("watch")
-@config_option
-@click.option("--plan", help="Key of the plan; without it, the plan is shown and asked about.")
-@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
+@_decision_options
 def approve(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Let the plan of WATCH be carried out."""
     _decide(watch, config_file, plan, by, allowed=True)
 
 
 @click.command()
-@click.argument("watch")
-@config_option
-@click.option("--plan", help="Key of the plan; without it, the plan is shown and asked about.")
-@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
+@_decision_options
 def reject(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Forbid the plan of WATCH; the watch then ends as "needs a human"."""
     _decide(watch, config_file, plan, by, allowed=False)
