@@ -160,6 +160,7 @@ class StaticRollout:
     canary: InstanceGroup
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
