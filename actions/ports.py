@@ -68,7 +68,8 @@ class Entry:
         watch_id: the watch it belongs to, or "" for the daemon's own entries.
         kind: what it records: ``watch`` (full state after a transition), ``view`` (what people
             saw then), ``roster`` (which instances count), ``armed`` (what the comparisons began
-            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``.
+            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``,
+            ``decision`` (what a person decided, before it took effect).
         key: the plan's or step's key where there is one, else "".
         data: plain JSON values.
     """

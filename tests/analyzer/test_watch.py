@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -210,7 +211,7 @@ walks = st.lists(st.tuples(st.floats(0, 600), events), max_size=25)
 
 
 def walk(
-    steps: list[tuple[float, Event]], mode: Mode, when: WhenMissing
+    steps: Sequence[tuple[float, Event]], mode: Mode, when: WhenMissing
 ) -> list[tuple[Watch, Event, Watch, tuple[Command, ...]]]:
     policy = replace(POLICY, mode=mode, when_missing=when)
     watch, now, seen = replace(WATCH, mode=mode), 0.0, []
