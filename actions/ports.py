@@ -69,7 +69,9 @@ class Entry:
         kind: what it records: ``policy`` (what the watch is judged by), ``watch`` (full state
             after a transition), ``view`` (what people
             saw then), ``roster`` (which instances count), ``armed`` (what the comparisons began
-            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``.
+            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``,
+            ``decision`` (what a person decided, before it took effect),
+            ``told:NAME`` (what the notifier of that name was told, and what it remembers).
         key: the plan's or step's key where there is one, else "".
         data: plain JSON values.
     """

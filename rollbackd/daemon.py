@@ -24,6 +24,7 @@ from rollbackd.collect import Collector
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import Config
 from rollbackd.controller import Controller
+from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.records import watch_from_json
@@ -87,11 +88,19 @@ class Daemon:
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
         self._controller.restore()
+        decisions = Decisions(
+            views=self._controller.views,
+            handle=self._controller.handle,
+            deciders=config.deciders,
+            journal=journal,
+            telemetry=telemetry,
+            now=time.time,
+        )
         doors = Doors(
             views=self._controller.views,
             metrics=telemetry.exposition,
             unready=self._unready,
-            decide=self._controller.handle,
+            decide=decisions.decide,
             token=None if config.http.token is None else config.http.token.read,
         )
         server = HttpServer(application(doors), config.http.host, config.http.port)

@@ -160,6 +160,7 @@ class StaticRollout:
     canary: InstanceGroup
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +245,26 @@ def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Deciders:
+    """Who may decide about a rollout by a message's buttons.
+
+    Attributes:
+        users: ids, names or addresses as the messenger knows them. groups: ids of user groups.
+        four_eyes: the author of a change does not decide about it.
+    """
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy and the rollouts that it is for."""
+    """A policy, the rollouts that it is for, and who may decide about them."""
 
     policy: Policy
     match: Match = Match()
+    deciders: Deciders = Deciders()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +301,11 @@ class Config:
     def named(self, name: str) -> Policy | None:
         """Return the policy of this name, or None when there is none."""
         return next((r.policy for r in self.policies if r.policy.name == name), None)
+
+    def deciders(self, name: str) -> Deciders:
+        """Return who may decide under the policy of this name; nobody when there is none."""
+        found = (r.deciders for r in self.policies if r.policy.name == name)
+        return next(found, Deciders())
 
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the key path it is configured at."""

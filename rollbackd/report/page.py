@@ -24,6 +24,7 @@ from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
 
 MOMENTS = {
     "degraded": ("decision", "decision"),
+    "rollback demanded": ("decision", "demanded"),
     "acting": ("action", "action"),
     "rolled back": ("recovery", "recovery verified"),
     "healthy": ("recovery", "healthy"),
