@@ -3,8 +3,9 @@
 import hmac
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated
 
 import structlog
@@ -14,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from actions.ports import Transient
 from rollbackd.config.secrets import SecretError
@@ -29,9 +30,12 @@ from rollbackd.decisions import (
 )
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
+from rollbackd.web.openapi import document
 
 log = structlog.get_logger()
 
+GRACE_S = 2
+"""How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
 STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404}
@@ -74,8 +78,8 @@ class Doors:
     token: Callable[[], str] | None = None
 
 
-def application(doors: Doors) -> Starlette:
-    """Return the ASGI application."""
+def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
 
     def metrics(_: Request) -> Response:
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -96,6 +100,11 @@ def application(doors: Doors) -> Starlette:
             return _strict_json({"error": "there is no such watch"}, 404)
         return _strict_json(view_to_json(found))
 
+    description = document(version("rollbackd"), DecisionModel)
+
+    def openapi(_: Request) -> Response:
+        return _strict_json(description)
+
     async def decide(request: Request) -> Response:
         return await _decide(doors, request)
 
@@ -104,9 +113,11 @@ def application(doors: Doors) -> Starlette:
             Route("/metrics", metrics),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            Route("/api/v1/openapi.json", openapi),
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
+            *pages,
         ]
     )
 
@@ -179,7 +190,12 @@ class HttpServer:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
-            application, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=5
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=GRACE_S,
         )
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(

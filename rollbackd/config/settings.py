@@ -7,6 +7,7 @@ relative to that file.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from analyzer.policy import Policy
@@ -21,16 +22,36 @@ class JournalSettings:
     url: str
 
 
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxy:
+    """A proxy in front of us that signs people in (OIDC) and says who they are in headers.
+
+    Attributes:
+        user_header: holds the user's id. groups_header: their groups, separated by commas, or "".
+        networks: where the proxy's requests come from. From elsewhere the headers mean nothing:
+            anybody could write them.
+    """
+
+    user_header: str
+    groups_header: str
+    networks: tuple[Network, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
 
     ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
+    ``proxy`` signs people in and says who they are; None = only the token lets people decide.
     """
 
     host: str
     port: int
     token: Secret | None = None
+    proxy: TrustedProxy | None = None
 
     @property
     def url(self) -> str:
