@@ -80,7 +80,7 @@ class Daemon:
         config = self._config
         telemetry = Telemetry(version=version("rollbackd"))
         stack.callback(telemetry.close)
-        journal = SqlJournal.open(config.journal.url)
+        journal = SqlJournal.open(config.journal.address())
         stack.callback(journal.close)
         parts = self._build(config, self._known_good)
         stack.callback(parts.close)
