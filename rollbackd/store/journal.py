@@ -43,6 +43,8 @@ class SqlJournal(JournalReader):
         self._writer = engine.execution_options(writes=True)
         self._place = place
         self._token: int | None = None
+        self.is_fenced = False
+        """Whether an append found that another process had taken the pen from this one."""
         # One append at a time: threads would otherwise poll for the lock, and starve.
         self._writing = Lock()
 
@@ -108,7 +110,7 @@ class SqlJournal(JournalReader):
             with self._writer.begin() as connection:
                 if connection.execute(raised).rowcount != 1:
                     raise Fenced(f"journal {self._name}: another process took the pen just now")
-            self._token = seen + 1
+            self._token, self.is_fenced = seen + 1, False
         return seen + 1
 
     def append(self, *entries_: Entry) -> int:
@@ -143,6 +145,7 @@ class SqlJournal(JournalReader):
         """
         token = connection.scalar(select(fence.c.token).with_for_update())
         if token != self._token:
+            self.is_fenced = self._token is not None
             mine = "never had it" if self._token is None else f"had number {self._token}"
             raise Fenced(
                 f"journal {self._name}: another process leads (it has the pen number {token}, "

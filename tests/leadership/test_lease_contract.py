@@ -122,5 +122,9 @@ def test_the_lease_object_is_one_that_other_tools_can_read() -> None:
 
 
 def test_the_port_is_what_all_implement() -> None:
-    implementations: list[Callable[..., LeaseStore]] = [MemoryLease, KubernetesLease, DatabaseLease]
+    implementations: list[Callable[..., LeaseStore]] = [
+        MemoryLease,
+        KubernetesLease,
+        DatabaseLease,
+    ]
     assert len(implementations) == 3  # the type checker compares them
