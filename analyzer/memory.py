@@ -1,5 +1,6 @@
 """What a signal family remembers between ticks, as parallel arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,24 @@ class Edges:
     cell: NDArray[np.intp]
     since: Floats
     until: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Where the detector's rows find their members, and when each began; in the rows' order."""
+
+    member: NDArray[np.intp]
+    begun: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which rows of a reply are which of our instances; holds for exactly these objects."""
+
+    ids: Sequence[tuple[str, ...]]
+    edges: Edges
+    ours: NDArray[np.intp]
+    theirs: NDArray[np.intp]
 
 
 @dataclass(slots=True)
