@@ -21,6 +21,7 @@ from analyzer.memory import Edges, Matches, Memory, Seats
 from analyzer.policy import Policy
 from analyzer.recovery import HarmCounts
 from analyzer.rollout import Side
+from analyzer.roster import Roster, Stay
 from analyzer.rows import findings_by_row
 from analyzer.sample import Absence, Grid, Missing, Reply, Series
 from analyzer.signal import Signal
@@ -118,10 +119,7 @@ class Family(Membership[N], Generic[N, S]):
     def join(
         self, watch_id: str, signal: Signal, policy: Policy, armed: Armed[Any] | None = None
     ) -> None:
-        """Add a watch; with ``armed``, continue one that an earlier process began.
-
-        The latter only before the first ``advance``: the grid is then walked again from there.
-        """
+        """Add a watch, as in ``Membership``, with a row of its own where it is armed."""
         super().join(watch_id, signal, policy, armed)
         grown = Memory.empty(1, self._counters())
         pairs = zip(self._memory.arrays(), grown.arrays(), strict=True)
@@ -183,7 +181,7 @@ class Family(Membership[N], Generic[N, S]):
         """Rebuild what depends on membership, keeping the last known counters."""
         if self._edges is not None:
             return self._edges
-        stays = [(i, s) for i, m in enumerate(self._members) for s in m.roster.stays]
+        stays = [(i, s) for i, m in enumerate(self._members) for s in self._counted(m.roster)]
         old, carry = self._index, self._carry
         self._index = {id_: i for i, id_ in enumerate(dict.fromkeys(s.id for _, s in stays))}
         self._carry = np.full((len(self._index), self._counters()), np.nan)
@@ -215,6 +213,10 @@ class Family(Membership[N], Generic[N, S]):
             ours, theirs = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
             known = self._matches = Matches(ids, edges, ours, theirs)
         return known
+
+    def _counted(self, roster: Roster) -> Sequence[Stay]:
+        """Return when instances count; as the roster says, usually."""
+        return roster.stays
 
     def _widen(self) -> None:
         """Hook for kinds whose number of counters can grow; arrays follow ``_counters``."""

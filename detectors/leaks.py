@@ -66,7 +66,8 @@ _N, _T, _TT, _Y, _TY, _SPREAD = range(6)
 class PairTrends(Rows):
     """One tick of both sides; every array has shape (rows,).
 
-    A row with a nan or absurd entry, or with no pod on either side, says nothing in this tick.
+    A row with a nan or absurd entry, or with no pod on either side, says nothing in this tick; what
+    it gained without pods is kept for the next one that does.
 
     Attributes:
         gained: by how much the canary pods' mean moved since the last tick, less the baseline
@@ -88,11 +89,12 @@ class PairTrends(Rows):
 
     def informative(self) -> Bools:
         """Return which rows say something in this tick."""
-        return (
-            (np.abs(self.gained) <= MAX_MOVE)
-            & some_pods(self.canary_pods)
-            & some_pods(self.baseline_pods)
-        )
+        pods = some_pods(self.canary_pods) & some_pods(self.baseline_pods)
+        return self.moved() & pods
+
+    def moved(self) -> Bools:
+        """Return which rows tell how far they moved."""
+        return np.asarray(np.abs(self.gained) <= MAX_MOVE, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class LeakTrend(Cadence):
         due = np.flatnonzero((age > 0) & (age % self.cut_ticks == 0))
         memory.cuts[due, (age[due] // self.cut_ticks - 1) % KEPT_CUTS] = memory.sums[due]
         known = pair.informative() & (age >= setup.settle)
-        memory.level[known] += pair.gained[known]
+        memory.level[...] += np.where(pair.moved(), pair.gained, 0.0)
         memory.levels[known] = np.roll(memory.levels[known], -1, axis=1)
         memory.levels[known, -1] = memory.level[known]
         memory.newest[known] = age[known]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -32,6 +32,12 @@ LEAST_FREEDOM: Final = 4
 LEAST_FILLED: Final = 0.5
 """A stretch of which less was seen says nothing of its slope."""
 
+LEAST_START_S: Final = 1800.0
+"""A start that was seen for less time does not tell when its growth ended."""
+
+MOST_START_S: Final = 3600.0
+"""What a pod gains later is no start-up."""
+
 PAIR: Final = 2
 
 
@@ -46,8 +52,8 @@ class TrendNoise(Rows):
         common: (rows, 6) variance of the slope that all pods share; it matters only where the
             canary's start is compared with another time's.
         nu: (rows,) degrees of freedom behind `variance`.
-        startup: (rows, S) growth per tick of a pod that has just been warmed up, from the
-            baseline's own start; 0 beyond what is known, S = 0 where nothing is.
+        startup: (rows, S) growth of a pod from each tick of its age to the next, since it counted
+            as warm, from the baseline's own start; S = 0 where nothing is known.
         startup_pods: (rows,) how many pods that was seen on; 0: not known.
 
     Raises:
@@ -136,6 +142,30 @@ def fit_trend_noise(values: Floats, tick_s: float) -> TrendNoise:
         np.zeros((1, 0)),
         np.zeros(1),
     )
+
+
+def with_startup(noise: TrendNoise, values: Floats, ages: Floats, tick_s: float) -> TrendNoise:
+    """Add what the baseline's pods gained after their own start, where the history holds it.
+
+    Args:
+        noise: of one row, fitted on the same history.
+        values: (m, H) the gauge, nan where missing.
+        ages: (m, H) ticks since each pod counted as warm, negative before; nan where not known.
+        tick_s: seconds per tick.
+    """
+    least, most = round(LEAST_START_S / tick_s), round(MOST_START_S / tick_s)
+    starts = []
+    for value, age in zip(values, ages, strict=True):
+        usable = np.isfinite(value) & np.isfinite(age) & (age >= 0)
+        if usable.any() and age[usable].min() <= 1 and age[usable].max() >= least:
+            whole = np.arange(min(int(age[usable].max()), most) + 1)
+            starts.append(np.interp(whole, age[usable], value[usable]))
+    if not starts:
+        return noise
+    known = min(map(len, starts))
+    mean = np.mean([start[:known] for start in starts], axis=0)
+    startup: Floats = np.diff(mean) / noise.level[0]
+    return replace(noise, startup=startup[None], startup_pods=np.array([float(len(starts))]))
 
 
 def _least_variance(move: float) -> Floats:

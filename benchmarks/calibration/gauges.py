@@ -61,7 +61,7 @@ def simulate_gauges(fleet: Fleet, level: Level, wobble: Wobble, runs: int, seed:
     """Draw the gauges of `runs` independent rollouts."""
     rng = np.random.default_rng(seed)
     values = np.exp(log_noise(rng, fleet, wobble, runs, centred=False))
-    ticks, k = np.arange(fleet.total_ticks), fleet.canary_pods
+    ticks, k = np.arange(fleet.total_ticks, dtype=np.float64), fleet.canary_pods
     minutes = fleet.tick_s / MINUTE_S
     if level.saw:
         shape = (runs, 1, fleet.pods)
