@@ -25,7 +25,7 @@ from analyzer.roster import Roster, Stay
 from analyzer.rows import findings_by_row
 from analyzer.sample import Absence, Grid, Missing, Reply, Series
 from analyzer.signal import Signal
-from analyzer.silence import awaited, silent
+from analyzer.silence import awaited, cut_off, silent
 from detectors.findings import Findings
 from detectors.rows import Rows
 
@@ -254,16 +254,7 @@ class Family(Membership[N], Generic[N, S]):
         return np.ones(len(edges.cell), dtype=np.bool_)
 
     def _remember(self, sums: Floats, pods: Floats, at: float) -> None:
-        memory = self._memory
-        memory.recent = np.roll(memory.recent, -1, axis=1)
-        memory.recent[:, -1] = sums
-        memory.pods = pods
-        memory.seen[pods > 0] = at
-        after = at > memory.mark
-        memory.canary[~after] += sums[~after, 0]
-        memory.before[~after] += sums[~after, 1]
-        memory.after[after] += sums[after, 1]
-        memory.after_ticks[after] += pods[after, 1] > 0
+        self._memory.add(sums, pods, self._exposure(sums), at)
 
     # Starting comparisons
 
@@ -358,11 +349,17 @@ class Family(Membership[N], Generic[N, S]):
         if self.cursor is None or not self._order:
             return {}
         seats = self._seated()
-        rows = silent(self._memory.seen[seats.member], seats.begun, self.cursor, self.tick_s)
-        return {int(seats.member[row]): missing for row, missing in rows.items()}
+        memory, at = self._memory, seats.member
+        rows = silent(memory.seen[at], seats.begun, self.cursor, self.tick_s)
+        scraped = memory.unserved[at] * (memory.pods[at, 0] > 0)
+        totals = (self._exposure(sums[at]) for sums in (memory.canary, memory.before))
+        rows = cut_off(scraped, *totals) | rows
+        return {int(at[row]): missing for row, missing in rows.items()}
 
     def _unarmed(self, member: Member[N]) -> Missing:
-        return awaited(member, self.cursor, self._memory.pods[self._position[member.watch_id]])
+        i, memory = self._position[member.watch_id], self._memory
+        recent = self._exposure(memory.recent[i]).sum(axis=0)
+        return awaited(member, self.cursor, memory.pods[i], recent)
 
     def recent_values(self, watch_id: str) -> tuple[float, float]:
         """Return the canary's and the baseline's value over the last few ticks."""

@@ -47,6 +47,7 @@ class LeakFamily(Family[TrendNoise, LeakTrendState]):
     def __init__(
         self, signal: LeakSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
     ) -> None:
+        self._starts: tuple[Floats, Floats] | None = None  # made anew when members change
         super().__init__(id_labels, tick_s)
         self._queries = (Query(signal.values, id_labels),)
         self._detector = LeakTrend(tick_s=tick_s, horizon_s=horizon_s)
@@ -113,17 +114,30 @@ class LeakFamily(Family[TrendNoise, LeakTrendState]):
 
     def _tick(self, gained: Floats, at: float, edges: Edges) -> None:
         """Work out what instances so young usually gain, then fold the grid point in."""
-        self._startup = np.zeros(len(self._members))
-        on = (edges.since <= at - self.tick_s) & (at <= edges.until) & (edges.cell % 2 == 0)
-        on &= gained[edges.instance, self.KNOWN] > 0
-        for i, member in enumerate(self._members):
-            if member.armed is not None and member.armed.noise.startup_pods[0] > 0:
-                noise = member.armed.noise
-                mine = on & (edges.cell == 2 * i)
-                age = ((at - edges.since[mine]) // self.tick_s).astype(np.int64) - 1
-                young = age[age < noise.startup.shape[1]]
-                self._startup[i] = noise.startup[0, young].sum()
+        curves, lengths = self._known_starts()
+        owner = edges.cell // 2
+        age = np.floor((at - edges.since) / self.tick_s) - 1.0
+        young = (edges.since <= at - self.tick_s) & (at <= edges.until) & (edges.cell % 2 == 0)
+        young &= (gained[edges.instance, self.KNOWN] > 0) & (age < lengths[owner])
+        usual = curves[owner[young], age[young].astype(np.int64)]
+        whole = np.bincount(owner[young], usual, len(self._members))
+        self._startup = np.asarray(whole, dtype=np.float64)
         super()._tick(gained, at, edges)
+
+    def _known_starts(self) -> tuple[Floats, Floats]:
+        """Return what members' instances gain while young, (members, ticks), and how long."""
+        if self._starts is None:
+            known = [m.armed.noise.startup[0] if m.armed else np.zeros(0) for m in self._members]
+            lengths = np.array([len(curve) for curve in known], dtype=np.float64)
+            curves = np.zeros((len(known), max(map(len, known), default=0)))
+            for curve, row in zip(known, curves, strict=True):
+                row[: len(curve)] = curve
+            self._starts = curves, lengths
+        return self._starts
+
+    def _changed(self) -> None:
+        super()._changed()
+        self._starts = None
 
     def _remember(self, sums: Floats, pods: Floats, at: float) -> None:
         """Count an instance as present only when it was scraped now."""

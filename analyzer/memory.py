@@ -48,6 +48,8 @@ class Memory:
     ``seen``: (members, 2) newest time at which each side had a sample.
     ``canary``, ``before``: (members, counters) sums of each side up to ``mark``, the time of an
     action (inf: none yet); ``after``: those of the baseline since; ``after_ticks``: ticks since.
+    ``unserved``: (members,) requests of the baseline since the canary's last.
+
     """
 
     recent: Floats
@@ -58,6 +60,7 @@ class Memory:
     after: Floats
     mark: Floats
     after_ticks: Floats
+    unserved: Floats
 
     @classmethod
     def empty(cls, members: int, counters: int) -> "Memory":
@@ -70,6 +73,7 @@ class Memory:
             np.zeros((members, counters)),
             np.zeros((members, counters)),
             np.full(members, np.inf),
+            np.zeros(members),
             np.zeros(members),
         )
 
@@ -84,7 +88,29 @@ class Memory:
             self.after,
             self.mark,
             self.after_ticks,
+            self.unserved,
         ]
+
+    def add(self, sums: Floats, pods: Floats, exposure: Floats, at: float) -> None:
+        """Remember one grid point.
+
+        Args:
+            sums: (members, 2 sides, counters).
+            pods: (members, 2) instances of each side that had a sample.
+            exposure: (members, 2) requests among the sums.
+            at: the grid time.
+        """
+        self.recent = np.roll(self.recent, -1, axis=1)
+        self.recent[:, -1] = sums
+        self.pods = pods
+        self.seen[pods > 0] = at
+        after = at > self.mark
+        self.canary[~after] += sums[~after, 0]
+        self.before[~after] += sums[~after, 1]
+        self.after[after] += sums[after, 1]
+        self.after_ticks[after] += pods[after, 1] > 0
+        served = exposure[:, 0] > 0
+        self.unserved = np.where(served, 0.0, self.unserved + exposure[:, 1])
 
     def widen(self, column: list[int], width: int) -> None:
         """Make room for more counters: each one known so far moves to its new column."""

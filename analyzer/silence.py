@@ -14,13 +14,19 @@ STALE_S = 60.0
 """A side without any sample for so many ticks and seconds is no longer being measured."""
 
 
-def awaited(member: Member[Any], cursor: float | None, pods: Floats) -> Missing:
+UNSERVED = 20.0
+"""Requests that the canary should have had, and had none: e⁻²⁰ if its traffic goes on as before."""
+CHECK = "check its weight, its route and whether it is ready"
+
+
+def awaited(member: Member[Any], cursor: float | None, pods: Floats, recent: Floats) -> Missing:
     """Return what a comparison that has not begun still waits for.
 
     Args:
         member: whose comparison it is.
         cursor: the grid time up to which samples were folded in, None before the first.
         pods: (2,) instances of canary and baseline that had a sample in the newest tick.
+        recent: (2,) requests of either side in the last ticks.
     """
     for side, absence in (
         (Side.BASELINE, Absence.NO_BASELINE),
@@ -32,10 +38,31 @@ def awaited(member: Member[Any], cursor: float | None, pods: Floats) -> Missing:
             return Missing(Absence.WARMING, f"every {side} instance is still warming up")
     for side, count in zip((Side.CANARY, Side.BASELINE), pods, strict=True):
         if not count:
-            return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet")
+            hint = f"; the baseline is served: {CHECK}" if recent[1] >= UNSERVED else ""
+            return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet{hint}")
     if member.trouble is not None:
         return member.trouble
+    if recent[1] >= UNSERVED and not recent[0]:
+        return Missing(Absence.NO_TRAFFIC, f"the baseline is served, the canary is not: {CHECK}")
     return Missing(Absence.TOO_FEW, "no traffic on both sides yet")
+
+
+def cut_off(unserved: Floats, canary: Floats, baseline: Floats) -> dict[int, Missing]:
+    """Return the rows whose canary was served before and is not any more, while the baseline is.
+
+    Args:
+        unserved: (rows,) requests of the baseline since the canary's last.
+        canary: (rows,) requests of the canary so far.
+        baseline: (rows,) requests of the baseline so far.
+    """
+    expected = unserved * canary / np.maximum(baseline, 1.0)
+    return {
+        int(row): Missing(
+            Absence.NO_TRAFFIC,
+            f"the canary gets no traffic any more while the baseline is served: {CHECK}",
+        )
+        for row in np.flatnonzero(expected >= UNSERVED)
+    }
 
 
 def silent(seen: Floats, begun: Floats, now: float, tick_s: float) -> dict[int, Missing]:

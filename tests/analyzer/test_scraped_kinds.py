@@ -391,6 +391,29 @@ class TestTraffic:
         assert wrong.verdict is Verdict.INCONCLUSIVE
         assert any("off by ×5.0 from 50 %" in reason.text for reason in wrong.reasons)
 
+    def test_a_canary_without_traffic_is_told_and_never_degraded(self) -> None:
+        there = world({"requests": counter(500, 0.0), "bad": counter(1, 0.0)})
+        comparison = watched(self.ERRORS, there)
+        evidence = comparison.evidence()["w"]["errors"]
+        assert isinstance(evidence, Missing)
+        assert evidence.reason is Absence.NO_TRAFFIC
+        judged = judge(Policy("p", (self.ERRORS,)), comparison.evidence()["w"])
+        assert judged.verdict is Verdict.INCONCLUSIVE
+        assert judged.blind  # and so the watch is held
+        assert any("check its weight" in reason.text for reason in judged.reasons)
+
+    def test_a_canary_that_loses_its_traffic_is_not_measured_any_more(self) -> None:
+        there = world({"requests": counter(500), "bad": counter(1)})
+        for series in there.series.values():
+            for (name,), values in series.items():
+                if is_canary(name):
+                    values[HISTORY + 60 :] = values[HISTORY + 60]
+        before = watched(self.ERRORS, there, end=HISTORY + 60)
+        assert isinstance(before.evidence()["w"]["errors"], Measured)
+        evidence = watched(self.ERRORS, there).evidence()["w"]["errors"]
+        assert isinstance(evidence, Missing)
+        assert evidence.reason is Absence.NO_TRAFFIC
+
     def test_it_acts_only_if_the_policy_says_so(self) -> None:
         unfair = world({"requests": counter(500, 0.3), "bad": counter(1, 0.3)})
         asked = replace(TRAFFIC, tier=Tier.CRITICAL, weight=0.5)

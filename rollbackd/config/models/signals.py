@@ -56,7 +56,7 @@ class HistogramModel(Model):
     """A distribution in cumulative buckets; slower is worse."""
 
     buckets: BucketsText
-    """PromQL selector of the buckets, ..._bucket, without le."""
+    """PromQL selector of the buckets, ..._bucket, without le; or of a native histogram."""
     unit: Text = "s"
     """Unit of the bucket bounds, for people."""
 
