@@ -24,7 +24,13 @@ from detectors.rows import (
     sum_nodes,
 )
 from detectors.shift import mixture_radius, t_inflation
-from detectors.trend_noise import MINUTE_S, WINDOWS_S, TrendNoise, fit_trend_noise
+from detectors.trend_noise import (
+    MINUTE_S,
+    PRIOR_NU,
+    WINDOWS_S,
+    TrendNoise,
+    fit_trend_noise,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +221,9 @@ class LeakTrend(Cadence):
             column(pods, rows)
         known = noise.startup_pods > 0
         inflated = noise.variance * t_inflation(noise.nu)[:, None]
-        start_up = inflated / np.where(known, noise.startup_pods, 1.0)[:, None] + noise.common
+        # what all pods shared then was seen once: as little is known of it as of a prior
+        shared = noise.common * t_inflation(np.full(1, PRIOR_NU))
+        start_up = inflated / np.where(known, noise.startup_pods, 1.0)[:, None] + shared
         return LeakTrendState(
             LeakMemory(
                 age=np.zeros(rows, np.int64),
@@ -321,6 +329,9 @@ class LeakTrend(Cadence):
         found = []
         begun = np.maximum(memory.age - 1, 0) // self.cut_ticks
         for slot in range(1, min(KEPT_CUTS, 2 * self.starts), 2):
+            if not (begun > slot).any():
+                found.append(_Slopes(*(np.full(len(begun), x) for x in (np.nan, 1.0, 1.0))))
+                continue
             since = memory.sums - memory.cuts[:, slot]
             found.append(self._slopes(np.where((begun > slot)[:, None], since, 0.0), setup))
         return found

@@ -15,6 +15,7 @@ from analyzer.signal import (
     IntervalSignal,
     LeakSignal,
     LevelSignal,
+    Matcher,
     RateSignal,
     RatioSignal,
     Reading,
