@@ -25,7 +25,7 @@ from analyzer.watch import Phase
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
-TASKS = ("tick", "housekeeping")
+TASKS = ("tick", "housekeeping", "access-review", "take-over")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -49,6 +49,7 @@ class Telemetry:
         self._last_tick = 0.0
         self._leads = False
         self._sources_up = True
+        self._rights_missing = 0
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -85,6 +86,10 @@ class Telemetry:
         meter.create_observable_gauge(
             "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
             "Whether this replica leads: it alone looks at rollouts, and acts.",
+        )  # fmt: skip
+        meter.create_observable_gauge(
+            "rollbackd.rights.missing", [lambda _: [Observation(self._rights_missing)]], "1",
+            "Rights in the cluster that the enabled features need and that are not granted.",
         )  # fmt: skip
         meter.create_observable_gauge(
             "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
@@ -177,6 +182,10 @@ class Telemetry:
         if leads is not self._leads:
             self._leads = leads
             self._leadership_changes.add(1)
+
+    def lacking_rights(self, count: int) -> None:
+        """Set how many rights are missing."""
+        self._rights_missing = count
 
     def told_rollouts(self, all_told: bool) -> None:
         """Set whether every source told its rollouts."""
