@@ -25,6 +25,7 @@ from analyzer.watch import Phase
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
+RIGHT_USES = ("watch", "act")
 TASKS = ("tick", "housekeeping", "access-review", "take-over")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -49,7 +50,7 @@ class Telemetry:
         self._last_tick = 0.0
         self._leads = False
         self._sources_up = True
-        self._rights_missing = 0
+        self._rights_missing = dict.fromkeys(RIGHT_USES, 0)
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -88,9 +89,11 @@ class Telemetry:
             "Whether this replica leads: it alone looks at rollouts, and acts.",
         )  # fmt: skip
         meter.create_observable_gauge(
-            "rollbackd.rights.missing", [lambda _: [Observation(self._rights_missing)]], "1",
-            "Rights in the cluster that the enabled features need and that are not granted.",
-        )  # fmt: skip
+            "rollbackd.rights.missing",
+            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
+            "1",
+            "Rights in the cluster that are not granted, by what they are needed for.",
+        )
         meter.create_observable_gauge(
             "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
             "Whether every source told its rollouts at the last tick.",
@@ -183,9 +186,9 @@ class Telemetry:
             self._leads = leads
             self._leadership_changes.add(1)
 
-    def lacking_rights(self, count: int) -> None:
-        """Set how many rights are missing."""
-        self._rights_missing = count
+    def lacking_rights(self, to_watch: int, to_act: int) -> None:
+        """Set how many rights are missing, to watch or lead, and to act."""
+        self._rights_missing = {"watch": to_watch, "act": to_act}
 
     def told_rollouts(self, all_told: bool) -> None:
         """Set whether every source told its rollouts."""

@@ -46,6 +46,7 @@ def _is_granted(api: Reviewer, need: Need) -> bool:
         "group": right.group,
         "resource": right.resource,
         "namespace": right.namespace,
+        "name": right.name,
     }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -62,11 +63,11 @@ class AccessReview:
     Args:
         api: asks the server; without a permit, since a follower asks, too.
         needs: the rights of the enabled features.
-        missed: told how many rights are missing.
+        missed: told how many rights are missing, essential ones and others.
     """
 
     def __init__(
-        self, api: Reviewer, needs: Sequence[Need], missed: Callable[[int], None]
+        self, api: Reviewer, needs: Sequence[Need], missed: Callable[[int, int], None]
     ) -> None:
         self._api = api
         self._needs = tuple(needs)
@@ -83,7 +84,8 @@ class AccessReview:
             return
         with self._lock:
             before, self._missing = self._missing, found
-        self._missed(len(found))
+        essential = sum(need.essential for need in found)
+        self._missed(essential, len(found) - essential)
         for need in found:
             if need not in before:
                 say = log.error if need.essential else log.warning

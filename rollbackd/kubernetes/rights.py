@@ -14,16 +14,21 @@ from rollbackd.config.settings import Config, KubernetesRollbackSettings
 
 @dataclass(frozen=True, slots=True, order=True)
 class Right:
-    """A verb on the objects of a resource in a namespace; "" stands for all of the cluster."""
+    """A verb on the objects of a resource in a namespace; "" stands for all of the cluster.
+
+    ``name``: only of the object with this name; "" for all of them.
+    """
 
     verb: str
     group: str
     resource: str
     namespace: str
+    name: str = ""
 
     def __str__(self) -> str:
         """Say it as an administrator would."""
         what = f"{self.resource}.{self.group}" if self.group else self.resource
+        what = f"{what}/{self.name}" if self.name else what
         where = f"in namespace {self.namespace}" if self.namespace else "in all namespaces"
         return f"{self.verb} {what} {where}"
 
@@ -55,7 +60,7 @@ _FOLLOW = (
 )
 _PLAN = (_Grant(("get",), "apps", "deployments"),)
 _ACT = (_Grant(("patch",), "apps", "deployments"),)
-_LEAD = (_Grant(("get", "create", "patch"), "coordination.k8s.io", "leases"),)
+_LEASES = "coordination.k8s.io", "leases"
 
 
 def needs(config: Config) -> tuple[Need, ...]:
@@ -74,8 +79,11 @@ def needs(config: Config) -> tuple[Need, ...]:
     if modes - {Mode.OBSERVE}:
         found += _needs(_ACT, followed, "rolling back", essential=False)
     if config.journal.dsn is not None and config.leadership.namespace is not None:
-        home = (config.leadership.namespace,)
-        found += _needs(_LEAD, home, "electing a leader", essential=True)
+        home, name = config.leadership.namespace, config.leadership.name
+        # a right to create cannot be limited to a name
+        for verb, only in (("get", name), ("create", ""), ("patch", name)):
+            right = Right(verb, *_LEASES, home, only)
+            found.append(Need(right, "electing a leader", essential=True))
     return tuple(dict.fromkeys(found))
 
 

@@ -52,10 +52,16 @@ def test_rights_are_for_the_namespaces_that_are_followed(tmp_path: Path) -> None
 
 
 def test_a_kubernetes_lease_needs_rights_where_it_is(tmp_path: Path) -> None:
-    shared = {"journal": {"dsn_env": "DSN"}, "leadership": {"lease_namespace": "watch"}}
+    shared: dict[str, Any] = {
+        "journal": {"dsn_env": "DSN"},
+        "leadership": {"lease_namespace": "watch"},
+    }
     more = rights(config(tmp_path, **shared)) - rights(config(tmp_path))
-    assert more == {f"{v} leases.coordination.k8s.io in namespace watch" for v in
-                    ("get", "create", "patch")}  # fmt: skip
+    assert more == {
+        "get leases.coordination.k8s.io/rollbackd in namespace watch",
+        "create leases.coordination.k8s.io in namespace watch",
+        "patch leases.coordination.k8s.io/rollbackd in namespace watch",
+    }
     assert rights(config(tmp_path, journal={"dsn_env": "DSN"})) == rights(config(tmp_path))
 
 
@@ -83,9 +89,9 @@ ACT = Need(Right("patch", "apps", "deployments", ""), "rolling back", essential=
 
 
 def test_what_is_missing_is_told_once_and_its_grant_too() -> None:
-    counted: list[int] = []
+    counted: list[tuple[int, int]] = []
     with cluster() as (api, connection), capture_logs() as logs:
-        review = AccessReview(connection, (READ, ACT), counted.append)
+        review = AccessReview(connection, (READ, ACT), lambda *n: counted.append(n))
         api.set_access(Access(denied=frozenset({"watch pods", "patch deployments"})))
         review.look()
         review.look()
@@ -106,7 +112,7 @@ def test_what_is_missing_is_told_once_and_its_grant_too() -> None:
         ("info", "right granted", "following rollouts"),
         ("info", "right granted", "rolling back"),
     ]
-    assert counted == [2, 2, 0]
+    assert counted == [(1, 1), (1, 1), (0, 0)]
 
 
 def test_a_server_that_is_away_is_transient() -> None:
@@ -139,7 +145,8 @@ def test_a_start_without_an_essential_right_is_not_ready_and_says_which(tmp_path
             told = api.wait_until(readiness, seconds=30)
             assert told == "following rollouts needs the right to watch pods in all namespaces\n"
             page = requests.get(f"http://127.0.0.1:{daemon.port}/metrics", timeout=5).text
-            assert "rollbackd_rights_missing 2.0" in page
+            assert 'rollbackd_rights_missing{use="watch"} 1.0' in page
+            assert 'rollbackd_rights_missing{use="act"} 1.0' in page
 
 
 def test_observing_runs_where_no_write_is_allowed(tmp_path: Path) -> None:

@@ -69,8 +69,9 @@ def test_leading_and_its_end_are_changes_of_leadership(telemetry: Telemetry) -> 
 def test_a_source_that_tells_no_rollouts_shows(telemetry: Telemetry) -> None:
     assert samples(telemetry)["rollbackd_rollout_source_up", ()] == 1.0
     telemetry.told_rollouts(False)
-    telemetry.lacking_rights(2)
-    assert samples(telemetry)["rollbackd_rights_missing", ()] == 2.0
+    telemetry.lacking_rights(2, 1)
+    assert samples(telemetry)["rollbackd_rights_missing", (("use", "watch"),)] == 2.0
+    assert samples(telemetry)["rollbackd_rights_missing", (("use", "act"),)] == 1.0
     assert samples(telemetry)["rollbackd_rollout_source_up", ()] == 0.0
 
 
