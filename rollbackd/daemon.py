@@ -155,6 +155,7 @@ class Daemon:
                 self._role.begin()
                 self._controller.restore()
             except Transient as error:
+                self._telemetry.journal_failed()
                 log.warning("watches not taken up, trying again", error=str(error))
                 self._pause(BEGIN_AGAIN_S)
             except Exception:

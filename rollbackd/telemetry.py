@@ -81,6 +81,9 @@ class Telemetry:
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
+        self._journal_failures = meter.create_counter(
+            "rollbackd.journal.failures", "1", "Things that were not done as the journal was away."
+        )
         self._leadership_changes = meter.create_counter(
             "rollbackd.leadership.changes", "1", "Times this replica began or ceased to lead."
         )
@@ -134,6 +137,7 @@ class Telemetry:
                 counter.add(0, {label: value})
         self._faults.add(0)
         self._leadership_changes.add(0)
+        self._journal_failures.add(0)
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
@@ -179,6 +183,10 @@ class Telemetry:
     def faulted(self) -> None:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
+
+    def journal_failed(self) -> None:
+        """Count something that was put off because the journal could not be written or read."""
+        self._journal_failures.add(1)
 
     def leading(self, leads: bool) -> None:
         """Set whether this replica leads; count it when that changed."""
