@@ -20,12 +20,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
-from analyzer.events import Event
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
-from rollbackd.config.secrets import SecretError
+from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config
 from rollbackd.controller import KEEP_FINAL, Controller
+from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.kubernetes.access_review import AccessReview
@@ -37,6 +37,8 @@ from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
+from rollbackd.web.site import PAGE, Site
+from rollbackd.web.visitors import Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
 log = structlog.get_logger()
@@ -110,14 +112,25 @@ class Daemon:
             role.begin()
             self._controller.restore()
         stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
+        decisions = Decisions(
+            views=self._views,
+            handle=self._controller.handle,
+            permit=self._role.permit,
+            deciders=config.deciders,
+            journal=journal,
+            telemetry=telemetry,
+            now=time.time,
+        )
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
             unready=self._unready,
-            decide=self._decide,
-            token=None if config.http.token is None else config.http.token.read,
+            decide=decisions.decide,
+            token=_reader(config.http.token),
         )
-        server = HttpServer(application(doors), config.http.host, config.http.port)
+        site = self._site(decisions, journal)
+        app = application(doors, site.routes())
+        server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
         self.port = server.port
@@ -142,6 +155,20 @@ class Daemon:
         at_once = datetime.now(UTC)
         scheduler.add_job(
             review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
+        )
+
+    def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
+        http = self._config.http
+        proxies = (http.proxy,) if http.proxy is not None else ()
+        return Site(
+            views=self._views,
+            rules=self._config.policies,
+            offered=decisions.offered,
+            decide=decisions.decide,
+            visitors=Visitors(_reader(http.token), proxies),
+            journal=lambda watch, kind, before: journal.newest(
+                PAGE, watch=watch, kind=kind, before=before
+            ),
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
@@ -174,11 +201,6 @@ class Daemon:
         """Return what is to be seen: until the first tick, what the leader before left."""
         return self._stored() if self._ticked_at is None else self._controller.views()
 
-    def _decide(self, watch_id: str, event: Event) -> None:
-        """Let a person's decision happen. Raises Fenced when another replica leads."""
-        self._role.permit()
-        self._controller.handle(watch_id, event)
-
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
         return Controller(
@@ -210,10 +232,10 @@ class Daemon:
 
     @contextmanager
     def _scheduled(self) -> Iterator[BackgroundScheduler]:
-        """Run what jobs there will be. Two threads, so that housekeeping never delays a tick."""
+        """Run what jobs there will be. Three threads: housekeeping and reviews delay no tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -255,6 +277,8 @@ class Daemon:
 
     def _tidy(self) -> None:
         """Forget watches that were over long ago."""
+        if not self._role.leads:
+            return
         now = time.time()
         watches = self._journal.latest("watch").items()
         over = [w for w, entry in watches if watch_from_json(entry.data).phase.final]
@@ -284,6 +308,10 @@ class Daemon:
             signal.signal(number, stop)
         while not self._stopping.wait(1.0):
             pass
+
+
+def _reader(secret: Secret | None) -> Callable[[], str] | None:
+    return None if secret is None else secret.read
 
 
 def run(config: Config) -> int:

@@ -166,7 +166,7 @@ def test_a_follower_shows_what_the_leader_does_and_follows_at_once(pair: Pair) -
     assert [seen.phase for seen in late.views()] == ["verifying"]
     answer = requests.post(
         f"{late.url}/api/v1/decisions",
-        json={"watch": view.id, "plan": view.plan_key, "approve": True, "by": "ann"},
+        json={"watch": view.id, "decision": "snooze", "plan": view.plan_key, "turn": 0, "by": "a"},
         headers={"Authorization": "Bearer only-for-this-test"},
         timeout=5,
     )
