@@ -118,7 +118,7 @@ def _deployment(image: str) -> dict[str, Any]:
         "name": "app",
         "image": image,
         "resources": {"requests": {"cpu": "1m"}},
-        "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     return {
         "apiVersion": "apps/v1",
