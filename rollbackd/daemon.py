@@ -108,6 +108,7 @@ class Daemon:
         desk = self._employ(parts, journal, telemetry)
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
+        telemetry.follow(self._views)
         if not role.is_elected:
             role.begin()
             self._controller.restore()

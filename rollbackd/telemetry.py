@@ -6,7 +6,8 @@ and every label value exists from the start with 0, so that a rate is never miss
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
@@ -21,6 +22,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
+from rollbackd.rollout_telemetry import export_rollouts
+from rollbackd.views import WatchView
 
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
@@ -48,7 +51,7 @@ class Telemetry:
             readers.append(self._export())
         self._metering = MeterProvider(readers, resource=resource)
         self.tracer: Tracer = self._tracing.get_tracer("rollbackd", version)
-        meter = self._metering.get_meter("rollbackd", version)
+        meter = self._meter = self._metering.get_meter("rollbackd", version)
         self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
         self._last_tick = 0.0
         self._leads = False
@@ -230,6 +233,10 @@ class Telemetry:
     def watching(self, phases: Mapping[Phase, int]) -> None:
         """Set how many watches are in each phase."""
         self._watches = {p.value: phases.get(p, 0) for p in Phase}
+
+    def follow(self, views: Callable[[], tuple[WatchView, ...]]) -> None:
+        """Export what is seen of each rollout from now on."""
+        export_rollouts(self._meter, views, time.time)
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

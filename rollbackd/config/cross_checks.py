@@ -13,7 +13,7 @@ from rollbackd.config.problems import Fault, Location
 SOURCES = ("prometheus", "scrape", "recorded")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
-SIGNALS = ("ratio", "histogram", "interval", "level")
+SIGNALS = ("ratio", "histogram", "interval", "level", "gauge", "leak", "rate", "traffic")
 EVENTS = ("ratio", "interval")
 """Kinds of signals that count events, and so have rates."""
 
@@ -113,7 +113,7 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
     yield from _unique((*location, "signals"), signals, "signal")
     for i, signal in signals:
         yield from _signal((*location, "signals", i), signal)
-    acting = [signal for _, signal in signals if signal.get("tier", "critical") != "info"]
+    acting = [signal for _, signal in signals if signal.get("tier", _tier(signal)) != "info"]
     if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
         yield Fault(
             (*location, "signals"),
@@ -135,6 +135,10 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
             f"add actions: [...] ({choices}), or use mode observe",
         )
     yield from _action_names((*location, "actions"), names, known)
+
+
+def _tier(signal: dict[str, Any]) -> str:
+    return "info" if signal.get("traffic") is not None else "critical"
 
 
 def _action_names(location: Location, names: object, known: Sequence[str]) -> Iterator[Fault]:

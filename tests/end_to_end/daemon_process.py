@@ -62,7 +62,7 @@ class DaemonProcess:
         assert self._process is not None
         assert self._process.poll() is None, f"the daemon ended: {self.log}"
         try:
-            return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except (requests.ConnectionError, requests.Timeout):
             return False
 
