@@ -26,7 +26,7 @@ WORKDIR /src
 # The dependencies are a layer of their own: they change less often than the code.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-default-groups --no-install-project
+    uv sync --frozen --extra postgres --no-default-groups --no-install-project
 
 COPY README.md LICENSE ./
 COPY detectors detectors
@@ -34,7 +34,7 @@ COPY analyzer analyzer
 COPY actions actions
 COPY rollbackd rollbackd
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-default-groups --no-editable
+    uv sync --frozen --extra postgres --no-default-groups --no-editable
 
 
 FROM build AS bill-of-materials

@@ -14,7 +14,13 @@ class ActionError(Exception):
 
 
 class Transient(ActionError):
-    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off."""
+    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off.
+
+    Attributes:
+        retry_after_s: seconds the other side asked us to wait; 0 when it did not say.
+    """
+
+    retry_after_s: float = 0.0
 
 
 class Fenced(Transient):

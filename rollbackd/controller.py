@@ -241,6 +241,7 @@ class Controller:
         try:
             work()
         except Transient as error:
+            self._telemetry.journal_failed()
             log.warning("journal not writable, trying again", watch=watch_id, error=str(error))
         except Exception:
             log.exception("watch broke", watch=watch_id)

@@ -28,6 +28,9 @@ from rollbackd.controller import KEEP_FINAL, Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.kubernetes.access_review import AccessReview
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
@@ -36,7 +39,7 @@ from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
-from rollbackd.wiring import KnownGood, Parts, Permit, assemble
+from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
 log = structlog.get_logger()
 
@@ -46,6 +49,8 @@ LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
+REVIEW_S = 300.0
+"""Between two reviews of our rights in the cluster."""
 BEGIN_AGAIN_S = 1.0
 """Between two tries to take up the watches, when this replica was elected and cannot."""
 STOPPED = 0
@@ -74,6 +79,7 @@ class Daemon:
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
+        self._review: AccessReview | None = None
         self.is_deposed = False
 
     def __enter__(self) -> Self:
@@ -130,12 +136,27 @@ class Daemon:
         server.start()
         self.port = server.port
         scheduler = stack.enter_context(self._scheduled())
+        self._review_rights(scheduler, stack)
         if role.is_elected:
             role.stand(partial(self._lead, scheduler), self._depose)
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)
+
+    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        cluster = self._config.rollouts.kubernetes
+        if cluster is None:
+            return
+        connection = Connection(cluster_access(cluster))
+        stack.callback(connection.close)
+        telling = self._telemetry.lacking_rights
+        review = self._review = AccessReview(connection, needs(self._config), telling)
+        at_once = datetime.now(UTC)
+        scheduler.add_job(
+            review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
+        )
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http
@@ -153,7 +174,7 @@ class Daemon:
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
         """Take up the watches on a thread of its own: the lease is to be renewed meanwhile."""
-        scheduler.add_job(self._take_over, args=[scheduler], id="take over")
+        scheduler.add_job(self._take_over, args=[scheduler], id="take-over")
 
     def _take_over(self, scheduler: BackgroundScheduler) -> None:
         """Take the pen and every watch that is not over, then tick."""
@@ -162,6 +183,7 @@ class Daemon:
                 self._role.begin()
                 self._controller.restore()
             except Transient as error:
+                self._telemetry.journal_failed()
                 log.warning("watches not taken up, trying again", error=str(error))
                 self._pause(BEGIN_AGAIN_S)
             except Exception:
@@ -211,10 +233,10 @@ class Daemon:
 
     @contextmanager
     def _scheduled(self) -> Iterator[BackgroundScheduler]:
-        """Run what jobs there will be. Two threads, so that housekeeping never delays a tick."""
+        """Run what jobs there will be. Three threads: housekeeping and reviews delay no tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -256,6 +278,8 @@ class Daemon:
 
     def _tidy(self) -> None:
         """Forget watches that were over long ago."""
+        if not self._role.leads:
+            return
         now = time.time()
         watches = self._journal.latest("watch").items()
         over = [w for w, entry in watches if watch_from_json(entry.data).phase.final]
@@ -263,6 +287,8 @@ class Daemon:
 
     def _unready(self) -> str:
         """Return why the daemon is not ready, or "". A follower is, when it could take over."""
+        if self._review is not None and (lacking := self._review.unready()):
+            return lacking
         if not self._role.leads:
             return self._role.unready()
         if self._ticked_at is None:

@@ -99,6 +99,7 @@ class ActionDesk:
                 self._answer(watch_id, event)
         except Transient as error:
             # the watch stays as it was, and the next tick asks for the same again
+            self._telemetry.journal_failed()
             log.warning("answer not recorded", watch=watch_id, error=str(error))
         except Exception:
             log.exception("answer broke", watch=watch_id)

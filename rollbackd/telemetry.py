@@ -28,10 +28,11 @@ from rollbackd.views import WatchView
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
+RIGHT_USES = ("watch", "act")
 DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
-TASKS = ("tick", "housekeeping")
+TASKS = ("tick", "housekeeping", "access-review", "take-over")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -55,6 +56,7 @@ class Telemetry:
         self._last_tick = 0.0
         self._leads = False
         self._sources_up = True
+        self._rights_missing = dict.fromkeys(RIGHT_USES, 0)
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -91,6 +93,9 @@ class Telemetry:
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
+        self._journal_failures = meter.create_counter(
+            "rollbackd.journal.failures", "1", "Things that were not done as the journal was away."
+        )
         self._leadership_changes = meter.create_counter(
             "rollbackd.leadership.changes", "1", "Times this replica began or ceased to lead."
         )
@@ -98,6 +103,12 @@ class Telemetry:
             "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
             "Whether this replica leads: it alone looks at rollouts, and acts.",
         )  # fmt: skip
+        meter.create_observable_gauge(
+            "rollbackd.rights.missing",
+            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
+            "1",
+            "Rights in the cluster that are not granted, by what they are needed for.",
+        )
         meter.create_observable_gauge(
             "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
             "Whether every source told its rollouts at the last tick.",
@@ -141,6 +152,7 @@ class Telemetry:
                 self._decisions.add(0, {"decision": decision, "answer": answer})
         self._faults.add(0)
         self._leadership_changes.add(0)
+        self._journal_failures.add(0)
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
@@ -200,11 +212,19 @@ class Telemetry:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
 
+    def journal_failed(self) -> None:
+        """Count something that was put off because the journal could not be written or read."""
+        self._journal_failures.add(1)
+
     def leading(self, leads: bool) -> None:
         """Set whether this replica leads; count it when that changed."""
         if leads is not self._leads:
             self._leads = leads
             self._leadership_changes.add(1)
+
+    def lacking_rights(self, to_watch: int, to_act: int) -> None:
+        """Set how many rights are missing, to watch or lead, and to act."""
+        self._rights_missing = {"watch": to_watch, "act": to_act}
 
     def told_rollouts(self, all_told: bool) -> None:
         """Set whether every source told its rollouts."""

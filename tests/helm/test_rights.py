@@ -17,7 +17,11 @@ from analyzer.policy import Mode
 from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
-from rollbackd.wiring import Parts, assemble
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.rights import Need, needs
+from rollbackd.leadership.kubernetes import KubernetesLease
+from rollbackd.leadership.lease import Lease
+from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
@@ -168,7 +172,22 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
             api.wait_until(is_followed, what="every release seen")
             for rollout in rollouts(parts):
                 act(parts, config, rollout)
+        elect(api, config)
         return called(api)
+
+
+def elect(api: FakeKubeApi, config: Config) -> None:
+    """Take and renew the lease, as the leader of several replicas does."""
+    home, cluster = config.leadership.namespace, config.rollouts.kubernetes
+    if home is None or cluster is None:
+        return
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+    connection = Connection(cluster_access(cluster))
+    store = KubernetesLease(connection, home, config.leadership.name, lambda: 0.0)
+    seen = store.read()
+    for holder in ("one", "other"):
+        seen = store.write(Lease(holder, 15.0, 0), seen)
+    connection.close()
 
 
 CASES = {
@@ -177,6 +196,7 @@ CASES = {
     "enforce-namespaced": ("shop", "pay"),
     "approve-cluster": ("shop", "pay"),
     "everything": ("shop",),
+    "replicas": ("shop",),
 }
 """Where checkout is released, for each case."""
 
@@ -191,6 +211,39 @@ def test_every_right_is_used_and_every_call_is_granted(
     unused = {right for right in rights if not any(right.covers(call) for call in made)}
     assert not refused
     assert not unused
+
+
+def _right(need: Need) -> Right:
+    right = need.right
+    return Right(right.verb, right.group, right.resource, right.namespace)
+
+
+def test_the_lease_is_the_only_one_that_may_be_changed(helm4: Helm, tmp_path: Path) -> None:
+    manifests = helm4.manifests(*options("replicas"))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    named = {(n.right.verb, n.right.name) for n in wanted if n.right.resource == "leases"}
+    rules = [r for m in manifests if m["kind"] == "Role" for r in m["rules"]]
+    bound = {(v, n) for r in rules for v in r["verbs"] for n in r.get("resourceNames", [""])}
+    assert named == bound == {("create", ""), ("get", "rollbackd"), ("patch", "rollbackd")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_daemon_asks_for_exactly_what_the_chart_grants(
+    case: str, helm4: Helm, tmp_path: Path
+) -> None:
+    manifests = helm4.manifests(*options(case))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    rights = granted(manifests)
+    asked = {_right(need): need.essential for need in wanted}
+    ungranted = {right for right in asked if right not in rights}
+    assert not {right for right in ungranted if asked[right]}
+    unasked = {right for right in rights if not any(wide.covers(right) for wide in asked)}
+    assert not unasked
+    # rights to act may be granted in fewer namespaces than are followed
+    acting = {(right.verb, right.resource) for right in ungranted}
+    assert acting <= {(right.verb, right.resource) for right in rights}
 
 
 def test_observing_grants_no_verb_that_writes(helm4: Helm) -> None:

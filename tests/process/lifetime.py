@@ -76,7 +76,11 @@ class Lifetime:
         trouble: Sequence[Exception] = (),
         telemetry: Telemetry = TELEMETRY,
         permit: Callable[[], None] = always,
+        skew_s: float = 0.0,
     ) -> None:
+        def now() -> float:
+            return mall.clock() + skew_s
+
         self.mall, self.journal = mall, journal
         self.life = life or Lifeline()
         rules = policy if isinstance(policy, Rules) else Rules(policy)
@@ -87,14 +91,12 @@ class Lifetime:
             comparison=Comparison(TICK_S),
             journal=journal,
             telemetry=telemetry,
-            now=mall.clock,
+            now=now,
         )
         actuators = {"switch": Switch(mall, self.life, list(trouble))}
-        applier = Applier(
-            actuators, journal, mall.clock, self._pause, Patience(attempts=2), permit
-        )
+        applier = Applier(actuators, journal, now, self._pause, Patience(attempts=2), permit)
         self._desk = ActionDesk(
-            actuators, applier, journal, self.controller.handle, mall.clock, telemetry, workers=1
+            actuators, applier, journal, self.controller.handle, now, telemetry, workers=1
         )
         self.controller.employ(self._desk)
         self.controller.restore()

@@ -198,7 +198,9 @@ class Mall:
             else:
                 keys.append((one.name,))
                 rows.append(np.floor(total * share) if metric.startswith("bad") else total)
-        return Series(query.by, tuple(keys), np.array(rows), grid)
+        # nobody has measured the future, whatever the asking replica's clock says
+        values = np.where(times <= self.clock.at, np.array(rows), np.nan)
+        return Series(query.by, tuple(keys), values, grid)
 
 
 def _count(one: Serving, times: NDArray[np.float64]) -> NDArray[np.float64]:

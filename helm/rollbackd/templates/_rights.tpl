@@ -50,6 +50,17 @@
   verbs: [patch]
 {{- end }}
 
+{{- define "rollbackd.leadingRules" -}}
+# Electing a leader: its Lease, which a right to create cannot name.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "rollbackd.fullname" . }}]
+  verbs: [get, patch]
+{{- end }}
+
 {{/* The namespaces that are followed, as a JSON list; empty: all. */}}
 {{- define "rollbackd.namespaces" -}}
 {{- toJson (default list (.Values.config.rollouts.kubernetes).namespaces) }}
@@ -58,7 +69,10 @@
 {{/* Refuses what contradicts itself, before anything is installed. */}}
 {{- define "rollbackd.refusals" -}}
 {{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
-{{- if and $acting (not .Values.persistence.enabled) }}
+{{- if and (gt (int .Values.replicaCount) 1) (not (include "rollbackd.sharesJournal" .)) }}
+{{- fail (printf "replicaCount is %d, but the journal is an SQLite file, which has one writer. Name a Secret with the address of a PostgreSQL database in secrets.journalDsn, or use one replica." (int .Values.replicaCount)) }}
+{{- end }}
+{{- if and $acting (not .Values.persistence.enabled) (not (include "rollbackd.sharesJournal" .)) }}
 {{- fail (printf "persistence.enabled is false, but policies may act (%s): a restart would forget steps half done and cool-downs. Enable it, or use mode observe." (join ", " $acting)) }}
 {{- end }}
 {{- $namespaces := include "rollbackd.namespaces" . | fromJsonArray }}
@@ -67,7 +81,7 @@
 {{- fail (printf "rbac.actionNamespaces: %s is not among config.rollouts.kubernetes.namespaces" .) }}
 {{- end }}
 {{- end }}
-{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) 1 }}
-{{- fail "podDisruptionBudget.maxUnavailable: there is one replica; 0 or 1" }}
+{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) (max 1 (sub (int .Values.replicaCount) 1)) }}
+{{- fail "podDisruptionBudget.maxUnavailable must be less than replicaCount; with one replica, 0 or 1" }}
 {{- end }}
 {{- end }}
