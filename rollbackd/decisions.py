@@ -179,6 +179,19 @@ class Decisions:
                     return view, verb
         return None
 
+    def press(self, key: str, claimed: Verb, by: Person) -> Outcome:
+        """Let happen what a button offers: its ``key``, and the verb it ``claimed`` to stand for.
+
+        Raises:
+            Transient: as ``decide``.
+        """
+        offered = self.offered(key)
+        if offered is not None and offered[1] is claimed:
+            view, verb = offered
+            return self.decide(Decision(view.id, verb, by, view.plan_key, view.turn))
+        outcome = Outcome(Answer.STALE, "this is no longer current, nothing was done")
+        return self._answered(claimed, by, "", outcome)
+
     def decide(self, decision: Decision) -> Outcome:
         """Let a decision happen, unless it is stale or not this person's to take.
 
@@ -188,14 +201,17 @@ class Decisions:
         """
         with self._lock:
             outcome = self._decide(decision)
-        self._telemetry.decided(decision.verb.value, outcome.answer.value)
+        return self._answered(decision.verb, decision.by, decision.watch_id, outcome)
+
+    def _answered(self, verb: Verb, by: Person, watch_id: str, outcome: Outcome) -> Outcome:
+        self._telemetry.decided(verb.value, outcome.answer.value)
         log.info(
             "decision answered",
             answer=outcome.answer.value,
-            watch=decision.watch_id,
-            decision=decision.verb.value,
-            by=decision.by.id,
-            via=decision.by.via,
+            watch=watch_id,
+            decision=verb.value,
+            by=by.id,
+            via=by.via,
             text=outcome.text,
         )
         return outcome
