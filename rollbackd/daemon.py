@@ -27,6 +27,7 @@ from rollbackd.controller import Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.notifiers.staff import hire
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
@@ -96,18 +97,22 @@ class Daemon:
             telemetry=telemetry,
             now=time.time,
         )
+        staff = hire(config, decisions, journal, telemetry)
+        stack.callback(staff.close)
         doors = Doors(
             views=self._controller.views,
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=decisions.decide,
             token=None if config.http.token is None else config.http.token.read,
+            routes=staff.routes,
         )
         server = HttpServer(application(doors), config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
         self.port = server.port
         self._journal, self._telemetry = journal, telemetry
+        staff.start()
         stack.enter_context(self._scheduled())
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)

@@ -134,6 +134,8 @@ def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> s
     author = annotations.get(AUTHOR, "")
     if not author:
         return f"four eyes are asked for, and the rollout does not say its author ({AUTHOR})"
+    if "@" in author and not any("@" in name for name in (by.id, *by.aliases)):
+        return f"four eyes are asked for, and the address of {by.name} is not known to compare"
     if by.is_called(author):
         return f"four eyes are asked for, and {by.name} is the author of this change"
     return ""

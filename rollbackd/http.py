@@ -3,7 +3,7 @@
 import hmac
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -65,6 +65,7 @@ class Doors:
         decide: lets a person's decision happen.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
+        routes: what others want to be asked.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -72,6 +73,7 @@ class Doors:
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
     token: Callable[[], str] | None = None
+    routes: Sequence[Route] = ()
 
 
 def application(doors: Doors) -> Starlette:
@@ -107,6 +109,7 @@ def application(doors: Doors) -> Starlette:
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
+            *doors.routes,
         ]
     )
 

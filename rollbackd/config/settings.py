@@ -11,7 +11,9 @@ from pathlib import Path
 
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
+from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.secrets import Secret
+from rollbackd.notifiers.links import NO_LINKS, Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,8 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    notifiers: tuple[NotifierSettings, ...] = ()
+    links: Links = NO_LINKS
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -312,6 +316,9 @@ class Config:
         found = {}
         if self.http.token is not None:
             found["http.token"] = self.http.token
+        for notifier in self.notifiers:
+            for what, secret in notifier.secrets().items():
+                found[f"notifiers.{notifier.name}.{what}"] = secret
         if not isinstance(self.source, PrometheusSettings):
             return found
         if self.source.bearer_token is not None:

@@ -19,7 +19,7 @@ class Gone(Permanent):
     """What was to be changed is not there any more."""
 
 
-def send(  # noqa: PLR0913 - what a request consists of
+def send(
     session: requests.Session,
     method: str,
     url: str,

@@ -45,6 +45,9 @@ class Links:
         return {name: t.format_map(quoted) for name, t in templates.items() if t}
 
 
+NO_LINKS = Links()
+
+
 def parts(view: WatchView) -> dict[str, str]:
     """Return cluster, namespace, kind and name of a watch's workload."""
     workload = view.id.rpartition("@")[0] if view.canary in view.id else view.id

@@ -38,7 +38,7 @@ class Webhook:
         ValueError: the template is none.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting
+    def __init__(
         self,
         url: str,
         *,
@@ -55,7 +55,7 @@ class Webhook:
         self._now = now
         self._session = requests.Session()
         # a template is the administrator's, what fills it is not: no code, no attributes
-        jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - JSON, not HTML
+        jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
         jinja.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": False}
         try:
             self._template = jinja.from_string(template) if template else None

@@ -221,6 +221,14 @@ def test_with_four_eyes_the_author_does_not_decide(author: str, trusted: bool) -
     assert refusal(person, strict, {"rollbackd.io/author": "bob"}) == ""
 
 
+def test_an_address_that_cannot_be_compared_is_no_other_person() -> None:
+    strict = replace(ALLOWED, four_eyes=True)
+    said = {"rollbackd.io/author": "ann@shop.example"}
+    assert "address of ann is not known" in refusal(ANN, strict, said)
+    known = replace(ANN, aliases=frozenset({"ann@home.example"}))
+    assert refusal(known, strict, said) == ""
+
+
 def test_who_may_not_decide_changes_nothing() -> None:
     with running() as (life, people):
         life.mall.release("v2", BAD)
