@@ -194,12 +194,12 @@ def explanation(view: WatchView, links: Links) -> list[Block]:
     return [block for block in message(view, links) if block["type"] != "actions"]
 
 
-def thread(items: Sequence[TimelineItem]) -> str:
+def thread(items: Sequence[TimelineItem]) -> list[Block]:
     """Return what happened, a line each, for the thread under the message."""
     shown = [f"{moment(i.at, '{time_secs}')}  {escape(i.text, 600)}" for i in items]
     if len(shown) > THREAD_LINES:
         shown = [f"… {len(shown) - THREAD_LINES} earlier events", *shown[-THREAD_LINES:]]
-    return fitted(shown)
+    return [_section(shown)]
 
 
 def listing(views: Sequence[WatchView]) -> list[Block]:

@@ -11,6 +11,7 @@ from rollbackd.notifiers.links import Links
 from rollbackd.notifiers.port import Memo, Throttled
 from rollbackd.slack import blocks
 from rollbackd.slack.errors import Gone, translated
+from rollbackd.slack.mrkdwn import escape
 from rollbackd.views import TimelineItem, WatchView
 
 log = structlog.get_logger()
@@ -88,7 +89,8 @@ class SlackMessenger:
             self._client.chat_postMessage(
                 channel=memo.data["channel"],
                 thread_ts=memo.data["ts"],
-                text=blocks.thread(news),
+                text=escape(news[-1].text),
+                blocks=blocks.thread(news),
                 unfurl_links=False,
                 unfurl_media=False,
             )

@@ -1,8 +1,8 @@
 """A small plot of canary against baseline, for messages; needs the extra ``plots``."""
 
 import io
-from datetime import UTC, datetime
 
+from rollbackd.notifiers.wording import clock
 from rollbackd.views import SignalView, WatchView
 
 MOST = 2
@@ -17,7 +17,6 @@ def draw(view: WatchView) -> bytes | None:
         return None
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  an extra
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
         return None
@@ -26,7 +25,7 @@ def draw(view: WatchView) -> bytes | None:
     axes = figure.subplots(len(signals), 1, sharex=True, squeeze=False)
     for (axis,), signal in zip(axes, signals, strict=True):
         scale, unit = _unit(signal)
-        times = [datetime.fromtimestamp(p.at, UTC) for p in signal.points]
+        times = [(p.at - view.started_at) / 60.0 for p in signal.points]
         sides = (
             ("baseline", BASELINE, [p.baseline for p in signal.points]),
             ("canary", CANARY, [p.canary for p in signal.points]),
@@ -42,12 +41,8 @@ def draw(view: WatchView) -> bytes | None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8, colors=INK)
     axes[0][0].legend(fontsize=8, frameon=False, loc="upper left")
-    locator = AutoDateLocator(tz=UTC, maxticks=6)  # type: ignore[no-untyped-call]
-    last = axes[-1][0]
-    last.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
-    last.xaxis.set_major_formatter(formatter)
-    last.set_xlabel("UTC", fontsize=8, color=INK)
+    began = f"minutes since {clock(view.started_at)}"
+    axes[-1][0].set_xlabel(began, fontsize=8, color=INK)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

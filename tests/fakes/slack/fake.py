@@ -122,7 +122,7 @@ class FakeSlack:
     def api(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
 
-    def wait_until(self, holds: Callable[[], T], seconds: float = 30.0) -> T:
+    def wait_until(self, holds: Callable[[], T | None], seconds: float = 30.0) -> T:
         deadline = time.monotonic() + seconds
         while True:
             found = holds()
@@ -137,7 +137,7 @@ class FakeSlack:
         return [m for m in self.messages if m.thread_ts is None]
 
     def thread(self, message: Message) -> str:
-        return "\n".join(m.text for m in self.messages if m.thread_ts == message.ts)
+        return "\n".join(m.shown() for m in self.messages if m.thread_ts == message.ts)
 
     # The Web API
 
