@@ -67,6 +67,8 @@ def texts(content: object) -> list[str]:
     match content:
         case {"type": "mrkdwn", "text": str(text), "verbatim": True}:
             return [text]
+        case {"type": "mrkdwn"}:
+            raise AssertionError(f"Slack would look for links in {content}")
         case dict():
             return [text for value in content.values() for text in texts(value)]
         case list():
