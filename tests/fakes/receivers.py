@@ -131,7 +131,8 @@ def serving(receiver: R) -> Iterator[R]:
             headers = {key.lower(): value for key, value in self.headers.items()}
             request = Request(self.command, self.path, headers, body)
             receiver.requests.append(request)
-            status, more, content = 200, {}, {}
+            more: dict[str, str] = {}
+            content: Json = {}
             if receiver.troubles:
                 status, more = receiver.troubles.pop(0)
             else:

@@ -217,7 +217,7 @@ def test_an_incident_is_open_while_somebody_should_look(secret: Secrets) -> None
             desk.tell(view(phase))
             (payload,) = service.incidents.values()
             assert payload["class"] == phase
-        assert payload["custom_details"]["reasons"][0].startswith("errors 4.1 %")
+            assert payload["custom_details"]["reasons"][0].startswith("errors 4.1 %")
         assert service.requests[0].json()["links"][0]["text"] == "Details"
         desk.tell(view("rolled back"))
         assert service.incidents == {}
