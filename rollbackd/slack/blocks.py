@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analyzer.watch import Phase
-from analyzer.wording import duration
+from analyzer.wording import duration, quantity
 from analyzer.wording import e_value as write_e
 from rollbackd.decisions import SNOOZE_S, Verb, offer_key, offers
 from rollbackd.notifiers.links import Links, parts
@@ -136,11 +136,12 @@ def _curves(signals: Sequence[SignalView]) -> list[str]:
         canary = [p.canary for p in signal.points]
         baseline = [p.baseline for p in signal.points]
         top = max((v for v in (*canary[-30:], *baseline[-30:]) if v is not None), default=0.0)
-        drawn = sparkline(canary, most=top)
-        if drawn:
-            lines.append(f"{escape(signal.name, 60)}")
-            lines.append(f"`{drawn}` canary")
-            lines.append(f"`{sparkline(baseline, most=top)}` baseline")
+        for side, values in (("canary", canary), ("baseline", baseline)):
+            drawn = sparkline(values, most=top)
+            known = [value for value in values if value is not None]
+            if drawn:
+                newest = escape(quantity(known[-1], signal.unit), 60)
+                lines.append(f"`{drawn}` {escape(signal.name, 60)}, {side}: {newest}")
     return lines
 
 
@@ -151,7 +152,8 @@ def _next(view: WatchView) -> list[str]:
         lines.append(f"*{escape(ended[0].upper() + ended[1:])}*")
     elif view.note:
         lines.append(escape(view.note, 800))
-    if view.plan and not view.final:
+    said = (view.plan or "").partition(" (plan ")[0]
+    if view.plan and not view.final and said not in view.note:
         lines.append(f"Plan: {escape(view.plan, 600)}")
     lines.append(f"Mode {code(view.mode)}: {escape(view.outlook)}  (at {moment(view.updated_at)})")
     return lines

@@ -30,7 +30,7 @@ def test_one_message_tells_the_whole_story(slack: FakeSlack, tmp_path: Path) -> 
             "by bob · `4be1a7` · <https://git.example/shop/pull/7|change on git.example>",
             "*degraded*",
             "• errors 20 % vs",
-            "canary\n`",
+            "errors, canary: 20 %",
             "Mode `approve`",
             "<https://grafana.example/d/shop?var-ns=shops&amp;from=",
         ):
