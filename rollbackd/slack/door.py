@@ -5,6 +5,7 @@ kept whatever a decision takes. Who pressed is what Slack says; what they may do
 ``rollbackd.decisions`` and by nothing that the request carries.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -64,7 +65,10 @@ class Door:
         self._links = links
         self._directory = Directory(client, time.monotonic)
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="slack")
+        logger = logging.getLogger("rollbackd.slack.bolt")
+        logger.setLevel(logging.WARNING)  # below, Bolt logs what strangers send
         self.app = App(
+            logger=logger,
             client=client,
             name="rollbackd",
             signing_secret=signing_secret,

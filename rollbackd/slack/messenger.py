@@ -105,7 +105,7 @@ class SlackMessenger:
         which = "end" if view.final else "case"
         if view.phase not in PICTURED or which in memo.data.get("pictures", ()):
             return
-        picture = self._draw(view)
+        picture = self._drawn(view)
         if picture is None:
             return
         try:
@@ -123,6 +123,13 @@ class SlackMessenger:
         except ActionError as error:
             log.warning("picture not shown", watch=view.id, error=str(error))
         memo.keep(pictures=[*memo.data.get("pictures", ()), which])
+
+    def _drawn(self, view: WatchView) -> bytes | None:
+        try:
+            return self._draw(view)
+        except Exception:  # a picture is an extra: it never keeps people from being told
+            log.exception("picture not drawn", watch=view.id)
+            return None
 
     def close(self) -> None:
         """Release nothing: every call has a connection of its own."""

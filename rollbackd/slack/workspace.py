@@ -59,7 +59,7 @@ def join(
     if app_token:
         socket = Socket(door.app, app_token, base_url)
         return Workspace(messenger, [], [socket.start], [socket.close, door.close])
-    signed = Signed(door.app, telemetry.refused_request)
+    signed = Signed(door.app, signing_secret, telemetry.refused_request)
     return Workspace(messenger, signed.routes(), [], [door.close])
 
 

@@ -21,6 +21,7 @@ def exported() -> dict[str, Labels]:
     """Return every exported series' name, with its labels and their values, after one tick."""
     telemetry = Telemetry(version="test", environ={})
     telemetry.ticked(0.1, 1.0, ok=True)
+    telemetry.expect_notifier("slack")
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for family in text_string_to_metric_families(telemetry.exposition().decode()):
         for sample in family.samples:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from analyzer.policy import Mode
 from rollbackd.config.settings import Deciders
+from rollbackd.views import WatchView
 from tests.fakes.slack import FakeSlack
 from tests.process.mall import BAD, Mall
 from tests.slack.office import office
@@ -132,6 +133,22 @@ def test_without_the_right_to_upload_everything_else_is_told(
         assert it.pump.once() == 1.0
         assert slack.shared == []
         assert "degraded" in slack.thread(it.message)
+
+
+def test_a_picture_that_cannot_be_drawn_keeps_nothing_from_being_told(
+    slack: FakeSlack, tmp_path: Path
+) -> None:
+    def broken(view: WatchView) -> bytes:
+        raise OSError(f"no cache directory, {view.id}")
+
+    with office(slack, tmp_path) as it:
+        it.workspace.messenger._draw = broken
+        it.life.mall.release("v2", BAD)
+        it.until("awaiting approval")
+        it.user().press(it.message, "Approve")
+        it.until("rolled back")
+        assert "recovered" in slack.thread(it.message)
+        assert slack.shared == []
 
 
 def test_a_wrong_channel_can_be_mended_while_it_runs(slack: FakeSlack, tmp_path: Path) -> None:
