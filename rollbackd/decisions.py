@@ -8,7 +8,7 @@ they saw.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
@@ -59,7 +59,8 @@ class Person:
 
     Attributes:
         name: for messages. via: where it was said: slack, http.
-        id: what ``deciders.users`` may name. aliases: other names, compared with the author's.
+        id, addresses: what ``deciders.users`` may name; whoever lets the person in vouches for them.
+        aliases: other names, which people may choose themselves: compared with the author's only.
         is_member: tells whether the person belongs to a group that ``deciders.groups`` names;
             may raise Transient.
         trusted: whoever let the person in has settled what they may do (a bearer token).
@@ -68,14 +69,22 @@ class Person:
     name: str
     via: str
     id: str
-    aliases: frozenset[str] = frozenset()
+    addresses: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     is_member: Callable[[str], bool] = field(default=lambda _: False, compare=False)
     trusted: bool = False
 
+    def is_surely(self, who: str) -> bool:
+        """Tell whether this is the person's id or address; case does not matter."""
+        return _among(who, {self.id, *self.addresses})
+
     def is_called(self, name: str) -> bool:
-        """Tell whether this is one of the person's names; case does not matter."""
-        own = {self.id, self.name, *self.aliases}
-        return name.strip().casefold() in {each.casefold() for each in own if each}
+        """Tell whether this is any of the person's names, also of those chosen by themselves."""
+        return _among(name, {self.id, self.name, *self.addresses, *self.aliases})
+
+
+def _among(name: str, names: Collection[str]) -> bool:
+    return name.strip().casefold() in {each.casefold() for each in names if each}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,7 @@ def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> s
     Raises:
         Transient: it cannot be told now whether the person belongs to a group.
     """
-    known = by.trusted or any(by.is_called(user) for user in deciders.users)
+    known = by.trusted or any(by.is_surely(user) for user in deciders.users)
     if not known and not any(by.is_member(group) for group in deciders.groups):
         return f"{by.name} is not among those who may decide under this policy"
     if not deciders.four_eyes:
@@ -134,7 +143,7 @@ def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> s
     author = annotations.get(AUTHOR, "")
     if not author:
         return f"four eyes are asked for, and the rollout does not say its author ({AUTHOR})"
-    if "@" in author and not any("@" in name for name in (by.id, *by.aliases)):
+    if "@" in author and not any("@" in name for name in (by.id, *by.addresses)):
         return f"four eyes are asked for, and the address of {by.name} is not known to compare"
     if by.is_called(author):
         return f"four eyes are asked for, and {by.name} is the author of this change"

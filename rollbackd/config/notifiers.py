@@ -29,9 +29,12 @@ class SlackSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """Any web service; ``template`` is Jinja, "" for everything as JSON."""
+    """Any web service; ``template`` is Jinja, "" for everything as JSON.
 
-    url: str
+    ``url`` is a secret when whoever knows it may post there.
+    """
+
+    url: str | Secret
     content_type: str
     secret: Secret | None = None
     template: str = ""
@@ -98,8 +101,8 @@ class NotifierSettings:
                     "app_token": slack.app_token,
                     "signing_secret": slack.signing_secret,
                 }
-            case WebhookSettings(secret=secret):
-                found = {"secret": secret}
+            case WebhookSettings(url=url, secret=secret):
+                found = {"secret": secret, "url": url if isinstance(url, Secret) else None}
             case PagerDutySettings(routing_key=key):
                 found = {"routing_key": key}
             case AppriseSettings(url=url):

@@ -30,7 +30,7 @@ class Webhook:
     refuses old timestamps, and knows a repeated delivery by ``X-Rollbackd-Delivery``.
 
     Args:
-        url: where to. secret: key of the signature, or None for none.
+        url: where to, or where that is kept. secret: key of the signature, or None for none.
         template: of the body, in Jinja; "" for the whole view as JSON. content_type: of the body.
         links: told beside the view. now: seconds since the epoch.
 
@@ -40,7 +40,7 @@ class Webhook:
 
     def __init__(
         self,
-        url: str,
+        url: str | Secret,
         *,
         secret: Secret | None,
         template: str,
@@ -71,17 +71,18 @@ class Webhook:
             # ids of watches may hold what headers cannot
             "X-Rollbackd-Delivery": hashlib.sha256(memo.delivery.encode()).hexdigest()[:32],
         }
-        if self._secret is not None:
-            try:
-                key = self._secret.read()
-            except SecretError as error:
-                raise Transient(str(error)) from error
+        try:
+            url = self._url if isinstance(self._url, str) else self._url.read()
+            key = None if self._secret is None else self._secret.read()
+        except SecretError as error:
+            raise Transient(str(error)) from error
+        if key is not None:
             timestamp = str(int(self._now()))
             signed = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
             headers["X-Rollbackd-Timestamp"] = timestamp
             headers["X-Rollbackd-Signature"] = f"sha256={signed.hexdigest()}"
         try:
-            send(self._session, "POST", self._url, body, headers, what="the webhook")
+            send(self._session, "POST", url, body, headers, what="the webhook")
         except Gone as error:
             raise Transient(
                 str(error)

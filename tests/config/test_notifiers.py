@@ -77,6 +77,8 @@ def test_who_may_decide_is_read_and_by_default_nobody_may(tmp_path: Path) -> Non
         ({"pagerduty": {}}, "exactly one of routing_key_file and routing_key_env"),
         ({"apprise": {"url": "mailtos://u:p@host"}}, "url"),
         ({"webhook": {"url": "http://x", "template": "x", "template_file": "y"}}, "template, too"),
+        ({"webhook": {}}, "exactly one of url, url_file and url_env"),
+        ({"webhook": {"url": "http://x", "url_env": "X"}}, "exactly one of url, url_file and"),
         ({"webhook": {"url": "http://u:p@x"}}, "must not hold a user or a password"),
         ({"webhook": {"url": "http://x", "content_type": "a\nb"}}, "cannot be an HTTP header"),
         ({"alertmanager": {"url": "http://x", "labels": {"a-b": "c"}}}, "cannot be a label"),

@@ -68,7 +68,7 @@ Secrets = Callable[[str], Secret]
 Make = Callable[[Receiver, Secrets], Notifier]
 
 
-def webhook(url: str, secret: Secret | None = None, template: str = "") -> Webhook:
+def webhook(url: str | Secret, secret: Secret | None = None, template: str = "") -> Webhook:
     return Webhook(
         url, secret=secret, template=template, content_type="application/json",
         links=LINKS, now=Clock(),
@@ -170,6 +170,19 @@ def test_a_webhook_is_signed_and_names_its_delivery(secret: Secrets) -> None:
         assert told["headline"] == "shop/checkout: the new version does harm"
         assert told["watch"]["id"] == view("degraded").id
         assert told["links"]["Details"].startswith("https://rollbackd.example/production%2Fshop")
+
+
+def test_an_address_that_is_a_secret_is_read_for_each_post(secret: Secrets) -> None:
+    with serving(Receiver()) as first, serving(Receiver()) as second:
+        desk = Desk(webhook(secret(first.url)))
+        desk.tell(view("degraded"))
+        secret(second.url)
+        desk.tell(view("acting"))
+        assert (len(first.requests), len(second.requests)) == (1, 1)
+        secret("no address at all")
+        with pytest.raises(Transient) as found:
+            desk.tell(view("verifying"))
+        assert "no address at all" not in str(found.value)
 
 
 def test_a_template_makes_the_body() -> None:

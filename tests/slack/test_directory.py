@@ -21,6 +21,22 @@ def test_a_person_is_known_by_names_and_address(slack: FakeSlack) -> None:
     assert not bob.is_called("ann")
 
 
+def test_a_name_that_somebody_chose_is_no_identity(slack: FakeSlack) -> None:
+    slack.real_names["U2"] = "ann@shop.example"
+    bob = directory(slack).person("U2", "U1")
+    assert bob.is_called("ann@shop.example")  # as an author, they would not decide
+    assert not bob.is_surely("ann@shop.example")
+    assert not bob.is_surely("U1")
+    assert bob.is_surely("bob@shop.example")
+
+
+def test_the_word_of_another_organisation_is_not_taken(slack: FakeSlack) -> None:
+    slack.foreigners = {"U2"}
+    bob = directory(slack).person("U2", "bob")
+    assert not bob.is_surely("bob@shop.example")
+    assert bob.is_surely("U2")
+
+
 def test_groups_are_remembered_for_a_short_time(slack: FakeSlack) -> None:
     clock = Clock()
     bob = directory(slack, clock).person("U2", "bob")

@@ -115,8 +115,12 @@ class SlackModel(Model):
 class WebhookModel(Model):
     """A signed POST for every state of a rollout."""
 
-    url: Url
+    url: Url | None = None
     """Address of the receiver."""
+    url_file: Text | None = None
+    """File with the address, when whoever knows it may post there."""
+    url_env: Text | None = None
+    """Environment variable with it. Exactly one of url, url_file and url_env is needed."""
     secret_file: Text | None = None
     """File with the key of the signature; without one nothing is signed."""
     secret_env: Text | None = None
@@ -129,6 +133,14 @@ class WebhookModel(Model):
     """Of the body."""
 
     _secret = field_validator("secret_env")(_one_at_most("secret"))
+
+    @field_validator("url_env")
+    @classmethod
+    def _one_address(cls, env: str | None, info: ValidationInfo) -> str | None:
+        given = [each for each in (info.data.get("url"), info.data.get("url_file"), env) if each]
+        if "url" in info.data and len(given) != 1:
+            raise fault("exactly one of url, url_file and url_env is needed")
+        return env
 
     @field_validator("template_file")
     @classmethod
@@ -147,7 +159,7 @@ class WebhookModel(Model):
     def settings(self, base: Path) -> notifiers.WebhookSettings:
         """Return the frozen settings."""
         return notifiers.WebhookSettings(
-            url=self.url,
+            url=self.url or _needed(base, self.url_file, self.url_env),
             content_type=self.content_type,
             secret=secret(base, self.secret_file, self.secret_env),
             template=self.template,

@@ -74,6 +74,8 @@ class FakeSlack:
         self.shared: list[Json] = []
         self.homes: dict[str, list[Json]] = {}
         self.users = {"U1": ("ann", "ann@shop.example"), "U2": ("bob", "bob@shop.example")}
+        self.foreigners: set[str] = set()
+        self.real_names: dict[str, str] = {}
         self.groups = {"S1": ["U2"]}
         self.answers: list[Json] = []
         self._acks: dict[str, threading.Event] = {}
@@ -131,6 +133,9 @@ class FakeSlack:
             assert time.monotonic() < deadline, "it never happened"
             time.sleep(0.02)
 
+    def team_of(self, user: str) -> str:
+        return "T9" if user in self.foreigners else "T1"
+
     # What is seen in the workspace
 
     def posts(self) -> list[Message]:
@@ -187,7 +192,9 @@ class FakeSlack:
                 self._need("users:read")
                 name, address = self.users[given["user"]]
                 email = {} if "users:read.email" in self.lacking else {"email": address}
-                return {"user": {"id": given["user"], "name": name, "profile": email}}
+                real_name = self.real_names.get(given["user"], name)
+                user = {"id": given["user"], "name": name, "real_name": real_name}
+                return {"user": user | {"profile": email, "team_id": self.team_of(given["user"])}}
             case "usergroups.users.list":
                 self._need("usergroups:read")
                 if given["usergroup"] not in self.groups:
