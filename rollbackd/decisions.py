@@ -158,6 +158,7 @@ class Decisions:
         deciders: who may decide under a policy, by its name.
         journal: where each decision is written before it has its effect.
         telemetry: counts them. now: seconds since the epoch.
+        permit: raises Fenced (a Transient) when another process decides.
     """
 
     def __init__(
@@ -169,7 +170,9 @@ class Decisions:
         journal: Journal,
         telemetry: Telemetry,
         now: Callable[[], float],
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
+        self._permit = permit
         self._views = views
         self._handle = handle
         self._deciders = deciders
@@ -207,9 +210,10 @@ class Decisions:
         """Let a decision happen, unless it is stale or not this person's to take.
 
         Raises:
-            Transient: it could not be written, or it cannot be told who the person is; nothing
-                happened, deciding again is safe.
+            Transient: it could not be written, or it cannot be told who the person is, or another
+                replica decides; nothing happened, deciding again is safe.
         """
+        self._permit()
         with self._lock:
             outcome = self._decide(decision)
         return self._answered(decision.verb, decision.by, decision.watch_id, outcome)
@@ -234,31 +238,35 @@ class Decisions:
         why_not = refusal(decision.by, self._deciders(view.policy), view.annotations)
         if why_not:
             return Outcome(Answer.FORBIDDEN, why_not, view.phase)
-        if not self._is_current(decision, view):
-            return _stale(view)
+        now = self._standing(view)
+        seen = (decision.plan_key, decision.turn)
+        if decision.verb not in offers(view) or not seen == now.seen == (view.plan_key, view.turn):
+            return now.stale(view)
         by = decision.by
         said = {"decision": decision.verb.value, "by": by.name, "id": by.id, "via": by.via}
         about = {"plan": decision.plan_key, "turn": decision.turn}
         key = offer_key(view, decision.verb)
         self._journal.append(Entry(self._now(), view.id, "decision", key, said | about))
         self._handle(view.id, self._event(decision))
-        after = self._find(view.id)
-        if after is None or after.turn <= view.turn:
-            return _stale(after or view)  # it moved on between the look and the deed
+        after = self._standing(view)
+        if after.turn <= now.turn:
+            return after.stale(view)  # it moved on between the look and the deed
         return Outcome(Answer.TAKEN, after.note, after.phase)
 
-    def _is_current(self, decision: Decision, view: WatchView) -> bool:
-        """Tell whether a decision is about the present state, also as the journal has it.
+    def _standing(self, view: WatchView) -> "_Standing":
+        """Return how a watch stands, by the journal: what we remember of it may be old.
 
-        Another replica may have taken it over; then our memory is old and the journal is not.
+        Another replica may have taken it over, or taken the decision.
         """
-        seen = (decision.plan_key, decision.turn)
-        if decision.verb not in offers(view) or seen != (view.plan_key, view.turn):
-            return False
-        written = (view.plan_key, view.turn)
-        for entry in self._journal.entries(watch_id=view.id, kinds=frozenset({"watch"})):
-            written = (entry.data["plan_key"], entry.data.get("turn", 0))
-        return seen == written
+        kinds = frozenset({"watch"})
+        newest = None
+        for entry in self._journal.entries(watch_id=view.id, kinds=kinds):
+            newest = entry.data
+        if newest is not None:
+            turn = newest.get("turn", 0)
+            return _Standing(newest["plan_key"], turn, newest["phase"], newest["note"])
+        known = self._find(view.id) or view
+        return _Standing(known.plan_key, known.turn, known.phase, known.note)
 
     def _event(self, decision: Decision) -> Event:
         by = decision.by.name
@@ -280,6 +288,20 @@ class Decisions:
         return next((view for view in self._views() if view.id == watch_id), None)
 
 
-def _stale(view: WatchView) -> Outcome:
-    text = f"this is no longer current, nothing was done: {view.workload} is {view.phase}"
-    return Outcome(Answer.STALE, f"{text} ({view.note})" if view.note else text, view.phase)
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The part of a watch's state that decisions are bound to, and what is said of it."""
+
+    plan_key: str
+    turn: int
+    phase: str
+    note: str
+
+    @property
+    def seen(self) -> tuple[str, int]:
+        return self.plan_key, self.turn
+
+    def stale(self, view: WatchView) -> Outcome:
+        """Return the answer to a decision about an earlier state."""
+        text = f"this is no longer current, nothing was done: {view.workload} is {self.phase}"
+        return Outcome(Answer.STALE, f"{text} ({self.note})" if self.note else text, self.phase)

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated
 
 import structlog
@@ -12,9 +13,10 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from actions.ports import Transient
 from rollbackd.config.secrets import SecretError
@@ -29,9 +31,12 @@ from rollbackd.decisions import (
 )
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
+from rollbackd.web.openapi import document
 
 log = structlog.get_logger()
 
+GRACE_S = 2
+"""How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
 STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404}
@@ -65,7 +70,6 @@ class Doors:
         decide: lets a person's decision happen.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
-        routes: what others want to be asked.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -73,11 +77,10 @@ class Doors:
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
     token: Callable[[], str] | None = None
-    routes: Sequence[Route] = ()
 
 
-def application(doors: Doors) -> Starlette:
-    """Return the ASGI application."""
+def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
 
     def metrics(_: Request) -> Response:
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -98,6 +101,11 @@ def application(doors: Doors) -> Starlette:
             return _strict_json({"error": "there is no such watch"}, 404)
         return _strict_json(view_to_json(found))
 
+    description = document(version("rollbackd"), DecisionModel)
+
+    def openapi(_: Request) -> Response:
+        return _strict_json(description)
+
     async def decide(request: Request) -> Response:
         return await _decide(doors, request)
 
@@ -106,12 +114,27 @@ def application(doors: Doors) -> Starlette:
             Route("/metrics", metrics),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            Route("/api/v1/openapi.json", openapi),
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
-            *doors.routes,
-        ]
+            *pages,
+        ],
+        exception_handlers={HTTPException: _refused},
     )
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Answer what no route did: to programs in JSON, as all the API."""
+    if not isinstance(error, HTTPException):
+        raise error
+    answer: Response
+    if request.url.path.startswith("/api/"):
+        answer = _strict_json({"error": error.detail.lower()}, error.status_code)
+    else:
+        answer = PlainTextResponse(f"{error.detail.lower()}\n", error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _strict_json(content: object, status: int = 200) -> JSONResponse:
@@ -182,7 +205,12 @@ class HttpServer:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
-            application, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=5
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=GRACE_S,
         )
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(

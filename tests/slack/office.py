@@ -108,9 +108,8 @@ def office(
             metrics=TELEMETRY.exposition,
             unready=lambda: "",
             decide=people.decide,
-            routes=workspace.routes,
         )
-        server = HttpServer(application(doors), "127.0.0.1", 0)
+        server = HttpServer(application(doors, workspace.routes), "127.0.0.1", 0)
         stack.callback(server.close)
         server.start()
         for start in workspace.starts:
