@@ -104,6 +104,7 @@ class Watch:
         plan_key: the plan in force, "" when there is none. attempts: plans made so far.
         judgement: the last one before the watch stopped weighing evidence.
         demanded_by: the person whose demand, not a verdict, led to the plan, or "".
+        approved_by: the person who approved the plan in force, or "".
         turn: how many decisions people took; what they are offered is bound to it.
         annotations: what the rollout said of itself when it began.
     """
@@ -125,6 +126,7 @@ class Watch:
     attempts: int = 0
     judgement: Judgement | None = None
     demanded_by: str = ""
+    approved_by: str = ""
     turn: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -312,7 +314,8 @@ def _answered(watch: Watch, event: Approved | Rejected, policy: Policy, now: flo
     watch = replace(watch, turn=watch.turn + 1)
     if isinstance(event, Rejected):
         return _call_people(watch, f"the plan was rejected by {event.by}", now)
-    acting = _enter(watch, Phase.ACTING, f"approved by {event.by}", now)
+    approved = replace(watch, approved_by=event.by)
+    acting = _enter(approved, Phase.ACTING, f"approved by {event.by}", now)
     return acting, (Announce(f"acting, approved by {event.by}"), Act(event.plan_key))
 
 

@@ -306,8 +306,11 @@ class Controller:
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
-            self._journal_watch(tracked.watch, tracked)
-            self._tracked[watch_id] = tracked
+            view = self._journal_watch(tracked.watch, tracked)
+            with self._lock:  # people may decide about it as soon as the journal has it
+                self._tracked[watch_id] = tracked
+                if view is not None:
+                    self._views = self._views | {watch_id: view}
             self._telemetry.entered(Phase.WARMING)
             log.info("watch began", watch=watch_id, policy=policy.name, mode=policy.mode.value)
         if tracked.watch.phase.final:

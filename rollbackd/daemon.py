@@ -32,6 +32,7 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
+from rollbackd.notifiers.staff import hire
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
@@ -122,6 +123,8 @@ class Daemon:
             telemetry=telemetry,
             now=time.time,
         )
+        staff = self._staff = hire(config, decisions, journal, telemetry)
+        stack.callback(staff.close)
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
@@ -130,7 +133,7 @@ class Daemon:
             token=_reader(config.http.token),
         )
         site = self._site(decisions, journal)
-        app = application(doors, site.routes())
+        app = application(doors, [*staff.routes, *site.routes()])
         server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
@@ -250,6 +253,8 @@ class Daemon:
             scheduler.shutdown(wait=True)
 
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
+        """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
+        self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)
         scheduler.add_job(self._tick, "interval", seconds=tick_s, id="tick", next_run_time=at_once)

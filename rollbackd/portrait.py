@@ -112,6 +112,7 @@ class Portrait:
             since=watch.since,
             note=watch.note,
             hold=watch.hold.value if watch.hold else "",
+            decided_by=watch.demanded_by or watch.approved_by,
             annotations=watch.annotations,
         )
 

@@ -32,6 +32,7 @@ RIGHT_USES = ("watch", "act")
 DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
+REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
 TASKS = ("tick", "housekeeping", "access-review", "take-over")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -86,6 +87,9 @@ class Telemetry:
         )
         self._decisions = meter.create_counter(
             "rollbackd.decisions", "1", "Decisions by people, and what became of them."
+        )
+        self._refused = meter.create_counter(
+            "rollbackd.requests.refused", "1", "Requests to /slack/events that were refused."
         )
         self._notifications = meter.create_counter(
             "rollbackd.notifications", "1", "States of watches told to a notifier, by outcome."
@@ -143,6 +147,7 @@ class Telemetry:
             (self._plans, "outcome", ("made", "refused")),
             (self._actions, "outcome", ACTION_OUTCOMES),
             (self._missed, "task", TASKS),
+            (self._refused, "reason", REFUSALS),
         )
         for counter, label, values in sets:
             for value in values:
@@ -203,6 +208,10 @@ class Telemetry:
     def notified(self, notifier: str, outcome: str) -> None:
         """Count a state told, or not, to a notifier; one of ``NOTIFICATION_OUTCOMES``."""
         self._notifications.add(1, {"notifier": notifier, "outcome": outcome})
+
+    def refused_request(self, reason: str) -> None:
+        """Count a request from outside that was refused, one of ``REFUSALS``."""
+        self._refused.add(1, {"reason": reason})
 
     def missed_run(self, task: str) -> None:
         """Count a run of a task that the scheduler skipped or that failed."""

@@ -58,8 +58,9 @@ class WatchView:
     times are seconds since the epoch. ``outlook`` says what will happen next;
     ``plan_key`` names the plan in force, which an approval is bound to; ``turn`` counts the
     decisions that people took, and what is offered to them is bound to it. ``note`` says why it is
-    in its phase, since ``since``; ``hold`` why it is held, or "". ``annotations`` are what the
-    rollout says of itself: author, commit, link.
+    in its phase, since ``since``; ``hold`` why it is held, or "". ``decided_by`` is the person who
+    let the plan be carried out, or "". ``annotations`` are what the rollout says of itself: author,
+    commit, link.
     """
 
     id: str
@@ -85,4 +86,5 @@ class WatchView:
     since: float = 0.0
     note: str = ""
     hold: str = ""
+    decided_by: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)

@@ -87,6 +87,10 @@ def summary(config: "Config") -> Iterator[str]:
     yield f"  journal   {config.journal}"
     yield f"  http      {config.http.host}:{config.http.port}"
     yield f"  tick      {format_duration(config.tick_s)}"
+    for notifier in config.notifiers:
+        kind = type(notifier.receiver).__name__.removesuffix("Settings")
+        told = "of trouble only" if notifier.only_trouble else "of every rollout"
+        yield f"  notifier  {notifier.name} ({kind}) is told {told}"
     for rule in config.policies:
         policy = rule.policy
         using = f": {', then '.join(policy.actuators)}" if policy.actuators else ""

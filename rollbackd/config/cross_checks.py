@@ -13,6 +13,7 @@ from rollbackd.config.problems import Fault, Location
 SOURCES = ("prometheus", "scrape", "recorded")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
+NOTIFIERS = ("slack", "webhook", "pagerduty", "apprise", "alertmanager", "grafana")
 SIGNALS = ("ratio", "histogram", "interval", "level", "gauge", "leak", "rate", "traffic")
 EVENTS = ("ratio", "interval")
 """Kinds of signals that count events, and so have rates."""
@@ -23,6 +24,10 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _source(values)
     yield from _rollouts(values)
     yield from _actions(values)
+    notifiers = _items(values, "notifiers")
+    yield from _unique(("notifiers",), notifiers, "notifier")
+    for i, notifier in notifiers:
+        yield from _exactly_one(("notifiers", i), notifier, NOTIFIERS)
     yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
+from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.secrets import Secret
+from rollbackd.notifiers.links import NO_LINKS, Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +342,8 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    notifiers: tuple[NotifierSettings, ...] = ()
+    links: Links = NO_LINKS
     leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
@@ -369,6 +373,9 @@ class Config:
             found["journal.dsn"] = self.journal.dsn
         if self.http.token is not None:
             found["http.token"] = self.http.token
+        for notifier in self.notifiers:
+            for what, secret in notifier.secrets().items():
+                found[f"notifiers.{notifier.name}.{what}"] = secret
         if not isinstance(self.source, PrometheusSettings):
             return found
         if self.source.bearer_token is not None:

@@ -26,6 +26,7 @@ def exposition() -> bytes:
     """Return everything that is exported, after one tick with one rollout under way."""
     telemetry = Telemetry(version="test", environ={})
     telemetry.ticked(0.1, 1.0, ok=True)
+    telemetry.expect_notifier("slack")
     telemetry.follow(lambda: (replace(sample_views.degraded(), updated_at=time.time()),))
     text = telemetry.exposition()
     telemetry.close()

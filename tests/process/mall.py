@@ -68,7 +68,10 @@ class Serving:
 
 @dataclass
 class Shop:
-    """One workload. ``badness``: share of failing requests by revision."""
+    """One workload. ``badness``: share of failing requests by revision.
+
+    ``annotations``: what it says of its newest change.
+    """
 
     name: str
     badness: dict[str, float]
@@ -77,6 +80,7 @@ class Shop:
     ordinal: int = 0
     released_at: float = 0.0
     serving: list[Serving] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def workload(self) -> Workload:
@@ -101,6 +105,7 @@ class Shop:
             ("instance",),
             self.released_at,
             self.ordinal,
+            annotations=self.annotations,
         )
 
 

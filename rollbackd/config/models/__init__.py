@@ -10,6 +10,7 @@ from rollbackd.config.models.actions import ActionModel
 from rollbackd.config.models.base import Model, default
 from rollbackd.config.models.http import HttpModel
 from rollbackd.config.models.journal import JournalModel, LeadershipModel
+from rollbackd.config.models.notifiers import LinksModel, NotifierModel
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
@@ -44,6 +45,10 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """What can be done; policies use these by name."""
     policies: list[PolicyModel] = Field(min_length=1)
     """What is measured and what may be done about it; the first that matches is used."""
+    notifiers: list[NotifierModel] = Field(default_factory=list)
+    """Who is told, and asked."""
+    links: LinksModel = Field(default_factory=LinksModel)
+    """What messages link to."""
 
     def config(self, file: Path) -> settings.Config:
         """Return the frozen configuration; relative file names are relative to the file."""
@@ -58,6 +63,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
             policies=tuple(policy.rule() for policy in self.policies),
+            notifiers=tuple(notifier.settings(base) for notifier in self.notifiers),
+            links=self.links.settings(),
             leadership=self.leadership.settings(),
         )
 
