@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from actions.facts import Fact, NewerRevision, PausedByHand
+from actions.kubernetes_capacity import HASH_LABEL, capacity_facts
 from actions.plan import Draft, Step, checksum
 from actions.ports import Conflict, StepState
 from analyzer.rollout import Revision, Rollout, Workload
 
 KIND = "Deployment"
-
-HASH_LABEL = "pod-template-hash"
-"""Label that the Deployment controller puts on a ReplicaSet, its template and its pods."""
 
 ROLLED_BACK_FROM = "rollbackd.io/rolled-back-from"
 """Annotation: hash of the revision that our last rollback left."""
@@ -70,16 +69,19 @@ class KubernetesRollback:
             return Draft(refusals=(f"{KIND} {workload} no longer exists",))
         if rollout.baseline is None:
             reason = f"{KIND} {workload} has no earlier ReplicaSet to go back to"
-            return Draft(refusals=(reason, *_standing_refusals(workload, deployment)))
+            refusals = (reason, *_standing_refusals(workload, deployment))
+            return Draft(refusals=refusals, facts=_obstacles(rollout, deployment, None, None))
         found = self._replica_sets(deployment, (rollout.canary.label, rollout.baseline.label))
         canary, baseline = found.get(rollout.canary.id), found.get(rollout.baseline.id)
         refusals = (
             *_standing_refusals(workload, deployment),
             *_revision_refusals(rollout, deployment, canary, baseline),
         )
-        if refusals or baseline is None:
-            return Draft(refusals=refusals)
-        return Draft(steps=(self._step(rollout, rollout.baseline, deployment, baseline),))
+        facts = _obstacles(rollout, deployment, canary, baseline)
+        if refusals or facts or canary is None or baseline is None:
+            return Draft(refusals=refusals, facts=facts)
+        step = self._step(rollout, rollout.baseline, deployment, baseline)
+        return Draft((step,), (), capacity_facts(self._api, deployment, canary, baseline))
 
     def inspect(self, step: Step) -> StepState:
         """Compare the Deployment's template with the step's, and the rollout's progress."""
@@ -219,12 +221,24 @@ def _standing_refusals(workload: Workload, deployment: JsonObject) -> tuple[str,
             f"{KIND} {workload} keeps no history (revisionHistoryLimit is 0): "
             "its earlier ReplicaSets are deleted as soon as they are empty"
         )
-    if spec.get("paused"):
-        refusals.append(
-            f"{KIND} {workload} was paused by hand: a change would have no effect "
-            "until somebody resumes it"
-        )
     return tuple(refusals)
+
+
+def _obstacles(
+    rollout: Rollout,
+    deployment: JsonObject,
+    canary: JsonObject | None,
+    baseline: JsonObject | None,
+) -> tuple[Fact, ...]:
+    """Return what somebody else is doing to this Deployment; guards refuse for it."""
+    current = template_digest(deployment)
+    known = {template_digest(revision) for revision in (canary, baseline) if revision is not None}
+    facts: list[Fact] = []
+    if deployment["spec"].get("paused"):
+        facts.append(PausedByHand(f"{KIND} {rollout.workload}"))
+    if known and current not in known:
+        facts.append(NewerRevision(str(rollout.workload), rollout.canary.label))
+    return tuple(facts)
 
 
 def _revision_refusals(
@@ -235,21 +249,15 @@ def _revision_refusals(
 ) -> tuple[str, ...]:
     """Return why this Deployment cannot go from this canary to this baseline."""
     bad, good = rollout.canary.label, rollout.baseline.label if rollout.baseline else ""
-    current = template_digest(deployment)
     refusals = []
     if baseline is None:
         refusals.append(f"ReplicaSet {good} of {rollout.workload}, the last good one, is gone")
-    elif template_digest(baseline) == current:
+    elif template_digest(baseline) == template_digest(deployment):
         refusals.append(f"{rollout.workload} already has the template of {good}")
     if canary is None:
         refusals.append(f"ReplicaSet {bad} of {rollout.workload} is gone")
     elif baseline is not None and template_digest(baseline) == template_digest(canary):
         refusals.append(f"{good} and {bad} of {rollout.workload} have the same template")
-    elif template_digest(canary) != current:
-        refusals.append(
-            f"{bad} is no longer the current revision of {rollout.workload}: "
-            "another change is on its way"
-        )
     return tuple(refusals)
 
 

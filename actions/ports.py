@@ -1,10 +1,11 @@
 """The ports this layer calls, and the errors that may cross them, named by the reaction to them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from actions.facts import Fact
 from actions.plan import Draft, Step
 from analyzer.rollout import Rollout
 
@@ -55,6 +56,16 @@ class Actuator(Protocol):
 
         Idempotent: when the desired state is already there, nothing is written. Raises Conflict
         (nothing was written), Transient (unknown whether it was written) or Permanent.
+        """
+
+
+class SchemaGuard(Protocol):
+    """Who knows whether a database schema, as a canary left it, still serves the baseline."""
+
+    def facts(self, rollout: Rollout) -> Sequence[Fact]:
+        """Return what speaks against going back; nothing when nothing is known to.
+
+        Reads only. Raises Transient or Permanent.
         """
 
 

@@ -269,6 +269,10 @@ def _planned(watch: Watch, event: Planned | PlanRefused, now: float) -> Next:
     if isinstance(event, PlanRefused):
         return _call_people(watch, "degraded, but not acting: " + "; ".join(event.reasons), now)
     watch = replace(watch, plan_key=event.plan_key, attempts=watch.attempts + 1)
+    if watch.mode is Mode.ENFORCE and event.asks:
+        note = f"a guard asks for a person ({event.asks}); waiting for approval: {event.text}"
+        asking = _enter(watch, Phase.AWAITING_APPROVAL, note, now)
+        return asking, (Announce(note, urgent=True), AskApproval(event.plan_key))
     match watch.mode:
         case Mode.OBSERVE:
             note = f"would have acted, but the mode is observe: {event.text}"

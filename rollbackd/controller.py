@@ -26,6 +26,7 @@ from analyzer.events import (
     Judged,
     MakePlan,
     Planned,
+    PlanRefused,
     RecoveryMeasured,
     Superseded,
 )
@@ -359,6 +360,8 @@ class Controller:
             if tracked is None:
                 return
             watch, commands = step(tracked.watch, event, tracked.policy, self._now())
+            if isinstance(event, Planned | PlanRefused) and watch is not tracked.watch:
+                tracked.portrait.checks = event.checks
             if isinstance(event, Planned) and watch.plan_key == event.plan_key:
                 tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
             if not self._commit(tracked, watch):
@@ -407,7 +410,7 @@ class Controller:
                     desk.plan(watch.id, tracked.policy, tracked.rollout, watch.attempts + 1)
             case Act(plan_key=key):
                 if desk is not None:
-                    desk.act(watch.id, key)
+                    desk.act(watch.id, tracked.policy, key)
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
 

@@ -26,6 +26,7 @@ from rollbackd.config.settings import Config
 from rollbackd.controller import Controller
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
@@ -117,9 +118,10 @@ class Daemon:
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         applier = Applier(parts.actuators, journal, time.time, self._pause)
-        desk = ActionDesk(
-            parts.actuators, applier, journal, self._controller.handle, time.time, telemetry
-        )
+        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
+        precautions = Precautions(settings, parts.schemas)
+        planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
         return desk
 

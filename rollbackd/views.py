@@ -50,12 +50,22 @@ class TimelineItem:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardView:
+    """What one guard said of the newest plan: "passed", "warned", "asks" or "refused", and why."""
+
+    guard: str
+    outcome: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class WatchView:
     """Everything people are shown of one watch.
 
     ``evidence`` is the combined e-value of the watch, ``limit`` the value (1/α) at which it decides;
     times are seconds since the epoch. ``outlook`` says what will happen next;
-    ``plan_key`` names the plan in force, which an approval is bound to.
+    ``plan_key`` names the plan in force, which an approval is bound to; ``guards`` says what each
+    guard said of the newest plan, and is empty before there was one.
     """
 
     id: str
@@ -77,3 +87,4 @@ class WatchView:
     signals: tuple[SignalView, ...]
     timeline: tuple[TimelineItem, ...]
     plan_key: str = ""
+    guards: tuple[GuardView, ...] = ()

@@ -8,7 +8,8 @@ from typing import assert_never
 
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
-from actions.ports import Actuator
+from actions.ports import Actuator, SchemaGuard
+from actions.schema_annotations import AnnotatedSchema
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
@@ -42,6 +43,7 @@ class Parts:
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
+    schemas: tuple[SchemaGuard, ...] = ()
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -66,7 +68,8 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, stack.pop_all())
+        schemas = (AnnotatedSchema(cluster),) if cluster is not None else ()
+        return Parts(source, rollouts, actuators, schemas, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from actions.guards.settings import GuardSettings
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.secrets import Secret
@@ -245,10 +246,11 @@ def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy and the rollouts that it is for."""
+    """A policy, the rollouts that it is for, and the guards of its plans."""
 
     policy: Policy
     match: Match = Match()
+    guards: GuardSettings = field(default_factory=GuardSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from datetime import datetime
 from sys import intern
 from typing import Any
 
+from actions.kubernetes_capacity import HASH_LABEL
 from actions.kubernetes_rollback import (
-    HASH_LABEL,
     ROLLED_BACK_FROM,
     ROLLED_BACK_TO,
     controller_uid,

@@ -11,10 +11,10 @@ import pytest
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
-from analyzer.rollout import Revision, Rollout, Workload
+from analyzer.rollout import Rollout
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
-from tests.kubernetes.shop import cluster, deploy, manifest, replica_set, settle, writes
+from tests.kubernetes.shop import cluster, deploy, manifest, rollout, settle, writes
 
 
 class Bench(Protocol):
@@ -45,21 +45,7 @@ class KubernetesBench:
         settle(api)
         deploy(api, "shop:2")
         settle(api)
-        self.rollout = Rollout(
-            workload=Workload("test", "default", "Deployment", "shop"),
-            canary=self._revision("shop:2"),
-            baseline=self._revision("shop:1"),
-            canary_instances=(),
-            baseline_instances=(),
-            id_labels=("namespace", "pod"),
-            started_at=0.0,
-        )
-
-    def _revision(self, image: str) -> Revision:
-        found = replica_set(self._api, image)
-        assert found is not None
-        metadata = found["metadata"]
-        return Revision(metadata["uid"], metadata["labels"]["pod-template-hash"])
+        self.rollout = rollout(api)
 
     def actuator(self) -> KubernetesRollback:
         return KubernetesRollback(self._connection)

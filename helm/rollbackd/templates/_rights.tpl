@@ -40,6 +40,13 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get]
+# Would the revision to go back to fit: what limits how many pods there may be.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
 {{- end }}
 {{- end }}
 

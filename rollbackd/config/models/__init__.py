@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from actions.guards.settings import GuardSettings
 from rollbackd.config import settings
 from rollbackd.config.models.actions import ActionModel
 from rollbackd.config.models.base import Address, Model, Text, default, host_and_port, secret
+from rollbackd.config.models.guards import GuardsModel
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
@@ -86,12 +88,15 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
     """What can be done; policies use these by name."""
+    guards: GuardsModel = Field(default_factory=GuardsModel)
+    """Reasons not to act, for all policies; each may set its own."""
     policies: list[PolicyModel] = Field(min_length=1)
     """What is measured and what may be done about it; the first that matches is used."""
 
     def config(self, file: Path) -> settings.Config:
         """Return the frozen configuration; relative file names are relative to the file."""
         base = file.parent
+        guards = self.guards.settings(GuardSettings())
         return settings.Config(
             file=file,
             tick_s=self.tick,
@@ -101,7 +106,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             source=self.source.settings(base),
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
-            policies=tuple(policy.rule() for policy in self.policies),
+            policies=tuple(policy.rule(guards) for policy in self.policies),
         )
 
 

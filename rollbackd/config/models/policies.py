@@ -4,9 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from actions.guards.settings import GuardSettings
 from analyzer.policy import Mode, Policy, WhenMissing
 from rollbackd.config import settings
 from rollbackd.config.models.base import Model, Name, Text, default
+from rollbackd.config.models.guards import GuardsModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
 
@@ -55,6 +57,8 @@ class PolicyModel(Model):
     """A workload acted on is not acted on again this long (duration)."""
     actions: list[Name] = Field(default_factory=list)
     """Names of actions, used in this order."""
+    guards: GuardsModel = Field(default_factory=GuardsModel)
+    """Reasons not to act; what is not set here is as under guards for all policies."""
     signals: list[SignalModel] = Field(min_length=1)
     """What is measured."""
 
@@ -70,8 +74,8 @@ class PolicyModel(Model):
             )
         return horizon
 
-    def rule(self) -> settings.PolicyRule:
-        """Return the policy and what it is for."""
+    def rule(self, guards: GuardSettings) -> settings.PolicyRule:
+        """Return the policy, what it is for, and its guards over those of all policies."""
         policy = Policy(
             name=self.name,
             signals=tuple(signal.signal() for signal in self.signals),
@@ -92,4 +96,4 @@ class PolicyModel(Model):
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
         )
-        return settings.PolicyRule(policy, match)
+        return settings.PolicyRule(policy, match, self.guards.settings(guards))
