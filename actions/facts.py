@@ -67,6 +67,19 @@ class SchemaBound:
 
 
 @dataclass(frozen=True, slots=True)
+class Owned:
+    """Somebody applies the workload from somewhere else, such as an Argo CD Application.
+
+    ``syncs``: whether it does so by itself and would put the canary back; None when that cannot
+    be told. ``why``: the reason for either, for people.
+    """
+
+    owner: str
+    syncs: bool | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """Something that could not be read, and why: no evidence for anything."""
 
@@ -74,4 +87,13 @@ class Unread:
     why: str
 
 
-Fact = PausedByHand | NewerRevision | CannotStart | Undersized | QuotaShort | SchemaBound | Unread
+Fact = (
+    PausedByHand
+    | NewerRevision
+    | CannotStart
+    | Undersized
+    | QuotaShort
+    | SchemaBound
+    | Owned
+    | Unread
+)

@@ -91,7 +91,9 @@ class KubernetesRollback:
         match template_digest(deployment):
             case digest if digest == step.desired["template"]:
                 return StepState.DONE if _has_settled(deployment) else StepState.SETTLING
-            case digest if digest == step.expected["template"]:
+            case digest if digest == step.expected["template"] and not _was_written(
+                step, deployment
+            ):
                 return StepState.PENDING
             case _:
                 return StepState.MOVED_ON
@@ -148,6 +150,9 @@ class KubernetesRollback:
         """Return the patch, or raise Conflict when the world is not as the plan expected it."""
         if template_digest(deployment) != step.expected["template"]:
             raise Conflict(f"{_named(step)} no longer runs {step.expected['revision']}")
+        if _was_written(step, deployment):
+            bad = step.expected["revision"]
+            raise Conflict(f"{_named(step)} was rolled back, and somebody put {bad} back")
         if deployment["spec"].get("paused"):
             raise Conflict(f"{_named(step)} was paused since the plan was made")
         found = self._replica_sets(deployment, (step.desired["revision"],))
@@ -279,6 +284,12 @@ def _patch(step: Step, deployment: JsonObject, baseline: JsonObject) -> list[Jso
         # The whole map: it may be absent, and the guard says that nobody else changed it.
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
     ]
+
+
+def _was_written(step: Step, deployment: JsonObject) -> bool:
+    """Tell whether this very step was written before: its mark outlives a template put back."""
+    annotations = deployment["metadata"].get("annotations") or {}
+    return bool(step.key) and annotations.get(PLAN) == step.key
 
 
 def _has_settled(deployment: JsonObject) -> bool:

@@ -59,14 +59,21 @@ class Actuator(Protocol):
         """
 
 
-class SchemaGuard(Protocol):
-    """Who knows whether a database schema, as a canary left it, still serves the baseline."""
+class FactSource(Protocol):
+    """Who knows something about a rollout that guards want to know and no actuator tells."""
 
     def facts(self, rollout: Rollout) -> Sequence[Fact]:
-        """Return what speaks against going back; nothing when nothing is known to.
+        """Return what is known; reads only.
 
-        Reads only. Raises Transient or Permanent.
+        What cannot be read is told as a fact that says so. Raises Transient.
         """
+
+
+class SchemaGuard(FactSource, Protocol):
+    """Who knows whether a database schema, as a canary left it, still serves the baseline.
+
+    Its facts are ``actions.facts.SchemaBound``; none when nothing speaks against going back.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from actions.facts import Fact, SchemaBound
 from actions.kubernetes_capacity import HASH_LABEL
+from actions.ports import Permanent
 from analyzer.rollout import Revision, Rollout
 
 INCOMPATIBLE = "rollbackd.io/schema-incompatible-with"
@@ -48,10 +49,12 @@ class AnnotatedSchema:
             return ()
         path = f"/apis/apps/v1/namespaces/{quote(workload.namespace)}/replicasets"
         hashes = ",".join(sorted({rollout.canary.label, good.label}))
-        found = {
-            item["metadata"]["uid"]: item["spec"]["template"]
-            for item in self._api.items(path, f"{HASH_LABEL} in ({hashes})")
-        }
+        try:
+            items = self._api.items(path, f"{HASH_LABEL} in ({hashes})")
+        except Permanent as error:
+            text = f"what the canary did to the database schema could not be read ({error})"
+            return (SchemaBound(text, certain=False),)
+        found = {item["metadata"]["uid"]: item["spec"]["template"] for item in items}
         canary, baseline = found.get(rollout.canary.id), found.get(good.id)
         if canary is None or baseline is None:
             return ()  # the actuator refuses for that reason

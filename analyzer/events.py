@@ -78,6 +78,17 @@ class RecoveryMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """Somebody rolled out again, after our action, the very revision that was left.
+
+    ``hint``: who it may have been, for people, or "".
+    """
+
+    revision: Revision
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snoozed:
     """A person holds the watch until a time."""
 
@@ -115,6 +126,7 @@ Event = (
     | Acted
     | ActFailed
     | RecoveryMeasured
+    | PutBack
     | Snoozed
     | Resumed
     | Superseded

@@ -24,6 +24,7 @@ from analyzer.events import (
     MakePlan,
     Planned,
     PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Rejected,
     Resumed,
@@ -166,6 +167,8 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
             return _acted(watch, event, now)
         case RecoveryMeasured():
             return _verified(watch, event, policy, now)
+        case PutBack():
+            return _put_back(watch, event, now)
         case Snoozed() | Resumed():
             return _paused(watch, event, now)
         case Superseded() | Ended():
@@ -324,6 +327,17 @@ def _verified(watch: Watch, event: RecoveryMeasured, policy: Policy, now: float)
         note = f"acted, but recovery could not be verified within {waited}: {event.text}"
         return _call_people(watch, note, now)
     return watch, ()
+
+
+def _put_back(watch: Watch, event: PutBack, now: float) -> Next:
+    if watch.phase is not Phase.VERIFYING:
+        return watch, ()
+    hint = f" ({event.hint})" if event.hint else ""
+    note = (
+        f"{event.revision.label} was rolled back, and somebody put it back{hint}; it is not "
+        "rolled back again: find out who, instead of a fight over it"
+    )
+    return _call_people(watch, note, now)
 
 
 def _paused(watch: Watch, event: Snoozed | Resumed, now: float) -> Next:

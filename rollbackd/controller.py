@@ -27,6 +27,7 @@ from analyzer.events import (
     MakePlan,
     Planned,
     PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Superseded,
 )
@@ -261,10 +262,13 @@ class Controller:
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
                 continue
+            newer = newest.get(tracked.watch.workload)
             if tracked.watch.phase is Phase.VERIFYING:
+                if newer is not None and newer.canary.id == tracked.watch.canary.id:
+                    back = PutBack(newer.canary, tracked.portrait.said_by("gitops"))
+                    self._guarded(watch_id, partial(self.handle, watch_id, back))
                 self._guarded(watch_id, partial(self._follow_restored, tracked, now))
             elif all_told:
-                newer = newest.get(tracked.watch.workload)
                 tracked.absent += 1
                 if newer is None and tracked.absent < ABSENT_LOOKS:
                     continue

@@ -16,6 +16,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError
 from analyzer.comparison import Comparison
@@ -28,6 +29,7 @@ from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
+from rollbackd.releases import Releases
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
 from rollbackd.wiring import KnownGood, Parts, assemble
@@ -93,6 +95,7 @@ class Daemon:
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=self._controller.handle,
+            release=self._releases.release,
             token=None if config.http.token is None else config.http.token.read,
         )
         server = HttpServer(application(doors), config.http.host, config.http.port)
@@ -119,7 +122,8 @@ class Daemon:
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         applier = Applier(parts.actuators, journal, time.time, self._pause)
         settings = {rule.policy.name: rule.guards for rule in self._config.policies}
-        precautions = Precautions(settings, parts.schemas)
+        precautions = Precautions(settings, parts.facts, frozenset({gitops_hold.NAME}))
+        self._releases = Releases(applier, journal, (), time.time)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 import uvicorn
@@ -15,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from actions.ports import Transient
+from actions.ports import ActionError, Transient
 from analyzer.events import Approved, Event, Rejected
 from rollbackd.config.secrets import SecretError
+from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 
@@ -38,6 +40,15 @@ class Decision(BaseModel):
     by: str = Field(min_length=1, max_length=200)
 
 
+class Letting(BaseModel):
+    """A person's word to let go of what a watch holds, as it comes in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    watch: str
+    by: str = Field(min_length=1, max_length=200)
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """What the HTTP server may ask the daemon.
@@ -46,6 +57,7 @@ class Doors:
         views: the newest snapshot. metrics: the exposition.
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen to a watch.
+        release: lets go of what a watch holds.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
     """
@@ -54,6 +66,7 @@ class Doors:
     metrics: Callable[[], bytes]
     unready: Callable[[], str]
     decide: Callable[[str, Event], None]
+    release: Callable[[str, str], Released]
     token: Callable[[], str] | None = None
 
 
@@ -82,6 +95,9 @@ def application(doors: Doors) -> Starlette:
     async def decide(request: Request) -> Response:
         return await _decide(doors, request)
 
+    async def release(request: Request) -> Response:
+        return await _release(doors, request)
+
     return Starlette(
         routes=[
             Route("/metrics", metrics),
@@ -89,6 +105,7 @@ def application(doors: Doors) -> Starlette:
             Route("/readyz", readyz),
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
+            Route("/api/v1/releases", release, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
         ]
     )
@@ -105,6 +122,36 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Approve or reject one plan: ``{"watch", "plan", "approve", "by"}`` with a bearer token."""
+    decision = await _received(doors, request, Decision)
+    if isinstance(decision, Response):
+        return decision
+    kind = Approved if decision.approve else Rejected
+    try:  # it writes to disk: not on the thread that answers everybody
+        await run_in_threadpool(doors.decide, decision.watch, kind(decision.plan, decision.by))
+    except Transient as error:
+        return _strict_json({"error": f"not recorded, decide again: {error}"}, 503)
+    after = _find(doors, decision.watch)
+    return _strict_json({"phase": after.phase if after else "unknown"})
+
+
+async def _release(doors: Doors, request: Request) -> Response:
+    """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
+    letting = await _received(doors, request, Letting)
+    if isinstance(letting, Response):
+        return letting
+    try:
+        released = await run_in_threadpool(doors.release, letting.watch, letting.by)
+    except ActionError as error:
+        return _strict_json({"error": f"not all was let go, ask again: {error}"}, 503)
+    answer = {"done": list(released.done), "failed": list(released.failed)}
+    return _strict_json(answer, 409 if released.failed else 200)
+
+
+Said = TypeVar("Said", Decision, Letting)
+
+
+async def _received(doors: Doors, request: Request, kind: type[Said]) -> Said | Response:
+    """Return what an authorised person said of a watch that exists, or why it does not count."""
     try:
         authorised = _authorised(doors, request)
     except SecretError as error:
@@ -118,18 +165,12 @@ async def _decide(doors: Doors, request: Request) -> Response:
         if len(body) > MAX_BODY:
             return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
     try:
-        decision = Decision.model_validate_json(body)
+        said = kind.model_validate_json(body)
     except ValueError as error:
-        return _strict_json({"error": f"not a decision: {error}"}, 422)
-    if _find(doors, decision.watch) is None:
+        return _strict_json({"error": f"not a {kind.__name__.lower()}: {error}"}, 422)
+    if _find(doors, said.watch) is None:
         return _strict_json({"error": "there is no such watch"}, 404)
-    kind = Approved if decision.approve else Rejected
-    try:  # it writes to disk: not on the thread that answers everybody
-        await run_in_threadpool(doors.decide, decision.watch, kind(decision.plan, decision.by))
-    except Transient as error:
-        return _strict_json({"error": f"not recorded, decide again: {error}"}, 503)
-    after = _find(doors, decision.watch)
-    return _strict_json({"phase": after.phase if after else "unknown"})
+    return said
 
 
 def _authorised(doors: Doors, request: Request) -> bool:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 
-from actions.facts import Fact, SchemaBound
+from actions.facts import Fact
 from actions.guards.register import AT_THE_LAST_MOMENT, checks
 from actions.guards.settings import GuardSettings
 from actions.guards.situation import Situation
 from actions.plan import Draft, Plan, Refused, plan_to_json
 from actions.planner import plan as make_plan
-from actions.ports import Actuator, Entry, Journal, Permanent, SchemaGuard
+from actions.ports import Actuator, Entry, FactSource, Journal, Permanent
 from analyzer.check import Check, CheckOutcome
 from analyzer.events import Planned, PlanRefused
 from analyzer.policy import Policy
@@ -25,12 +25,12 @@ class Precautions:
 
     Attributes:
         settings: of the guards, by the policy's name; those not named have the defaults.
-        schemas: who knows whether a database schema allows a way back.
+        sources: who knows more than the actuators tell: owners, database schemas.
         preparing: actuators whose steps only prepare for an action.
     """
 
     settings: Mapping[str, GuardSettings] = field(default_factory=dict)
-    schemas: Sequence[SchemaGuard] = ()
+    sources: Sequence[FactSource] = ()
     preparing: frozenset[str] = frozenset()
 
     def of(self, policy: Policy) -> GuardSettings:
@@ -72,7 +72,7 @@ class Planning:
             Transient: an actuator or the journal cannot answer now; nothing is on record.
         """
         drafts = [(name, self._draft(name, rollout)) for name in policy.actuators]
-        facts = [fact for schema in self._precautions.schemas for fact in _asked(schema, rollout)]
+        facts = [fact for source in self._precautions.sources for fact in source.facts(rollout)]
         with self._deciding:
             situation = self._situation(policy, rollout, drafts, facts)
             found = checks(situation)
@@ -136,14 +136,6 @@ class Planning:
 
     def _note(self, watch_id: str, kind: str, key: str, data: Mapping[str, object]) -> None:
         self._journal.append(Entry(self._now(), watch_id, kind, key, data))
-
-
-def _asked(schema: SchemaGuard, rollout: Rollout) -> Sequence[Fact]:
-    try:
-        return schema.facts(rollout)
-    except Permanent as error:
-        text = f"what the canary did to the database schema could not be read ({error})"
-        return (SchemaBound(text, certain=False),)
 
 
 def _told(found: Sequence[Check]) -> list[dict[str, str]]:

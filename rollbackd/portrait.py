@@ -88,6 +88,10 @@ class Portrait:
             del self.timeline[1]
         self.timeline.append(TimelineItem(at, kind, text))
 
+    def said_by(self, guard: str) -> str:
+        """Return what a guard had to say of the newest plan, "" when it passed."""
+        return next((check.text for check in self.checks if check.guard == guard), "")
+
     def view(self, watch: Watch, policy: Policy, now: float) -> WatchView:
         """Return the immutable snapshot."""
         judgement = watch.judgement

@@ -6,9 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from actions import gitops_hold
+from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
-from actions.ports import Actuator, SchemaGuard
+from actions.ports import Actuator, FactSource, SchemaGuard
 from actions.schema_annotations import AnnotatedSchema
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
@@ -43,7 +45,7 @@ class Parts:
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
-    schemas: tuple[SchemaGuard, ...] = ()
+    facts: tuple[FactSource, ...] = ()
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -63,13 +65,18 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         if cluster is not None:
             stack.callback(cluster.close)
         actuators = {action.name: _actuator(action, cluster) for action in config.actions}
+        facts: tuple[FactSource, ...] = ()
+        if cluster is not None and access is not None:
+            owners = GitOpsOwners(cluster, access.argocd_namespace)
+            actuators[gitops_hold.NAME] = GitOpsHold(cluster, owners)
+            schemas: SchemaGuard = AnnotatedSchema(cluster)
+            facts = (owners, schemas)
         source = metric_source(config)
         stack.callback(source.close)
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        schemas = (AnnotatedSchema(cluster),) if cluster is not None else ()
-        return Parts(source, rollouts, actuators, schemas, stack.pop_all())
+        return Parts(source, rollouts, actuators, facts, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:

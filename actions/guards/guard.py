@@ -28,6 +28,7 @@ class GuardName(StrEnum):
     FREEZE = "freeze"
     CAPACITY = "capacity"
     SCHEMA = "schema"
+    GITOPS = "gitops"
 
 
 class Strength(StrEnum):
@@ -44,6 +45,15 @@ class Strength(StrEnum):
     def outcome(self) -> CheckOutcome:
         """How a check ends that finds something of this strength."""
         return _OUTCOMES[self]
+
+
+class OwnerRule(StrEnum):
+    """What is done about a GitOps owner that would put the canary back."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    HOLD = "hold"
+    """Its automatic sync is suspended as the first step of the plan."""
 
 
 _OUTCOMES = {

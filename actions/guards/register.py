@@ -6,6 +6,7 @@ from types import MappingProxyType
 from actions.guards.budget import no_platform_incident, within_budget
 from actions.guards.capacity import fits
 from actions.guards.freeze import is_not_frozen
+from actions.guards.gitops import owner_is_dealt_with
 from actions.guards.guard import Guard, GuardName
 from actions.guards.history import cooled_down, target_is_not_bad, was_not_put_back
 from actions.guards.schema import schema_allows_it
@@ -36,6 +37,7 @@ GUARDS: Mapping[GuardName, Guard] = MappingProxyType(
         GuardName.FREEZE: is_not_frozen,
         GuardName.CAPACITY: fits,
         GuardName.SCHEMA: schema_allows_it,
+        GuardName.GITOPS: owner_is_dealt_with,
     }
 )
 """In the order in which people read them."""

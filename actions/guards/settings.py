@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from actions.guards.guard import Freeze, Strength
+from actions.guards.guard import Freeze, OwnerRule, Strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class GuardSettings:
         capacity: when the revision to go back to could not run at full size.
         schema: when the canary migrated a schema that the baseline does not work with.
         returned: when the canary was rolled back before and somebody put it back.
+        gitops: when a GitOps owner would put the canary back.
     """
 
     namespace_budget: int = 5
@@ -29,3 +30,4 @@ class GuardSettings:
     capacity: Strength = Strength.REFUSE
     schema: Strength = Strength.REFUSE
     returned: Strength = Strength.ASK
+    gitops: OwnerRule = OwnerRule.REFUSE

@@ -6,7 +6,7 @@ imported for them.
 
 import click
 
-from rollbackd.cli.decide import approve, reject
+from rollbackd.cli.decide import approve, reject, release
 from rollbackd.cli.demo import demo
 from rollbackd.cli.explain import explain
 from rollbackd.cli.logs import LogFormat, LogSettings
@@ -37,5 +37,5 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
     context.obj = LogSettings(LogFormat(log_format), log_level)
 
 
-for command in (run, validate, status, explain, approve, reject, demo, schema):
+for command in (run, validate, status, explain, approve, reject, release, demo, schema):
     main.add_command(command)

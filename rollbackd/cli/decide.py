@@ -1,9 +1,9 @@
-"""``rollbackd approve`` and ``rollbackd reject``: a person's answer to a plan that waits for one."""
+"""``rollbackd approve``, ``reject`` and ``release``: what a person decides."""
 
 import getpass
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
 from rollbackd.cli.watches import TIMEOUT_S, Place
 
 if TYPE_CHECKING:
+    from rollbackd.config import Config
     from rollbackd.views import WatchView
 
 AWAITING = "awaiting approval"
@@ -46,26 +47,67 @@ def reject(watch: str, config_file: Path | None, plan: str | None, by: str) -> N
     _decide(watch, config_file, plan, by, allowed=False)
 
 
+@click.command()
+@click.argument("watch")
+@config_option
+@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
+def release(watch: str, config_file: Path | None, by: str) -> None:
+    """Let go of what WATCH holds.
+
+    Puts back the automatic sync of the GitOps owner that was stopped for a rollback, and lets a
+    rollout go on that is held back. What somebody changed since is left alone.
+    """
+    config = _deciding(config_file)
+    view = _live(config, watch)
+    letting: dict[str, object] = {"watch": view.id, "by": by}
+    answer = _post(f"{config.http.url}/api/v1/releases", letting, _token(config))
+    for text in answer.get("done", ()):
+        click.echo(f"{view.workload}: {text}")
+    for text in answer.get("failed", ()):
+        click.echo(f"{view.workload}: NOT done: {text}", err=True)
+    if answer.get("failed"):
+        raise click.exceptions.Exit(1)
+    if not answer.get("done"):
+        click.echo(f"{view.workload}: nothing is held")
+
+
 def _decide(
     wanted: str, config_file: Path | None, plan: str | None, by: str, *, allowed: bool
 ) -> None:
-    config = load_or_exit(config_file or DEFAULT)
-    if config.http.token is None:
-        raise click.ClickException(
-            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
-        )
-    view, found = Place(config.http.url, None).watch(wanted)
-    if not found.live:
-        raise click.ClickException("the daemon does not answer, so nothing was decided")
+    config = _deciding(config_file)
+    view = _live(config, wanted)
     if view.phase != AWAITING:
         raise click.ClickException(f"{view.workload} is {view.phase}: there is nothing to decide")
     if plan is None:
         _ask(view, allowed=allowed)
     decision = {"watch": view.id, "plan": plan or view.plan_key, "approve": allowed, "by": by}
-    phase = _post(f"{config.http.url}/api/v1/decisions", decision, config.http.token.read())
+    answer = _post(f"{config.http.url}/api/v1/decisions", decision, _token(config))
+    phase = str(answer["phase"])
     if phase == AWAITING:
         raise click.ClickException(f"plan {plan} is not the one in force: nothing was decided")
     click.echo(f"{view.workload}: {phase}")
+
+
+def _deciding(config_file: Path | None) -> "Config":
+    """Load the configuration; leave when it lets nobody decide over HTTP."""
+    config = load_or_exit(config_file or DEFAULT)
+    if config.http.token is None:
+        raise click.ClickException(
+            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
+        )
+    return config
+
+
+def _token(config: "Config") -> str:
+    return config.http.token.read() if config.http.token is not None else ""
+
+
+def _live(config: "Config", wanted: str) -> "WatchView":
+    """Return the one watch that is meant, from the daemon; leave when it does not answer."""
+    view, found = Place(config.http.url, None).watch(wanted)
+    if not found.live:
+        raise click.ClickException("the daemon does not answer, so nothing was decided")
+    return view
 
 
 def _ask(view: "WatchView", *, allowed: bool) -> None:
@@ -77,7 +119,7 @@ def _ask(view: "WatchView", *, allowed: bool) -> None:
     click.confirm("Carry it out?" if allowed else "Forbid it?", abort=True)
 
 
-def _post(url: str, decision: dict[str, object], token: str) -> str:
+def _post(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:
     import requests  # noqa: PLC0415 - only what asks the daemon pays for it
 
     session = requests.Session()
@@ -92,6 +134,7 @@ def _post(url: str, decision: dict[str, object], token: str) -> str:
     except (requests.RequestException, ValueError) as error:
         text = f"no answer from the daemon ({error}); it may have decided: see rollbackd status"
         raise click.ClickException(text) from error
-    if not reply.ok:
-        raise click.ClickException(str(answer.get("error", reply.status_code)))
-    return str(answer["phase"])
+    if not isinstance(answer, dict) or "error" in answer:
+        why = answer.get("error") if isinstance(answer, dict) else None
+        raise click.ClickException(str(why or f"the daemon answered {reply.status_code}"))
+    return answer

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from actions.gitops_hold import NAME as HOLD
 from rollbackd.config.problems import Fault, Location
 
 SOURCES = ("prometheus", "scrape", "recorded")
@@ -72,6 +73,7 @@ def static_checks(static: object, location: Location) -> Iterator[Fault]:
 def _actions(values: dict[str, Any]) -> Iterator[Fault]:
     actions = _items(values, "actions")
     yield from _unique(("actions",), actions, "action")
+    yield from _gitops(values, actions)
     rollouts = values.get("rollouts")
     for i, action in actions:
         yield from _exactly_one(("actions", i), action, ACTIONS)
@@ -84,6 +86,26 @@ def _actions(values: dict[str, Any]) -> Iterator[Fault]:
                 ("actions", i, "kubernetes-rollback"),
                 "no cluster is configured",
                 "add rollouts.kubernetes, or choose another action",
+            )
+
+
+def _gitops(values: dict[str, Any], actions: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    for i, action in actions:
+        if action.get("name") == HOLD:
+            yield Fault(
+                ("actions", i, "name"), f'"{HOLD}" is an action of ours', "choose another name"
+            )
+    rollouts = values.get("rollouts")
+    places: list[tuple[Location, object]] = [(("guards",), values.get("guards"))]
+    places += [(("policies", i, "guards"), p.get("guards")) for i, p in _items(values, "policies")]
+    for location, guards in places:
+        if not isinstance(guards, dict) or guards.get("gitops") != "hold":
+            continue
+        if isinstance(rollouts, dict) and rollouts.get("kubernetes") is None:
+            yield Fault(
+                (*location, "gitops"),
+                "no cluster is configured, so there is no owner to hold",
+                "add rollouts.kubernetes, or use refuse or warn",
             )
 
 

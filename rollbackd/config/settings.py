@@ -125,6 +125,7 @@ class KubernetesSettings:
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
+        argocd_namespace: where Argo CD's Applications are.
     """
 
     cluster: str
@@ -136,6 +137,7 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    argocd_namespace: str = "argocd"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from actions.facts import (
     CannotStart,
     Fact,
     NewerRevision,
+    Owned,
     PausedByHand,
     QuotaShort,
     SchemaBound,
     Undersized,
     Unread,
 )
-from actions.guards.guard import GuardName, Strength
+from actions.guards.guard import GuardName, OwnerRule, Strength
 from actions.guards.register import AT_THE_LAST_MOMENT, GUARDS, checks
 from actions.guards.settings import GuardSettings
 from actions.guards.situation import PastAction, Situation, Trouble
@@ -103,6 +104,24 @@ OBJECTIONS = [
         "refused",
     ),
     (Unread("its autoscaler", "403"), GuardName.CAPACITY, "could not be read (403)", "warned"),
+    (
+        Owned("Argo CD Application argocd/shop", True, "it applies its manifests by itself"),
+        GuardName.GITOPS,
+        "Argo CD Application argocd/shop would put the canary back: it applies",
+        "refused",
+    ),
+    (
+        Owned("Flux Kustomization f/shop", None, "403"),
+        GuardName.GITOPS,
+        "Flux Kustomization f/shop may put the canary back; whether it would is not known (403)",
+        "refused",
+    ),
+    (
+        Owned("Helm release n/web", False, "the next upgrade applies its own manifest"),
+        GuardName.GITOPS,
+        "Helm release n/web does not know of a rollback: the next upgrade",
+        "warned",
+    ),
     (SchemaBound("the canary dropped a column", True), GuardName.SCHEMA, "dropped", "refused"),
 ]
 
@@ -208,6 +227,25 @@ def test_a_revision_that_was_put_back_needs_a_person() -> None:
     assert "v2 was rolled back 2 h ago and somebody put it back" in found.text
     another = PastAction(SHOP, NOW - 7200.0, "uid-0", V1.id)
     assert said(situation(past=[another]), GuardName.RETURNED).text == ""
+
+
+ARGO = Owned("Argo CD Application argocd/shop", syncs=True, why="it applies by itself")
+
+
+def test_an_owner_that_would_undo_it_may_be_accepted() -> None:
+    found = said(situation(ARGO, gitops=OwnerRule.WARN), GuardName.GITOPS)
+    assert found.outcome is CheckOutcome.WARNED
+
+
+def test_an_owner_that_the_plan_holds_first_is_no_reason() -> None:
+    free = situation(ARGO, gitops=OwnerRule.HOLD)
+    assert said(free, GuardName.GITOPS).outcome is CheckOutcome.REFUSED
+    hold = Step("gitops-hold", {"owner": ARGO.owner}, {}, {})
+    held = replace(free, drafts=[("gitops-hold", Draft((hold,))), *free.drafts])
+    assert said(held, GuardName.GITOPS).outcome is CheckOutcome.PASSED
+    other = replace(ARGO, owner="Flux Kustomization f/shop")
+    half = replace(held, facts=[other])
+    assert said(half, GuardName.GITOPS).text.startswith("Flux Kustomization f/shop would")
 
 
 FACTS = [fact for fact, *_ in OBJECTIONS]

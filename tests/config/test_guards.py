@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.guards.guard import Strength
+from actions.guards.guard import OwnerRule, Strength
 from actions.guards.settings import GuardSettings
 from rollbackd.config import ConfigError, load
 from rollbackd.config.freezes import CronFreeze, SpanFreeze, parse_cron
@@ -39,6 +39,7 @@ def test_a_policy_sets_its_own_over_those_of_all(tmp_path: Path) -> None:
         "capacity": "warn",
         "schema": "ask",
         "returned": "refuse",
+        "gitops": "warn",
     }
     settings = guards(tmp_path, common, {"cluster_budget": 9, "schema": "warn"})
     assert settings == GuardSettings(
@@ -50,7 +51,34 @@ def test_a_policy_sets_its_own_over_those_of_all(tmp_path: Path) -> None:
         capacity=Strength.WARN,
         schema=Strength.WARN,
         returned=Strength.REFUSE,
+        gitops=OwnerRule.WARN,
     )
+
+
+def test_a_hold_is_the_first_action_of_the_policy_that_asks_for_it(tmp_path: Path) -> None:
+    values = minimal()
+    (policy,) = values["policies"]
+    policy["actions"] = ["rollback"]
+    other = {**policy, "name": "other", "guards": {"gitops": "hold"}}
+    idle = {**policy, "name": "idle", "actions": [], "guards": {"gitops": "hold"}}
+    values["policies"] += [other, idle]
+    rules = load(write(tmp_path, values)).policies
+    assert [rule.policy.actuators for rule in rules] == [
+        ("rollback",),
+        ("gitops-hold", "rollback"),
+        (),
+    ]
+
+
+def test_without_a_cluster_there_is_no_owner_to_hold(tmp_path: Path) -> None:
+    values = minimal()
+    values["rollouts"] = {"static_file": "static.yaml"}
+    values["actions"] = [{"name": "gitops-hold", "splitter-switch": {"file": "weights"}}]
+    values["guards"] = {"gitops": "hold"}
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, values))
+    assert "there is no owner to hold" in str(caught.value)
+    assert "is an action of ours" in str(caught.value)
 
 
 def test_a_policy_may_take_the_freezes_away(tmp_path: Path) -> None:

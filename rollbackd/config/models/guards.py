@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from actions.guards.guard import Freeze, Strength
+from actions.guards.guard import Freeze, OwnerRule, Strength
 from actions.guards.settings import GuardSettings
 from rollbackd.config.freezes import MAX_LASTS_S, CronFreeze, SpanFreeze, parse_cron
 from rollbackd.config.models.base import Model, Text
@@ -139,6 +139,10 @@ class GuardsModel(Model):
     returned: Strength | None = None
     """When the canary was rolled back before and somebody put it back. Default: ask."""
 
+    gitops: OwnerRule | None = None
+    """When Argo CD or Flux would put the canary back: refuse; warn and go on; or hold: suspend
+    the automatic sync of that one object first, until `rollbackd release`. Default: refuse."""
+
     def settings(self, base: GuardSettings) -> GuardSettings:
         """Return the frozen settings: what is set here over ``base``."""
         given = {
@@ -150,6 +154,7 @@ class GuardsModel(Model):
             "capacity": self.capacity,
             "schema": self.schema_,
             "returned": self.returned,
+            "gitops": self.gitops,
         }
         freezes = base.freezes
         if self.freezes is not None:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from actions.gitops_hold import NAME as HOLD
+from actions.guards.guard import OwnerRule
 from actions.guards.settings import GuardSettings
 from analyzer.policy import Mode, Policy, WhenMissing
 from rollbackd.config import settings
@@ -76,6 +78,9 @@ class PolicyModel(Model):
 
     def rule(self, guards: GuardSettings) -> settings.PolicyRule:
         """Return the policy, what it is for, and its guards over those of all policies."""
+        own_guards = self.guards.settings(guards)
+        # A hold comes first: once the rollback is written, the owner may already undo it.
+        hold = (HOLD,) if own_guards.gitops is OwnerRule.HOLD and self.actions else ()
         policy = Policy(
             name=self.name,
             signals=tuple(signal.signal() for signal in self.signals),
@@ -91,9 +96,9 @@ class PolicyModel(Model):
             recovery_s=self.recovery,
             approval_expires_s=self.approval_expires,
             cool_down_s=self.cool_down,
-            actuators=tuple(self.actions),
+            actuators=(*hold, *self.actions),
         )
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
         )
-        return settings.PolicyRule(policy, match, self.guards.settings(guards))
+        return settings.PolicyRule(policy, match, own_guards)
