@@ -7,7 +7,7 @@ from urllib.parse import quote
 from actions.facts import Fact, NewerRevision, PausedByHand
 from actions.kubernetes_capacity import HASH_LABEL, capacity_facts
 from actions.plan import Draft, Step, checksum
-from actions.ports import Conflict, StepState
+from actions.ports import Conflict, FactSource, StepState
 from analyzer.rollout import Revision, Rollout, Workload
 
 KIND = "Deployment"
@@ -53,11 +53,19 @@ class KubernetesRollback:
     Args:
         api: the calls to the cluster that the rollouts come from.
         name: the actuator's name in the registry.
+        owners: tells who else applies a Deployment, and would undo this; None when nobody asks.
     """
 
-    def __init__(self, api: ClusterApi, *, name: str = "kubernetes-rollback") -> None:
+    def __init__(
+        self,
+        api: ClusterApi,
+        *,
+        name: str = "kubernetes-rollback",
+        owners: FactSource | None = None,
+    ) -> None:
         self._api = api
         self._name = name
+        self._owners = owners
 
     def propose(self, rollout: Rollout) -> Draft:
         """Return the one step back to the rollout's baseline, or why there is none."""
@@ -81,7 +89,9 @@ class KubernetesRollback:
         if refusals or facts or canary is None or baseline is None:
             return Draft(refusals=refusals, facts=facts)
         step = self._step(rollout, rollout.baseline, deployment, baseline)
-        return Draft((step,), (), capacity_facts(self._api, deployment, canary, baseline))
+        seen = capacity_facts(self._api, deployment, canary, baseline)
+        owned = self._owners.facts(rollout) if self._owners is not None else ()
+        return Draft((step,), (), (*seen, *owned))
 
     def inspect(self, step: Step) -> StepState:
         """Compare the Deployment's template with the step's, and the rollout's progress."""

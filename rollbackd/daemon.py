@@ -122,7 +122,7 @@ class Daemon:
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         applier = Applier(parts.actuators, journal, time.time, self._pause)
         settings = {rule.policy.name: rule.guards for rule in self._config.policies}
-        precautions = Precautions(settings, parts.facts, frozenset({gitops_hold.NAME}))
+        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._releases = Releases(applier, journal, (), time.time)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)

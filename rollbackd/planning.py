@@ -25,7 +25,7 @@ class Precautions:
 
     Attributes:
         settings: of the guards, by the policy's name; those not named have the defaults.
-        sources: who knows more than the actuators tell: owners, database schemas.
+        sources: who knows more than the actuators tell, such as about database schemas.
         preparing: actuators whose steps only prepare for an action.
     """
 
@@ -72,7 +72,8 @@ class Planning:
             Transient: an actuator or the journal cannot answer now; nothing is on record.
         """
         drafts = [(name, self._draft(name, rollout)) for name in policy.actuators]
-        facts = [fact for source in self._precautions.sources for fact in source.facts(rollout)]
+        sources = self._precautions.sources if drafts else ()
+        facts = [fact for source in sources for fact in source.facts(rollout)]
         with self._deciding:
             situation = self._situation(policy, rollout, drafts, facts)
             found = checks(situation)

@@ -10,7 +10,7 @@ from actions import gitops_hold
 from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
-from actions.ports import Actuator, FactSource, SchemaGuard
+from actions.ports import Actuator, SchemaGuard
 from actions.schema_annotations import AnnotatedSchema
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
@@ -45,7 +45,7 @@ class Parts:
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
-    facts: tuple[FactSource, ...] = ()
+    schemas: tuple[SchemaGuard, ...] = ()
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -64,19 +64,20 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         cluster = Connection(_cluster_access(access)) if access is not None else None
         if cluster is not None:
             stack.callback(cluster.close)
-        actuators = {action.name: _actuator(action, cluster) for action in config.actions}
-        facts: tuple[FactSource, ...] = ()
+        owners = None
         if cluster is not None and access is not None:
             owners = GitOpsOwners(cluster, access.argocd_namespace)
+        actuators = {action.name: _actuator(action, cluster, owners) for action in config.actions}
+        schemas: tuple[SchemaGuard, ...] = ()
+        if cluster is not None and owners is not None:
             actuators[gitops_hold.NAME] = GitOpsHold(cluster, owners)
-            schemas: SchemaGuard = AnnotatedSchema(cluster)
-            facts = (owners, schemas)
+            schemas = (AnnotatedSchema(cluster),)
         source = metric_source(config)
         stack.callback(source.close)
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, facts, stack.pop_all())
+        return Parts(source, rollouts, actuators, schemas, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -180,12 +181,14 @@ def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:
     )
 
 
-def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
+def _actuator(
+    settings: ActionSettings, cluster: Connection | None, owners: GitOpsOwners | None
+) -> Actuator:
     match settings:
         case KubernetesRollbackSettings(name=name):
             if cluster is None:
                 raise ValueError(f"action {name} needs rollouts.kubernetes")
-            return KubernetesRollback(cluster, name=name)
+            return KubernetesRollback(cluster, name=name, owners=owners)
         case NginxSwitchSettings():
             return NginxSwitch(
                 upstream_file=settings.upstream_file,

@@ -22,7 +22,7 @@ def fits(situation: Situation) -> Objection | None:
     unread = list(situation.known(Unread))
     if unread:
         told = "; ".join(f"{fact.what} could not be read ({fact.why})" for fact in unread)
-        return Objection(f"not known whether it fits: {told}", Strength.WARN)
+        return Objection(f"not known whether it would run at full size: {told}", Strength.WARN)
     return None
 
 

@@ -97,6 +97,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
         """Return the frozen configuration; relative file names are relative to the file."""
         base = file.parent
         guards = self.guards.settings(GuardSettings())
+        rollbacks = frozenset(a.name for a in self.actions if a.kubernetes_rollback is not None)
         return settings.Config(
             file=file,
             tick_s=self.tick,
@@ -106,7 +107,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             source=self.source.settings(base),
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
-            policies=tuple(policy.rule(guards) for policy in self.policies),
+            policies=tuple(policy.rule(guards, rollbacks) for policy in self.policies),
         )
 
 

@@ -76,11 +76,17 @@ class PolicyModel(Model):
             )
         return horizon
 
-    def rule(self, guards: GuardSettings) -> settings.PolicyRule:
-        """Return the policy, what it is for, and its guards over those of all policies."""
+    def rule(self, guards: GuardSettings, rollbacks: frozenset[str]) -> settings.PolicyRule:
+        """Return the policy, what it is for, and its guards.
+
+        Args:
+            guards: those of all policies. rollbacks: names of the actions that a GitOps owner
+                would undo.
+        """
         own_guards = self.guards.settings(guards)
         # A hold comes first: once the rollback is written, the owner may already undo it.
-        hold = (HOLD,) if own_guards.gitops is OwnerRule.HOLD and self.actions else ()
+        is_undone = own_guards.gitops is OwnerRule.HOLD and not rollbacks.isdisjoint(self.actions)
+        hold = (HOLD,) if is_undone else ()
         policy = Policy(
             name=self.name,
             signals=tuple(signal.signal() for signal in self.signals),
