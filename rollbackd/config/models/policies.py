@@ -80,8 +80,8 @@ class PolicyModel(Model):
         """Return the policy, what it is for, and its guards.
 
         Args:
-            guards: those of all policies. rollbacks: names of the actions that a GitOps owner
-                would undo.
+            guards: those of all policies.
+            rollbacks: names of the actions that a GitOps owner would undo.
         """
         own_guards = self.guards.settings(guards)
         # A hold comes first: once the rollback is written, the owner may already undo it.
