@@ -104,6 +104,13 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Demanded:
+    """A person wants the canary left now, whatever the evidence says."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Superseded:
     """A newer revision of the workload arrived."""
 
@@ -129,6 +136,7 @@ Event = (
     | PutBack
     | Snoozed
     | Resumed
+    | Demanded
     | Superseded
     | Ended
 )

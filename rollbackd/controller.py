@@ -42,6 +42,7 @@ from analyzer.sample import Missing
 from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
+from rollbackd.policy_record import policy_from_json, policy_to_json
 from rollbackd.portrait import Portrait
 from rollbackd.records import (
     armed_from_json,
@@ -63,6 +64,8 @@ ABSENT_LOOKS = 3
 """Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
 _SAYS_SOMETHING = frozenset({Phase.HEALTHY, Phase.ROLLED_BACK, Phase.REPORTED, Phase.NEEDS_HUMAN})
 """Ends that change what is known of a revision; being superseded, say, does not."""
+_MUST_END = frozenset({Phase.ACTING, Phase.VERIFYING})
+"""What was begun is finished even when nobody watches such rollouts any more."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
 
@@ -83,8 +86,9 @@ class Tracked:
 
     ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
     signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
-    ``compared`` and ``marked`` tell what the comparison knows of it; ``unshowable`` is set when an
-    error of our own keeps its portrait from being drawn.
+    ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
+    journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
+    portrait from being drawn.
     """
 
     watch: Watch
@@ -97,6 +101,7 @@ class Tracked:
     marked: bool = False
     unshowable: bool = False
     absent: int = 0
+    policy_recorded: bool = False
     id_labels: tuple[str, ...] = ()
 
 
@@ -154,7 +159,7 @@ class Controller:
             Transient: the journal cannot be read.
         """
         rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
-        views = self._journal.latest("view")
+        views, policies = self._journal.latest("view"), self._journal.latest("policy")
         newest = self._journal.latest("watch")
         # in the order in which they happened: the last good revision is the best to go back to
         for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
@@ -162,11 +167,14 @@ class Controller:
             if watch.phase.final:
                 self._conclude(watch)
                 continue
+            recorded = policies[watch_id].data if watch_id in policies else None
             policy = self._policies.named(watch.policy)
+            if policy is None and watch.phase in _MUST_END and recorded is not None:
+                policy = policy_from_json(recorded)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
-            tracked = Tracked(watch, policy)
+            tracked = Tracked(watch, policy, policy_recorded=self._policy_data(policy) == recorded)
             self._tracked[watch_id] = tracked
             if watch_id in views:
                 tracked.portrait = Portrait.from_view(view_from_json(views[watch_id].data))
@@ -292,6 +300,10 @@ class Controller:
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
+        if not tracked.policy_recorded:
+            data = self._policy_data(tracked.policy)
+            self._journal.append(Entry(now, watch_id, "policy", tracked.policy.name, data))
+            tracked.policy_recorded = True
         if not tracked.compared:
             self._compare(tracked, {})
         self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
@@ -417,6 +429,11 @@ class Controller:
                     desk.act(watch.id, tracked.policy, key)
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
+
+    def _policy_data(self, policy: Policy) -> dict[str, Any]:
+        """Return the policy and the grid, as plain JSON: what a replay needs to know."""
+        grid = {"tick_s": self._collector.tick_s, "settle_s": self._collector.settle_s}
+        return policy_to_json(policy) | grid
 
     def _journal_watch(self, watch: Watch, tracked: Tracked) -> WatchView | None:
         """Write a watch and what people see of it, in one transaction; return the latter."""

@@ -116,6 +116,11 @@ class Portrait:
             timeline=tuple(self.timeline),
             plan_key=watch.plan_key,
             guards=tuple(GuardView(c.guard, c.outcome.value, c.text) for c in self.checks),
+            turn=watch.turn,
+            since=watch.since,
+            note=watch.note,
+            hold=watch.hold.value if watch.hold else "",
+            annotations=watch.annotations,
         )
 
     def _signals(self, policy: Policy) -> tuple[SignalView, ...]:
@@ -175,7 +180,7 @@ def outlook(watch: Watch, policy: Policy, now: float) -> str:
         case Phase.HELD:
             calls = " and people were called" if policy.when_missing is WhenMissing.PAGE else ""
             return f"held ({watch.hold}){calls}; goes on when that is over, ends in {left}"
-        case Phase.DEGRADED:
+        case Phase.DEGRADED | Phase.DEMANDED:
             return "making a plan"
         case Phase.AWAITING_APPROVAL:
             wait = duration(max(0.0, watch.since + policy.approval_expires_s - now))

@@ -1,6 +1,7 @@
 """Immutable snapshots of watches for people: the API, the terminal, the report read only these."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,11 @@ class WatchView:
 
     ``evidence`` is the combined e-value of the watch, ``limit`` the value (1/α) at which it decides;
     times are seconds since the epoch. ``outlook`` says what will happen next;
-    ``plan_key`` names the plan in force, which an approval is bound to; ``guards`` says what each
-    guard said of the newest plan, and is empty before there was one.
+    ``guards`` says what each guard said of the newest plan, and is empty before there was one.
+    ``plan_key`` names the plan in force, which an approval is bound to; ``turn`` counts the
+    decisions that people took, and what is offered to them is bound to it. ``note`` says why it is
+    in its phase, since ``since``; ``hold`` why it is held, or "". ``annotations`` are what the
+    rollout says of itself: author, commit, link.
     """
 
     id: str
@@ -88,3 +92,8 @@ class WatchView:
     timeline: tuple[TimelineItem, ...]
     plan_key: str = ""
     guards: tuple[GuardView, ...] = ()
+    turn: int = 0
+    since: float = 0.0
+    note: str = ""
+    hold: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)

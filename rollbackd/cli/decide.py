@@ -1,4 +1,4 @@
-"""``rollbackd approve``, ``reject`` and ``release``: what a person decides."""
+"""What a person decides about a watch: ``approve``, ``reject``, ``rollback``, ``snooze``, ``resume``."""
 
 import getpass
 from collections.abc import Callable
@@ -11,19 +11,16 @@ from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
 from rollbackd.cli.watches import TIMEOUT_S, Place
 
 if TYPE_CHECKING:
-    from rollbackd.config import Config
     from rollbackd.views import WatchView
 
 AWAITING = "awaiting approval"
 
 
-def _decision_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what both answers need to know: which watch, which plan, and who says so."""
-    plan = "Key of the plan; without it, the plan is shown and asked about."
+def who_and_what(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every decision needs to know: which watch, and who says so."""
     options = (
         click.argument("watch"),
         config_option,
-        click.option("--plan", help=plan),
         click.option(
             "--by", default=getpass.getuser, show_default="your user name", help="Who says so."
         ),
@@ -33,90 +30,130 @@ def _decision_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_plan_option = click.option(
+    "--plan", help="Key of the plan; without it, the plan is shown and asked about."
+)
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
 @click.command()
-@_decision_options
+@who_and_what
+@_plan_option
 def approve(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Let the plan of WATCH be carried out."""
-    _decide(watch, config_file, plan, by, allowed=True)
+    _answer(watch, config_file, plan, {"decision": "approve", "by": by}, "Carry it out?")
 
 
 @click.command()
-@_decision_options
+@who_and_what
+@_plan_option
 def reject(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Forbid the plan of WATCH; the watch then ends as "needs a human"."""
-    _decide(watch, config_file, plan, by, allowed=False)
+    _answer(watch, config_file, plan, {"decision": "reject", "by": by}, "Forbid it?")
 
 
 @click.command()
-@click.argument("watch")
-@config_option
-@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
-def release(watch: str, config_file: Path | None, by: str) -> None:
-    """Let go of what WATCH holds.
-
-    Puts back the automatic sync of the GitOps owner that was stopped for a rollback, and lets a
-    rollout go on that is held back. What somebody changed since is left alone.
-    """
-    config = _deciding(config_file)
-    view = _live(config, watch)
-    letting: dict[str, object] = {"watch": view.id, "by": by}
-    answer = _post(f"{config.http.url}/api/v1/releases", letting, _token(config))
-    for text in answer.get("done", ()):
-        click.echo(f"{view.workload}: {text}")
-    for text in answer.get("failed", ()):
-        click.echo(f"{view.workload}: NOT done: {text}", err=True)
-    if answer.get("failed"):
-        raise click.exceptions.Exit(1)
-    if not answer.get("done"):
-        click.echo(f"{view.workload}: nothing is held")
+@who_and_what
+@_yes_option
+def rollback(watch: str, config_file: Path | None, yes: bool, by: str) -> None:
+    """Roll WATCH back now, whatever the evidence says. The guards are asked all the same."""
+    _demand(watch, config_file, {"decision": "rollback", "by": by}, None if yes else "Roll back?")
 
 
-def _decide(
-    wanted: str, config_file: Path | None, plan: str | None, by: str, *, allowed: bool
+@click.command()
+@who_and_what
+@_yes_option
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 1440, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="How long.",
+)
+def snooze(watch: str, config_file: Path | None, yes: bool, by: str, minutes: float) -> None:
+    """Hold WATCH: whatever happens, nothing is done until the time is over."""
+    decision: dict[str, object] = {"decision": "snooze", "by": by, "for_s": 60 * minutes}
+    question = f"Hold it for {minutes:g} minutes, without any protection?"
+    _demand(watch, config_file, decision, None if yes else question)
+
+
+@click.command()
+@who_and_what
+def resume(watch: str, config_file: Path | None, by: str) -> None:
+    """End the snooze of WATCH."""
+    _demand(watch, config_file, {"decision": "resume", "by": by}, None)
+
+
+def _answer(
+    wanted: str,
+    config_file: Path | None,
+    plan: str | None,
+    decision: dict[str, object],
+    question: str,
 ) -> None:
-    config = _deciding(config_file)
-    view = _live(config, wanted)
+    """Answer the plan that waits for approval, or the one with this key."""
+    post, view = _daemon(wanted, config_file)
     if view.phase != AWAITING:
         raise click.ClickException(f"{view.workload} is {view.phase}: there is nothing to decide")
     if plan is None:
-        _ask(view, allowed=allowed)
-    decision = {"watch": view.id, "plan": plan or view.plan_key, "approve": allowed, "by": by}
-    answer = _post(f"{config.http.url}/api/v1/decisions", decision, _token(config))
-    phase = str(answer["phase"])
-    if phase == AWAITING:
+        _show(view)
+        click.echo(f"Plan: {view.plan}")
+        click.confirm(question, abort=True)
+    elif plan != view.plan_key:
         raise click.ClickException(f"plan {plan} is not the one in force: nothing was decided")
-    click.echo(f"{view.workload}: {phase}")
+    post(decision | {"plan": view.plan_key})
 
 
-def _deciding(config_file: Path | None) -> "Config":
-    """Load the configuration; leave when it lets nobody decide over HTTP."""
+def _demand(
+    wanted: str, config_file: Path | None, decision: dict[str, object], question: str | None
+) -> None:
+    """Decide about a watch that is under way."""
+    post, view = _daemon(wanted, config_file)
+    if question is not None:
+        _show(view)
+        click.confirm(question, abort=True)
+    post(decision | {"plan": view.plan_key})
+
+
+def _daemon(
+    wanted: str, config_file: Path | None
+) -> tuple[Callable[[dict[str, object]], None], "WatchView"]:
+    """Return how to tell the daemon a decision about a watch, and the watch as it is now."""
+    post, view = tell(wanted, config_file)
+
+    def decide(decision: dict[str, object]) -> None:
+        about = {"watch": view.id, "turn": view.turn}
+        answer = post("/api/v1/decisions", decision | about)
+        click.echo(f"{view.workload}: {answer['phase']}")
+
+    return decide, view
+
+
+def tell(
+    wanted: str, config_file: Path | None
+) -> tuple[Callable[[str, dict[str, object]], dict[str, Any]], "WatchView"]:
+    """Return how to post something about a watch to the daemon, and the watch as it is now."""
     config = load_or_exit(config_file or DEFAULT)
-    if config.http.token is None:
+    token = config.http.token
+    if token is None:
         raise click.ClickException(
             f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
         )
-    return config
-
-
-def _token(config: "Config") -> str:
-    return config.http.token.read() if config.http.token is not None else ""
-
-
-def _live(config: "Config", wanted: str) -> "WatchView":
-    """Return the one watch that is meant, from the daemon; leave when it does not answer."""
     view, found = Place(config.http.url, None).watch(wanted)
     if not found.live:
         raise click.ClickException("the daemon does not answer, so nothing was decided")
-    return view
+
+    def post(path: str, content: dict[str, object]) -> dict[str, Any]:
+        return _post(f"{config.http.url}{path}", content, token.read())
+
+    return post, view
 
 
-def _ask(view: "WatchView", *, allowed: bool) -> None:
-    """Show the plan and the case for it; leave when the person does not agree."""
-    click.echo(f"{view.workload}  {view.baseline} → {view.canary}")
+def _show(view: "WatchView") -> None:
+    """Show what is being decided about, and the case for it."""
+    click.echo(f"{view.workload}  {view.baseline} → {view.canary}  ({view.phase})")
     for reason in view.reasons:
         click.echo(f"  • {reason}")
-    click.echo(f"Plan: {view.plan}")
-    click.confirm("Carry it out?" if allowed else "Forbid it?", abort=True)
 
 
 def _post(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:

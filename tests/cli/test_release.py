@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from actions.ports import Transient
 from rollbackd.cli import main
+from rollbackd.decisions import Answer, Outcome
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.releases import Released
 from tests.cli import sample_views
@@ -32,7 +33,7 @@ def daemon(answer: Released | Exception, folder: Path, token: str = TOKEN) -> It
         views=lambda: (VIEW,),
         metrics=lambda: b"",
         unready=lambda: "",
-        decide=lambda _watch, _event: None,
+        decide=lambda _: Outcome(Answer.STALE, "nobody decides here"),
         release=release,
         token=lambda: TOKEN,
     )

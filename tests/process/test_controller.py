@@ -472,3 +472,17 @@ def test_what_is_put_back_after_a_rollback_is_told_and_never_fought_over() -> No
     reborn.tick()
     assert mall.writes == ["shop"]
     reborn.end()
+
+
+def test_a_restart_while_the_source_has_no_series_yet_goes_on_when_it_has(mall: Mall) -> None:
+    policy = replace(POLICY, signals=(ERRORS, LATENCY))
+    with running(mall, policy) as first:
+        mall.release("v2")
+        first.until("observing")
+        first.tick(2)
+    mall.outage = Missing(Absence.NO_SERIES, "the source is just back")
+    with running(mall, policy, journal=first.journal) as second:
+        second.tick(2)
+        assert second.view().phase in {"observing", "held"}
+        mall.outage = None
+        second.until("healthy")
