@@ -16,15 +16,13 @@ from actions.gitops_owner import (
     sync_operations,
     undone_by,
 )
+from actions.marks import HELD_BY
 from actions.plan import Draft, Step
 from actions.ports import Conflict, Permanent, StepState
 from analyzer.rollout import Rollout
 
 NAME = "gitops-hold"
 """The actuator's name in the registry; actions of the configuration may not have it."""
-
-HELD_BY = "rollbackd.io/held-by"
-"""Annotation of what we hold: the watch that holds it."""
 
 ATTEMPTS = 4
 """Writes tried when something else of the owner changes under us; its status often does."""

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from actions.facts import Fact, NewerRevision, PausedByHand
 from actions.kubernetes_capacity import HASH_LABEL, capacity_facts
+from actions.marks import HELD_BY
 from actions.plan import Draft, Step, checksum
 from actions.ports import Conflict, FactSource, StepState
 from analyzer.rollout import Revision, Rollout, Workload
@@ -147,7 +148,11 @@ class KubernetesRollback:
                 "name": workload.name,
                 "uid": deployment["metadata"]["uid"],
             },
-            expected={"revision": bad.label, "template": template_digest(deployment)},
+            expected={
+                "revision": bad.label,
+                "template": template_digest(deployment),
+                "watch": rollout.watch_id,
+            },
             desired={
                 "revision": good.label,
                 "replicaset": good.id,
@@ -163,7 +168,7 @@ class KubernetesRollback:
         if _was_written(step, deployment):
             bad = step.expected["revision"]
             raise Conflict(f"{_named(step)} was rolled back, and somebody put {bad} back")
-        if deployment["spec"].get("paused"):
+        if _is_paused_by_others(deployment, step.expected["watch"]):
             raise Conflict(f"{_named(step)} was paused since the plan was made")
         found = self._replica_sets(deployment, (step.desired["revision"],))
         baseline = found.get(step.desired["replicaset"])
@@ -249,7 +254,7 @@ def _obstacles(
     current = template_digest(deployment)
     known = {template_digest(revision) for revision in (canary, baseline) if revision is not None}
     facts: list[Fact] = []
-    if deployment["spec"].get("paused"):
+    if _is_paused_by_others(deployment, rollout.watch_id):
         facts.append(PausedByHand(f"{KIND} {rollout.workload}"))
     if known and current not in known:
         facts.append(NewerRevision(str(rollout.workload), rollout.canary.label))
@@ -287,13 +292,22 @@ def _patch(step: Step, deployment: JsonObject, baseline: JsonObject) -> list[Jso
         ROLLED_BACK_TO: good,
         PLAN: step.key,
     }
+    annotations.pop(HELD_BY, None)
+    # What we hold is let go with the way back; nobody else's pause gets here.
+    paused = [{"op": "remove", "path": "/spec/paused"}] if "paused" in deployment["spec"] else []
     version = metadata["resourceVersion"]
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": version},
         {"op": "replace", "path": "/spec/template", "value": template_of(baseline)},
         # The whole map: it may be absent, and the guard says that nobody else changed it.
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
+        *paused,
     ]
+
+
+def _is_paused_by_others(deployment: JsonObject, watch_id: str) -> bool:
+    annotations = deployment["metadata"].get("annotations") or {}
+    return bool(deployment["spec"].get("paused")) and annotations.get(HELD_BY) != watch_id
 
 
 def _was_written(step: Step, deployment: JsonObject) -> bool:

@@ -491,6 +491,19 @@ class Controller:
         over = tracked.unshowable or (seen is not None and seen.final)
         return seen if over else self._draw(tracked.watch, tracked, now)
 
+    def followed(self) -> tuple[Watch, ...]:
+        """Return every watch that is followed, and those that ended lately."""
+        with self._lock:
+            return tuple(tracked.watch for tracked in self._tracked.values())
+
+    def remark(self, watch_id: str, text: str, *, urgent: bool) -> None:
+        """Put a remark into a watch's time line while it goes on, and tell people."""
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is not None and not tracked.watch.phase.final:
+                tracked.portrait.note(self._now(), "hold", text)
+        log.log(30 if urgent else 20, "announced", watch=watch_id, text=text)
+
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""
         return tuple(self._views.values())

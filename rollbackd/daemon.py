@@ -27,6 +27,7 @@ from rollbackd.config.settings import Config
 from rollbackd.controller import Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
+from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
@@ -43,6 +44,8 @@ LATE_TICKS = 3
 """Ticks that may be missed before the daemon calls itself not ready."""
 LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
+HOLDS_S = 2.0
+"""How often it is looked whether a rollout is to be held: a rolling update does not wait."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
 STOPPED = 0
@@ -150,11 +153,20 @@ class Daemon:
         applier = Applier(parts.actuators, journal, time.time, self._pause)
         settings = {rule.policy.name: rule.guards for rule in self._config.policies}
         precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
-        self._releases = Releases(applier, journal, (), time.time)
+        self._holds = self._holding(parts, journal)
+        gates = () if self._holds is None else (self._holds,)
+        self._releases = Releases(applier, journal, gates, time.time)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
         return desk
+
+    def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
+        if parts.holdings is None:
+            return None
+        rules = self._config.policies
+        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        return Holds(*parts.holdings, self._controller, settings, journal, time.time)
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -165,10 +177,10 @@ class Daemon:
 
     @contextmanager
     def _scheduled(self) -> Iterator[None]:
-        """Run the jobs. Two threads, so that housekeeping never delays a tick."""
+        """Run the jobs. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -181,6 +193,9 @@ class Daemon:
         scheduler.add_job(
             self._tidy, "interval", seconds=HOUSEKEEPING_S, id="housekeeping", jitter=60
         )
+        if self._holds is not None:
+            seconds = min(HOLDS_S, tick_s)
+            scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
         scheduler.start()
         try:
             yield

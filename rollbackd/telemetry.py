@@ -31,7 +31,7 @@ GUARDS = tuple(name.value for name in GuardName)
 DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
-TASKS = ("tick", "housekeeping")
+TASKS = ("tick", "housekeeping", "holds")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 

@@ -27,6 +27,7 @@ from rollbackd.config.settings import (
     ScrapeSettings,
     SplitterSwitchSettings,
 )
+from rollbackd.holds import Pauses, Standings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
@@ -40,12 +41,17 @@ KnownGood = Callable[[Workload], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The adapters that the configuration asks for."""
+    """The adapters that the configuration asks for.
+
+    ``schemas``: who knows whether a database schema allows a way back. ``holdings``: what shows
+    and what pauses the workloads that can be held.
+    """
 
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
     schemas: tuple[SchemaGuard, ...] = ()
+    holdings: tuple[Standings, Pauses] | None = None
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -77,7 +83,8 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, schemas, stack.pop_all())
+        holdings = _holdings(rollouts, cluster)
+        return Parts(source, rollouts, actuators, schemas, holdings, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -170,6 +177,19 @@ def _rollout_sources(
 
         sources.append(StaticRollouts(settings.static, file=settings.static_file, clock=time.time))
     return tuple(sources)
+
+
+def _holdings(
+    rollouts: tuple[RolloutSource, ...], cluster: Connection | None
+) -> tuple[Standings, Pauses] | None:
+    """Return how Deployments are held, also when no policy holds any: marks may be left."""
+    if cluster is None:
+        return None
+    from actions.kubernetes_pause import KubernetesPause  # noqa: PLC0415  only when used
+    from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415
+
+    followed = next(each for each in rollouts if isinstance(each, KubernetesRollouts))
+    return followed, KubernetesPause(cluster)
 
 
 def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:

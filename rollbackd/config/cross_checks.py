@@ -26,6 +26,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _actions(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
+    yield from _holds(values, policies)
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
@@ -109,6 +110,23 @@ def _gitops(values: dict[str, Any], actions: list[tuple[int, dict[str, Any]]]) -
             )
 
 
+def _holds(values: dict[str, Any], policies: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    rollbacks = {
+        action.get("name")
+        for _, action in _items(values, "actions")
+        if action.get("kubernetes-rollback") is not None
+    }
+    for i, policy in policies:
+        names = policy.get("actions")
+        used = {n for n in names if isinstance(n, str)} if isinstance(names, list) else set()
+        if policy.get("hold") is not None and not rollbacks & used:
+            yield Fault(
+                ("policies", i, "hold"),
+                "a rollout that is held and found bad could not be rolled back",
+                "add a kubernetes-rollback action to the policy",
+            )
+
+
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     signals = _items(policy, "signals")
     yield from _unique((*location, "signals"), signals, "signal")
@@ -134,6 +152,12 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
             (*location, "mode"),
             f"mode {policy['mode']} needs at least one action",
             f"add actions: [...] ({choices}), or use mode observe",
+        )
+    if policy.get("hold") is not None and policy.get("mode", "observe") == "observe":
+        yield Fault(
+            (*location, "hold"),
+            "mode observe changes nothing, and a hold pauses Deployments",
+            "use mode approve or enforce, or remove hold",
         )
     yield from _action_names((*location, "actions"), names, known)
 

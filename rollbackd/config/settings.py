@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from actions.guards.settings import GuardSettings
+from actions.hold_settings import HoldSettings
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.secrets import Secret
@@ -284,12 +285,16 @@ class Deciders:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy, the rollouts it is for, who may decide about them, and the guards of its plans."""
+    """A policy, the rollouts it is for, who may decide about them, and the guards of its plans.
+
+    ``hold``: when its rolling updates are held back to be judged; None when they are not.
+    """
 
     policy: Policy
     match: Match = Match()
     deciders: Deciders = Deciders()
     guards: GuardSettings = field(default_factory=GuardSettings)
+    hold: HoldSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actions.guards.guard import OwnerRule, Strength
 from actions.guards.settings import GuardSettings
+from actions.hold_settings import HoldSettings
 from rollbackd.config import ConfigError, load
 from rollbackd.config.freezes import CronFreeze, SpanFreeze, parse_cron
 from tests.config.files import minimal, write
@@ -203,3 +204,43 @@ def test_a_window_is_on_from_each_beginning_for_as_long_as_it_lasts(
     last = max((h for h in begun if now - h < timedelta(hours=lasts_h)), default=None)
     expected = None if last is None else (last + timedelta(hours=lasts_h)).timestamp()
     assert freeze.ends_at(now.timestamp()) == expected
+
+
+def held(tmp_path: Path, hold: object, **policy: object) -> HoldSettings | None:
+    values = minimal()
+    own = {"mode": "enforce", "actions": ["rollback"], "hold": hold} | policy
+    values["policies"][0] |= own
+    (rule,) = load(write(tmp_path, values)).policies
+    return rule.hold
+
+
+@pytest.mark.parametrize(
+    ("hold", "settings"),
+    [
+        (None, None),
+        ({}, HoldSettings()),
+        ({"pods": 3}, HoldSettings(pods=3)),
+        ({"pods": "20%", "inconclusive": "stay"}, HoldSettings(share=0.2, stays=True)),
+    ],
+)
+def test_holds(tmp_path: Path, hold: object, settings: HoldSettings | None) -> None:
+    assert held(tmp_path, hold) == settings
+
+
+@pytest.mark.parametrize(
+    ("hold", "policy", "said"),
+    [
+        ({"pods": 0}, {}, "is no number of pods"),
+        ({"pods": "120%"}, {}, "more than 100 %"),
+        ({"pods": True}, {}, "is no number of pods"),
+        ({"inconclusive": "roll back"}, {}, "inconclusive"),
+        ({}, {"mode": "observe"}, "mode observe changes nothing"),
+        ({}, {"actions": []}, "could not be rolled back"),
+    ],
+)
+def test_a_hold_that_cannot_be(
+    tmp_path: Path, hold: object, policy: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        held(tmp_path, hold, **policy)
+    assert said in str(caught.value)

@@ -11,6 +11,7 @@ from analyzer.policy import Mode, Policy, WhenMissing
 from rollbackd.config import settings
 from rollbackd.config.models.base import Bool, Model, Name, Text, default
 from rollbackd.config.models.guards import GuardsModel
+from rollbackd.config.models.hold import HoldModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
 
@@ -78,6 +79,8 @@ class PolicyModel(Model):
     """Reasons not to act; what is not set here is as under guards for all policies."""
     deciders: DecidersModel = Field(default_factory=DecidersModel)
     """Who may decide by a message's buttons; default: nobody."""
+    hold: HoldModel | None = None
+    """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
     signals: list[SignalModel] = Field(min_length=1)
     """What is measured."""
 
@@ -124,4 +127,6 @@ class PolicyModel(Model):
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
         )
-        return settings.PolicyRule(policy, match, self.deciders.settings(), own_guards)
+        hold_back = self.hold.settings() if self.hold is not None else None
+        deciders = self.deciders.settings()
+        return settings.PolicyRule(policy, match, deciders, own_guards, hold_back)
