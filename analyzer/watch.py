@@ -26,6 +26,7 @@ from analyzer.events import (
     MakePlan,
     Planned,
     PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Rejected,
     Resumed,
@@ -180,6 +181,8 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
             return _acted(watch, event, now)
         case RecoveryMeasured():
             return _verified(watch, event, policy, now)
+        case PutBack():
+            return _put_back(watch, event, now)
         case Snoozed() | Resumed():
             return _paused(watch, event, now)
         case Demanded():
@@ -291,6 +294,10 @@ def _planned(watch: Watch, event: Planned | PlanRefused, now: float) -> Next:
         note = f"rolling back at the demand of {watch.demanded_by}: {event.text}"
         acting = _enter(watch, Phase.ACTING, note, now)
         return acting, (Announce(note, urgent=True), Act(event.plan_key))
+    if watch.mode is Mode.ENFORCE and event.asks:
+        note = f"a guard asks for a person ({event.asks}); waiting for approval: {event.text}"
+        asking = _enter(watch, Phase.AWAITING_APPROVAL, note, now)
+        return asking, (Announce(note, urgent=True), AskApproval(event.plan_key))
     match watch.mode:
         case Mode.OBSERVE:
             note = f"would have acted, but the mode is observe: {event.text}"
@@ -345,6 +352,17 @@ def _verified(watch: Watch, event: RecoveryMeasured, policy: Policy, now: float)
         note = f"acted, but recovery could not be verified within {waited}: {event.text}"
         return _call_people(watch, note, now)
     return watch, ()
+
+
+def _put_back(watch: Watch, event: PutBack, now: float) -> Next:
+    if watch.phase is not Phase.VERIFYING:
+        return watch, ()
+    hint = f" ({event.hint})" if event.hint else ""
+    note = (
+        f"{event.revision.label} was rolled back, and somebody put it back{hint}; it is not "
+        "rolled back again: find out who, instead of a fight over it"
+    )
+    return _call_people(watch, note, now)
 
 
 def _paused(watch: Watch, event: Snoozed | Resumed, now: float) -> Next:

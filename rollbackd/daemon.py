@@ -17,6 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
@@ -27,13 +28,16 @@ from rollbackd.config.settings import Config
 from rollbackd.controller import KEEP_FINAL, Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
+from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
 from rollbackd.notifiers.staff import hire
+from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
+from rollbackd.releases import Releases
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
@@ -48,6 +52,8 @@ LATE_TICKS = 3
 """Ticks that may be missed before the daemon calls itself not ready."""
 LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
+HOLDS_S = 2.0
+"""How often it is looked whether a rollout is to be held: a rolling update does not wait."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
 REVIEW_S = 300.0
@@ -130,6 +136,7 @@ class Daemon:
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=decisions.decide,
+            release=self._releases.release,
             token=_reader(config.http.token),
         )
         site = self._site(decisions, journal)
@@ -221,11 +228,22 @@ class Daemon:
         applier = Applier(
             parts.actuators, journal, time.time, self._pause, permit=self._role.permit
         )
-        desk = ActionDesk(
-            parts.actuators, applier, journal, self._controller.handle, time.time, telemetry
-        )
+        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
+        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
+        self._holds = self._holding(parts, journal)
+        gates = () if self._holds is None else (self._holds,)
+        self._releases = Releases(applier, journal, gates, time.time)
+        planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
         return desk
+
+    def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
+        if parts.holdings is None:
+            return None
+        rules = self._config.policies
+        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        return Holds(*parts.holdings, self._controller, settings, journal, time.time)
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -236,10 +254,10 @@ class Daemon:
 
     @contextmanager
     def _scheduled(self) -> Iterator[BackgroundScheduler]:
-        """Run what jobs there will be. Three threads: housekeeping and reviews delay no tick."""
+        """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(3)},
+            executors={"default": ThreadPoolExecutor(5)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -261,6 +279,9 @@ class Daemon:
         scheduler.add_job(
             self._tidy, "interval", seconds=HOUSEKEEPING_S, id="housekeeping", jitter=60
         )
+        if self._holds is not None:
+            seconds = min(HOLDS_S, tick_s)
+            scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
 
     def _tick(self) -> None:
         if not self._role.leads:

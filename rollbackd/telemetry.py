@@ -7,7 +7,7 @@ and every label value exists from the start with 0, so that a rate is never miss
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
@@ -19,6 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, generate_latest
 
+from actions.guards.guard import GuardName
+from analyzer.check import Check, CheckOutcome
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
@@ -28,12 +30,13 @@ from rollbackd.views import WatchView
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
+GUARDS = tuple(name.value for name in GuardName)
 RIGHT_USES = ("watch", "act")
 DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
-TASKS = ("tick", "housekeeping", "access-review", "take-over")
+TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -78,6 +81,11 @@ class Telemetry:
             "rollbackd.transitions", "1", "Phases that watches entered."
         )
         self._plans = meter.create_counter("rollbackd.plans", "1", "Plans made and refused.")
+        self._refusals = meter.create_counter(
+            "rollbackd.refusals",
+            "1",
+            "Objections that kept a plan from being carried out at once.",
+        )
         self._actions = meter.create_counter("rollbackd.actions", "1", "Plans carried out.")
         self._missed = meter.create_counter(
             "rollbackd.runs.missed", "1", "Runs of a task that were skipped or failed."
@@ -145,6 +153,7 @@ class Telemetry:
             (self._verdicts, "verdict", tuple(v.value for v in Verdict)),
             (self._phases, "phase", tuple(p.value for p in Phase)),
             (self._plans, "outcome", ("made", "refused")),
+            (self._refusals, "guard", GUARDS),
             (self._actions, "outcome", ACTION_OUTCOMES),
             (self._missed, "task", TASKS),
             (self._refused, "reason", REFUSALS),
@@ -191,6 +200,12 @@ class Telemetry:
     def planned(self, *, refused: bool) -> None:
         """Count a plan or a refusal."""
         self._plans.add(1, {"outcome": "refused" if refused else "made"})
+
+    def checked(self, found: Iterable[Check]) -> None:
+        """Count the guards that refused a plan or ask for a person."""
+        for check in found:
+            if check.outcome in {CheckOutcome.REFUSED, CheckOutcome.ASKS}:
+                self._refusals.add(1, {"guard": check.guard})
 
     def acted(self, outcome: str) -> None:
         """Count the outcome of a plan, one of ``ACTION_OUTCOMES``."""

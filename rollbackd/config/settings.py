@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from actions.guards.settings import GuardSettings
+from actions.hold_settings import HoldSettings
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
@@ -179,6 +181,7 @@ class KubernetesSettings:
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
+        argocd_namespace: where Argo CD's Applications are.
     """
 
     cluster: str
@@ -190,6 +193,7 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    argocd_namespace: str = "argocd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +319,16 @@ class Deciders:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy, the rollouts that it is for, and who may decide about them."""
+    """A policy, the rollouts it is for, who may decide about them, and the guards of its plans.
+
+    ``hold``: when its rolling updates are held back to be judged; None when they are not.
+    """
 
     policy: Policy
     match: Match = Match()
     deciders: Deciders = Deciders()
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    hold: HoldSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

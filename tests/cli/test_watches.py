@@ -239,3 +239,14 @@ def test_explain_without_measurements_has_no_plots() -> None:
     assert result.exit_code == 0
     assert "not measured at the last look: source down: connection refused" in result.stdout
     assert "┌" not in result.stdout
+
+
+def test_explain_tells_what_the_guards_said() -> None:
+    with daemon(VIEWS) as url:
+        lines = run("explain", "shop/checkout", "--url", url, columns=100).stdout.splitlines()
+    start = lines.index("Guards")
+    assert [line.rstrip() for line in lines[start + 1 : start + 4]] == [
+        "  warned   capacity: not known whether it fits: the resource quotas could not be read (403)",
+        "  passed   way-back, cool-down",
+        "",
+    ]

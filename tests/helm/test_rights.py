@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,6 +26,7 @@ from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
+from tests.kubernetes.gitops import TRACKING, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
@@ -115,12 +117,25 @@ def rollouts(parts: Parts) -> list[Rollout]:
     return [] if isinstance(seen, Missing) else list(seen)
 
 
-def release(api: FakeKubeApi, namespaces: tuple[str, ...]) -> None:
+OWNERS = (argo_application(), kustomization(), helm_release())
+
+
+def mark(metadata: dict[str, Any]) -> None:
+    """Let every kind of GitOps owner apply the Deployment of this metadata."""
+    namespace = metadata["namespace"]
+    metadata["annotations"] = {TRACKING: f"shop:apps/Deployment:{namespace}/checkout"}
+    for owner in OWNERS:
+        metadata["labels"] |= owner.marks.get("labels", {})
+
+
+def release(api: FakeKubeApi, namespaces: tuple[str, ...], *, is_owned: bool) -> None:
     """Deploy checkout in each namespace, and then its next version."""
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         first = manifest("shop:1", name="checkout")
         first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
+        if is_owned:
+            mark(first["metadata"])
         api.create(first)
     for namespace in namespaces:
         settle(api, namespace)
@@ -148,6 +163,8 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
     policy = config.policy_for(rollout)
     assert policy is not None
     assert rollout.baseline is not None
+    for schema in parts.schemas if policy.actuators else ():
+        schema.facts(rollout)
     for name in policy.actuators:
         actuator = parts.actuators[name]
         steps = actuator.propose(rollout).steps
@@ -160,9 +177,13 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
+        for owner in OWNERS:
+            owner.create(api)
         config = configured(manifests, api, folder)
         with running(config) as parts:
-            release(api, namespaces)
+            release(
+                api, namespaces, is_owned=any("gitops" in m["metadata"]["name"] for m in manifests)
+            )
 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
@@ -197,6 +218,7 @@ CASES = {
     "approve-cluster": ("shop", "pay"),
     "everything": ("shop",),
     "replicas": ("shop",),
+    "gitops-hold": ("shop",),
 }
 """Where checkout is released, for each case."""
 
@@ -256,6 +278,21 @@ def test_acting_grants_one_verb_that_writes(helm4: Helm) -> None:
     rights = granted(helm4.manifests(*options("enforce-namespaced")))
     writing = {right for right in rights if right.verb not in {"get", "list", "watch"}}
     assert writing == {Right("patch", "apps", "deployments", "shop")}
+
+
+def test_owners_are_only_read_unless_a_policy_holds_them(helm4: Helm) -> None:
+    held = options("gitops-hold")
+    for extra, verbs in (
+        (("--set", "config.guards.gitops=warn"), {"get"}),
+        ((), {"get", "patch"}),
+    ):
+        rights = granted(helm4.manifests(*held, *extra))
+        owners = {r for r in rights if "." in r.group}
+        assert {right.verb for right in owners} == verbs
+        assert {right.resource for right in owners} == {
+            "applications", "kustomizations", "helmreleases",
+        }  # fmt: skip
+        assert {right.namespace for right in owners} == {""}
 
 
 def test_what_follows_no_cluster_has_no_rights(helm4: Helm) -> None:

@@ -40,6 +40,13 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get]
+# Would the revision to go back to fit: what limits how many pods there may be.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
 {{- end }}
 {{- end }}
 
@@ -59,6 +66,33 @@
   resources: [leases]
   resourceNames: [{{ include "rollbackd.fullname" . }}]
   verbs: [get, patch]
+{{- end }}
+
+{{/* Not empty when a policy that acts stops the sync of GitOps owners. */}}
+{{- define "rollbackd.holdsOwners" -}}
+{{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
+{{- $common := dig "guards" "gitops" "refuse" (toJson .Values.config | fromJson) }}
+{{- range .Values.config.policies }}
+{{- if and (has .name $acting) (eq (dig "guards" "gitops" $common (toJson . | fromJson)) "hold") }}yes{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollbackd.ownerRules" -}}
+{{- $verbs := ternary "[get, patch]" "[get]" (not (empty (include "rollbackd.holdsOwners" .))) }}
+# Would a GitOps owner put back what was rolled back; and stopping its sync, where it is held.
+{{- if has "argocd" .Values.rbac.gitops }}
+- apiGroups: [argoproj.io]
+  resources: [applications]
+  verbs: {{ $verbs }}
+{{- end }}
+{{- if has "flux" .Values.rbac.gitops }}
+- apiGroups: [kustomize.toolkit.fluxcd.io]
+  resources: [kustomizations]
+  verbs: {{ $verbs }}
+- apiGroups: [helm.toolkit.fluxcd.io]
+  resources: [helmreleases]
+  verbs: {{ $verbs }}
+{{- end }}
 {{- end }}
 
 {{/* The namespaces that are followed, as a JSON list; empty: all. */}}
