@@ -3,7 +3,7 @@
 Versions may change their bucket bounds; a watch compares only the bounds that both sides have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,7 +127,10 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         """Take note of the bounds that a reply with new keys has."""
         self._layout = Layout.of(keys)
         self._bounds_of |= self._layout.bounds_of()
-        self._bounds = tuple(sorted({*self._bounds, *self._layout.bound.tolist()}))
+        self._learn(self._layout.bound.tolist())
+
+    def _learn(self, bounds: Iterable[float]) -> None:
+        self._bounds = tuple(sorted({*self._bounds, *bounds}))
         self._compared = self._columns = None
 
     def _widen(self) -> None:
@@ -192,6 +195,9 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         limits = limits_of(
             member.policy, member.signal, self.tick_s, floor=np.nan, harm_rate=np.nan
         )
+        # after a restart they are known from the journal, maybe before any series is there again
+        self._learn(armed.bounds)
+        self._widen()
         return self._detector.start(armed.noise, limits, 1.0, 1.0)
 
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:

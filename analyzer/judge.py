@@ -6,7 +6,7 @@ relevance are separate questions: a signal whose effect does not reach its margi
 most 1. A missing signal enters with 0, so absence can only ever weaken a case against the canary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
@@ -209,3 +209,16 @@ def _gaps(acting: list[Signal], evidence: EvidenceOf) -> tuple[Reason, ...]:
         for s in acting
         if not isinstance(evidence.get(s.name), Measured)
     )
+
+
+def out_of_sight(judgement: Judgement, why: str) -> Judgement:
+    """Return the judgement of a watch whose rollout cannot be seen now: it is never healthy.
+
+    Which instances there are is not known any more, so what is measured may leave out the very
+    ones that went bad. Evidence against the canary stands: it is about instances that were seen.
+    """
+    if judgement.verdict is not Verdict.HEALTHY:
+        return judgement
+    reason = Reason("", f"not called healthy while the rollout cannot be seen: {why}")
+    reasons = (reason, *judgement.reasons)
+    return replace(judgement, verdict=Verdict.INCONCLUSIVE, reasons=reasons)

@@ -49,6 +49,9 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
         "snoozed_until": watch.snoozed_until,
         "plan_key": watch.plan_key,
         "attempts": watch.attempts,
+        "demanded_by": watch.demanded_by,
+        "turn": watch.turn,
+        "annotations": dict(watch.annotations),
     }
 
 
@@ -69,6 +72,10 @@ def watch_from_json(data: Mapping[str, Any]) -> Watch:
         snoozed_until=data["snoozed_until"],
         plan_key=data["plan_key"],
         attempts=data["attempts"],
+        # entries of the first version do not have these
+        demanded_by=data.get("demanded_by", ""),
+        turn=data.get("turn", 0),
+        annotations=data.get("annotations", {}),
     )
 
 

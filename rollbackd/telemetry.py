@@ -25,6 +25,9 @@ from analyzer.watch import Phase
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
+DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
+ANSWERS = ("taken", "stale", "forbidden", "unknown")
+NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 TASKS = ("tick", "housekeeping")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -47,6 +50,8 @@ class Telemetry:
         meter = self._metering.get_meter("rollbackd", version)
         self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
         self._last_tick = 0.0
+        self._leads = False
+        self._sources_up = True
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -74,9 +79,26 @@ class Telemetry:
         self._faults = meter.create_counter(
             "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
         )
+        self._decisions = meter.create_counter(
+            "rollbackd.decisions", "1", "Decisions by people, and what became of them."
+        )
+        self._notifications = meter.create_counter(
+            "rollbackd.notifications", "1", "States of watches told to a notifier, by outcome."
+        )
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
+        self._leadership_changes = meter.create_counter(
+            "rollbackd.leadership.changes", "1", "Times this replica began or ceased to lead."
+        )
+        meter.create_observable_gauge(
+            "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
+            "Whether this replica leads: it alone looks at rollouts, and acts.",
+        )  # fmt: skip
+        meter.create_observable_gauge(
+            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
+            "Whether every source told its rollouts at the last tick.",
+        )  # fmt: skip
         meter.create_observable_gauge(
             "rollbackd.last.tick.timestamp",
             [self._observe_last_tick],
@@ -111,7 +133,11 @@ class Telemetry:
         for counter, label, values in sets:
             for value in values:
                 counter.add(0, {label: value})
+        for decision in DECISIONS:
+            for answer in ANSWERS:
+                self._decisions.add(0, {"decision": decision, "answer": answer})
         self._faults.add(0)
+        self._leadership_changes.add(0)
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
@@ -150,6 +176,19 @@ class Telemetry:
         """Count the outcome of a plan, one of ``ACTION_OUTCOMES``."""
         self._actions.add(1, {"outcome": outcome})
 
+    def decided(self, decision: str, answer: str) -> None:
+        """Count a person's decision, one of ``DECISIONS``, and one of ``ANSWERS``."""
+        self._decisions.add(1, {"decision": decision, "answer": answer})
+
+    def expect_notifier(self, name: str) -> None:
+        """Create the counters of a configured notifier."""
+        for outcome in NOTIFICATION_OUTCOMES:
+            self._notifications.add(0, {"notifier": name, "outcome": outcome})
+
+    def notified(self, notifier: str, outcome: str) -> None:
+        """Count a state told, or not, to a notifier; one of ``NOTIFICATION_OUTCOMES``."""
+        self._notifications.add(1, {"notifier": notifier, "outcome": outcome})
+
     def missed_run(self, task: str) -> None:
         """Count a run of a task that the scheduler skipped or that failed."""
         self._missed.add(1, {"task": task})
@@ -157,6 +196,16 @@ class Telemetry:
     def faulted(self) -> None:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
+
+    def leading(self, leads: bool) -> None:
+        """Set whether this replica leads; count it when that changed."""
+        if leads is not self._leads:
+            self._leads = leads
+            self._leadership_changes.add(1)
+
+    def told_rollouts(self, all_told: bool) -> None:
+        """Set whether every source told its rollouts."""
+        self._sources_up = all_told
 
     def watching(self, phases: Mapping[Phase, int]) -> None:
         """Set how many watches are in each phase."""

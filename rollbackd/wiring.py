@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from actions.apply import always
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
 from actions.ports import Actuator
@@ -31,6 +32,9 @@ from rollbackd.sources.http_access import BasicAuth, HttpAccess
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
 
+Permit = Callable[[], None]
+"""Returns when this process may change the world now; raises Fenced otherwise."""
+
 KnownGood = Callable[[Workload], tuple[str, ...]]
 """Returns the ids of a workload's revisions whose watch ended healthy, the newest first."""
 
@@ -49,15 +53,20 @@ class Parts:
         self.stack.close()
 
 
-def assemble(config: Config, known_good: KnownGood) -> Parts:
+def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> Parts:
     """Build and start every adapter.
+
+    Args:
+        config: validated settings.
+        known_good: which revisions of a workload are good to go back to.
+        permit: raises Fenced when this process may change nothing.
 
     Raises:
         ActionError, SecretError or ValueError: one cannot be built; those before it are closed.
     """
     with ExitStack() as stack:
         access = config.rollouts.kubernetes
-        cluster = Connection(_cluster_access(access)) if access is not None else None
+        cluster = Connection(cluster_access(access), permit) if access is not None else None
         if cluster is not None:
             stack.callback(cluster.close)
         actuators = {action.name: _actuator(action, cluster) for action in config.actions}
@@ -161,7 +170,8 @@ def _rollout_sources(
     return tuple(sources)
 
 
-def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+    """Return which API server is meant, and as whom it is called."""
     return ClusterAccess(
         server=settings.server,
         kubeconfig=settings.kubeconfig,

@@ -23,6 +23,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _source(values)
     yield from _rollouts(values)
     yield from _actions(values)
+    yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
@@ -85,6 +86,26 @@ def _actions(values: dict[str, Any]) -> Iterator[Fault]:
                 "no cluster is configured",
                 "add rollouts.kubernetes, or choose another action",
             )
+
+
+def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
+    """Replicas need a journal that they can share, and a Lease needs a cluster."""
+    leadership, journal, rollouts = (
+        found if isinstance(found := values.get(key), dict) else {}
+        for key in ("leadership", "journal", "rollouts")
+    )
+    if leadership and not (journal.get("dsn_env") or journal.get("dsn_file")):
+        yield Fault(
+            ("leadership",),
+            "an SQLite journal has one writer, so there is one replica and nothing to elect",
+            "give journal.dsn_env or dsn_file (PostgreSQL), or remove this",
+        )
+    if leadership.get("lease_namespace") and rollouts.get("kubernetes") is None:
+        yield Fault(
+            ("leadership", "lease_namespace"),
+            "no cluster is configured",
+            "add rollouts.kubernetes, or remove it: the lease is then kept beside the journal",
+        )
 
 
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:

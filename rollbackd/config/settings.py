@@ -7,6 +7,7 @@ relative to that file.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from analyzer.policy import Policy
@@ -16,9 +17,59 @@ from rollbackd.config.secrets import Secret
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """Where the journal is kept: an SQLAlchemy URL with an absolute path."""
+    """Where the journal is kept.
 
-    url: str
+    Attributes:
+        url: of an SQLite file, with its absolute path; "" when it is in PostgreSQL.
+        dsn: where the address of the PostgreSQL database is, which holds a password.
+    """
+
+    url: str = ""
+    dsn: Secret | None = None
+
+    def address(self) -> str:
+        """Return what the store is opened with; not for messages. Raises SecretError."""
+        return self.url if self.dsn is None else self.dsn.read()
+
+    def __str__(self) -> str:
+        """Say where it is, without what is secret."""
+        return self.url if self.dsn is None else f"PostgreSQL, with the address in {self.dsn}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipSettings:
+    """How replicas find out which of them acts.
+
+    Attributes:
+        namespace, name: of the Kubernetes Lease; no namespace: a row in the journal's database.
+        duration_s: others wait this long for a sign of life before they take over.
+        renew_by_s: a leader that could not renew for so long stops acting; less than duration_s.
+        retry_s: between two tries to renew, or to take over.
+    """
+
+    namespace: str | None = None
+    name: str = "rollbackd"
+    duration_s: float = 15.0
+    renew_by_s: float = 10.0
+    retry_s: float = 2.0
+
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxy:
+    """A proxy in front of us that signs people in (OIDC) and says who they are in headers.
+
+    Attributes:
+        user_header: holds the user's id. groups_header: their groups, separated by commas, or "".
+        networks: where the proxy's requests come from. From elsewhere the headers mean nothing:
+            anybody could write them.
+    """
+
+    user_header: str
+    groups_header: str
+    networks: tuple[Network, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +77,13 @@ class HttpSettings:
     """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
 
     ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
+    ``proxy`` signs people in and says who they are; None = only the token lets people decide.
     """
 
     host: str
     port: int
     token: Secret | None = None
+    proxy: TrustedProxy | None = None
 
     @property
     def url(self) -> str:
@@ -160,6 +213,7 @@ class StaticRollout:
     canary: InstanceGroup
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +298,26 @@ def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Deciders:
+    """Who may decide about a rollout by a message's buttons.
+
+    Attributes:
+        users: ids, names or addresses as the messenger knows them. groups: ids of user groups.
+        four_eyes: the author of a change does not decide about it.
+    """
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy and the rollouts that it is for."""
+    """A policy, the rollouts that it is for, and who may decide about them."""
 
     policy: Policy
     match: Match = Match()
+    deciders: Deciders = Deciders()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +328,7 @@ class Config:
         file: where it was read. tick_s: how often everything is looked at.
         settle_s: samples younger than this are not looked at yet.
         policies: in the file's order; names are unique.
+        leadership: used when the journal may have several replicas, in PostgreSQL that is.
     """
 
     file: Path
@@ -270,6 +340,7 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -286,9 +357,16 @@ class Config:
         """Return the policy of this name, or None when there is none."""
         return next((r.policy for r in self.policies if r.policy.name == name), None)
 
+    def deciders(self, name: str) -> Deciders:
+        """Return who may decide under the policy of this name; nobody when there is none."""
+        found = (r.deciders for r in self.policies if r.policy.name == name)
+        return next(found, Deciders())
+
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the key path it is configured at."""
         found = {}
+        if self.journal.dsn is not None:
+            found["journal.dsn"] = self.journal.dsn
         if self.http.token is not None:
             found["http.token"] = self.http.token
         if not isinstance(self.source, PrometheusSettings):

@@ -16,6 +16,7 @@ from actions.kubernetes_rollback import (
     controller_uid,
     template_digest,
 )
+from rollbackd.rollouts.annotations import said
 
 POLICY = "rollbackd.io/policy"
 """Annotation of a workload: name of the policy it asks for."""
@@ -33,6 +34,7 @@ class Deployment:
         replicas: wanted. template: digest of its pod template.
         revision: number of the current revision, 0 when the controller has not said.
         is_observed: the controller has seen the latest change of the specification.
+        said: what it says of its newest change, see ``annotations.said``.
         rolled_back_from, rolled_back_to: hashes of the revisions of our last rollback, or "".
     """
 
@@ -47,6 +49,7 @@ class Deployment:
     is_deleting: bool
     policy: str | None
     labels: Mapping[str, str]
+    said: Mapping[str, str]
     rolled_back_from: str
     rolled_back_to: str
 
@@ -110,6 +113,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         is_deleting=bool(metadata.get("deletionTimestamp")),
         policy=annotations.get(POLICY) or None,
         labels=dict(metadata.get("labels") or {}),
+        said=said(annotations),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
     )
