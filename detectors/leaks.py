@@ -56,6 +56,9 @@ LASTING: Final = 0.5
 """The latest half must grow at least so much as the whole: start-up growth dies out, leaks do
 not."""
 
+PAIR_OF_PODS: Final = 2.0
+"""1/k + 1/m of one pod on each side: what is assumed before any was seen."""
+
 TIGHTEST_SD: Final = 0.005
 """Standard deviation of the slope at which the confidence sequence is tightest."""
 
@@ -258,14 +261,8 @@ class LeakTrend(Cadence):
         value = np.where(known, _median(memory.levels), 0.0)
         minutes = np.where(known, age * (self.tick_s / MINUTE_S), 0.0)
         spread = np.where(known, pod_spread(known, pair.canary_pods, pair.baseline_pods), 0.0)
-        for at, part in (
-            (_N, known),
-            (_T, minutes),
-            (_TT, minutes**2),
-            (_Y, value),
-            (_TY, minutes * value),
-            (_SPREAD, spread),
-        ):
+        parts = (known, minutes, minutes**2, value, minutes * value, spread)
+        for at, part in enumerate(parts):  # in the order of the columns
             memory.sums[:, at] += part
         memory.age[...] += 1
 
@@ -380,17 +377,13 @@ class LeakTrend(Cadence):
         return np.where(seen & (slope <= MAX_DETECTABLE), visible, np.nan)
 
 
-PAIR_OF_PODS: Final = 2.0
-"""1/k + 1/m of one pod on each side: what is assumed before any was seen."""
-
-
 def _median(levels: Floats) -> Floats:
     """Return the median of the levels seen, (rows,); nan where there is none."""
     ordered = np.sort(levels, axis=1)  # nan last
     count = np.isfinite(levels).sum(axis=1)
     row = np.arange(len(levels))
-    low, high = np.maximum(count - 1, 0) // 2, count // 2
-    high = np.minimum(high, np.maximum(count - 1, 0))
+    last = np.maximum(count - 1, 0)
+    low, high = last // 2, np.minimum(count // 2, last)
     return np.asarray((ordered[row, low] + ordered[row, high]) / 2, dtype=np.float64)
 
 
