@@ -8,8 +8,9 @@ its row here.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from actions.gitops_hold import NAME as HOLD
 from analyzer.policy import Mode
-from rollbackd.config.settings import Config, KubernetesRollbackSettings
+from rollbackd.config.settings import Config, KubernetesRollbackSettings, PolicyRule
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,6 +60,15 @@ _FOLLOW = (
     _Grant(("list", "watch"), "", "pods"),
 )
 _PLAN = (_Grant(("get",), "apps", "deployments"),)
+_SIZE = (
+    _Grant(("list",), "autoscaling", "horizontalpodautoscalers"),
+    _Grant(("list",), "", "resourcequotas"),
+)
+_HOLD_OWNERS = (
+    _Grant(("get", "patch"), "argoproj.io", "applications"),
+    _Grant(("get", "patch"), "kustomize.toolkit.fluxcd.io", "kustomizations"),
+    _Grant(("get", "patch"), "helm.toolkit.fluxcd.io", "helmreleases"),
+)
 _ACT = (_Grant(("patch",), "apps", "deployments"),)
 _LEASES = "coordination.k8s.io", "leases"
 
@@ -76,8 +86,14 @@ def needs(config: Config) -> tuple[Need, ...]:
     }
     if modes:
         found += _needs(_PLAN, followed, "planning rollbacks", essential=True)
+        # what cannot be read is told by the guard "capacity", and keeps nobody from acting
+        found += _needs(_SIZE, followed, "telling whether the old revision fits", essential=False)
     if modes - {Mode.OBSERVE}:
         found += _needs(_ACT, followed, "rolling back", essential=False)
+    if any(HOLD in rule.policy.actuators and _acts(rule) for rule in config.policies):
+        # owners live in other namespaces; of Argo CD and Flux only the one that is there matters
+        feature = "holding GitOps owners, where these are used"
+        found += _needs(_HOLD_OWNERS, ("",), feature, essential=False)
     if config.journal.dsn is not None and config.leadership.namespace is not None:
         home, name = config.leadership.namespace, config.leadership.name
         # a right to create cannot be limited to a name
@@ -85,6 +101,10 @@ def needs(config: Config) -> tuple[Need, ...]:
             right = Right(verb, *_LEASES, home, only)
             found.append(Need(right, "electing a leader", essential=True))
     return tuple(dict.fromkeys(found))
+
+
+def _acts(rule: PolicyRule) -> bool:
+    return rule.policy.mode is not Mode.OBSERVE
 
 
 def _needs(
