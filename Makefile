@@ -43,6 +43,7 @@ test: servers lint ## Everything: lint, types, contracts, all tests
 	$(BIN)/pytest -n $(WORKERS)
 
 bench: setup ## Measure speed, memory and delay; prints figures, asserts nothing
+	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.tick
 	$(BIN)/python -m benchmarks.delay
 
