@@ -28,6 +28,17 @@ class WhenMissing(StrEnum):
     """Hold, and call a person."""
 
 
+class FactUse(StrEnum):
+    """What the cluster's own word on the canary's instances may cause (crash loops and the like)."""
+
+    ACT = "act"
+    """As much as a critical signal: the policy's mode says how far that goes."""
+    SHOW = "show"
+    """It is told among the reasons, and keeps a rollout from being called healthy."""
+    IGNORE = "ignore"
+    """Nothing at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One policy, validated at the edge. All times are in seconds.
@@ -44,6 +55,8 @@ class Policy:
         approval_expires_s: an approval that has not come by then is void; people are called.
         cool_down_s: a workload acted on is not acted on again for this long.
         actuators: names of the configured actuators to use, in order.
+        facts: what the cluster's word on the canary's instances may cause.
+        facts_after_s: how long their distress must last before it decides.
     """
 
     name: str
@@ -61,6 +74,8 @@ class Policy:
     approval_expires_s: float = 1800.0
     cool_down_s: float = 1800.0
     actuators: tuple[str, ...] = ()
+    facts: FactUse = FactUse.ACT
+    facts_after_s: float = 60.0
 
     @property
     def weights(self) -> dict[str, float]:

@@ -39,6 +39,24 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the cluster says of an instance's containers.
+
+    Attributes:
+        stuck: why a container cannot run, in the cluster's word (``CrashLoopBackOff``), or "".
+        restarts: times that a container of the instance was started again.
+        last_exit: why a container ended last, in the cluster's word (``OOMKilled``), or "".
+        unready_since: since when its containers are not ready, as their node says, in seconds
+            since the epoch; None while they are, and when the node has not said.
+    """
+
+    stuck: str = ""
+    restarts: int = 0
+    last_exit: str = ""
+    unready_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One running copy of a revision (a pod, or a static target).
 
@@ -47,12 +65,14 @@ class Instance:
         started_at: seconds since the epoch, or None when unknown (then it counts as old).
         ready: it takes traffic.
         terminating: it is on its way out; its samples no longer count.
+        vitals: None when nobody says how its containers are, which is never a sign of harm.
     """
 
     id: tuple[str, ...]
     started_at: float | None = None
     ready: bool = True
     terminating: bool = False
+    vitals: Vitals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +90,8 @@ class Rollout:
         complete: no baseline instance is left or expected; the canary took over.
         policy: name of the policy asked for by the workload itself, if any.
         labels: the workload's labels, for policy selectors.
+        stalled: what the workload's controller says of a rollout that stands still, else "".
+        ready_within_s: an instance that is not ready for longer is in distress.
     """
 
     workload: Workload
@@ -83,6 +105,8 @@ class Rollout:
     complete: bool = False
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    stalled: str = ""
+    ready_within_s: float = 600.0
 
     @property
     def watch_id(self) -> str:

@@ -223,6 +223,7 @@ def _incident_unseen(watch: Watch, judgement: Judgement, policy: Policy) -> bool
     """
     return (
         watch.hold is Hold.SHARED_INCIDENT
+        and not judgement.by_facts
         and bool(judgement.missing)
         and judgement.e_value < SHARED_CAUTION / policy.alpha
     )

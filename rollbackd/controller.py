@@ -16,6 +16,7 @@ import structlog
 
 from actions.ports import Entry, Journal, Transient
 from analyzer.comparison import Comparison
+from analyzer.distress import Distress, weigh
 from analyzer.events import (
     Act,
     Announce,
@@ -34,7 +35,7 @@ from analyzer.family import Armed
 from analyzer.judge import judge
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource
-from analyzer.rollout import Rollout, Workload
+from analyzer.rollout import Rollout, Side, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
 from analyzer.watch import Phase, Watch, begin, resume, step
@@ -79,7 +80,8 @@ class Policies(Protocol):
 class Tracked:
     """One watch with everything that is kept beside it.
 
-    ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
+    ``rollout`` is None after a restart until its source reports it again; ``distress`` is then
+    seen anew, which can only delay; ``armed`` names the
     signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
     ``compared`` and ``marked`` tell what the comparison knows of it; ``unshowable`` is set when an
     error of our own keeps its portrait from being drawn.
@@ -89,6 +91,7 @@ class Tracked:
     policy: Policy
     rollout: Rollout | None = None
     roster: Roster = field(default_factory=Roster)
+    distress: Distress = field(default_factory=Distress)
     portrait: Portrait = field(default_factory=Portrait)
     armed: frozenset[str] = frozenset()
     compared: bool = False
@@ -287,6 +290,7 @@ class Controller:
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
+        tracked.distress = tracked.distress.observe(rollout, now)
         if not tracked.compared:
             self._compare(tracked, {})
         self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
@@ -299,6 +303,7 @@ class Controller:
         for source in self._sources:
             seen = source.instances(watch.workload, watch.baseline)
             if not isinstance(seen, Missing) and seen:
+                tracked.distress = tracked.distress.restored(seen, now)
                 restored = tracked.roster.restored(seen, now, tracked.policy.warm_up_s)
                 self._enrol(tracked, restored, now)
 
@@ -324,7 +329,9 @@ class Controller:
             for found in evidence.values():
                 if isinstance(found, Missing):
                     self._telemetry.missed_signal(found.reason)
-            judgement = judge(tracked.policy, evidence)
+            warm = tracked.roster.warm(Side.CANARY, now) if tracked.rollout else None
+            facts = weigh(tracked.distress, tracked.policy, warm)
+            judgement = judge(tracked.policy, evidence, facts)
             self._telemetry.judged(judgement.verdict)
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
             self.handle(watch_id, Judged(judgement, measured))
@@ -344,6 +351,9 @@ class Controller:
         waited = now - tracked.watch.since
         last_call = waited >= tracked.policy.recovery_s - self._collector.tick_s
         recovered, text = self._comparison.recovery(tracked.watch.id, last_call=last_call)
+        if recovered is None and not tracked.armed:
+            since, lasting_s = tracked.watch.since, tracked.policy.persistence_s
+            recovered, text = tracked.distress.recovered(since, lasting_s)
         self.handle(tracked.watch.id, RecoveryMeasured(recovered, text))
 
     # Events and their consequences

@@ -59,7 +59,13 @@ class Reading:
         """Return the instances of one ReplicaSet, by its UID."""
         count = len(self.id_labels)
         return tuple(
-            Instance((p.namespace, p.name)[-count:], p.started_at, p.is_ready, p.is_terminating)
+            Instance(
+                (p.namespace, p.name)[-count:],
+                p.started_at,
+                p.is_ready,
+                p.is_terminating,
+                p.vitals,
+            )
             for p in family.pods.get(replica_set, ())
         )
 
@@ -147,6 +153,8 @@ def _rollout(
         complete=is_complete,
         policy=deployment.policy,
         labels=deployment.labels,
+        stalled=deployment.stalled,
+        ready_within_s=deployment.ready_within_s,
     )
 
 

@@ -16,6 +16,8 @@ from actions.kubernetes_rollback import (
     controller_uid,
     template_digest,
 )
+from analyzer.rollout import Vitals
+from rollbackd.rollouts.vitals import vitals_of
 
 POLICY = "rollbackd.io/policy"
 """Annotation of a workload: name of the policy it asks for."""
@@ -23,6 +25,11 @@ POLICY = "rollbackd.io/policy"
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 """Annotation of a ReplicaSet that was current before: the numbers it had then."""
+
+PROGRESS_DEADLINE_S = 600.0
+"""Kubernetes' own default of a Deployment's ``progressDeadlineSeconds``."""
+
+DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,8 @@ class Deployment:
         revision: number of the current revision, 0 when the controller has not said.
         is_observed: the controller has seen the latest change of the specification.
         rolled_back_from, rolled_back_to: hashes of the revisions of our last rollback, or "".
+        stalled: what the controller says of a rollout that passed its progress deadline, or "".
+        ready_within_s: that deadline.
     """
 
     uid: str
@@ -49,6 +58,8 @@ class Deployment:
     labels: Mapping[str, str]
     rolled_back_from: str
     rolled_back_to: str
+    stalled: str = ""
+    ready_within_s: float = PROGRESS_DEADLINE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,7 @@ class Pod:
     Attributes:
         replica_set: UID of its ReplicaSet.
         created_at, started_at: seconds since the epoch.
+        vitals: what its node says of its containers, None while it has said nothing.
     """
 
     replica_set: str
@@ -91,13 +103,15 @@ class Pod:
     started_at: float
     is_ready: bool
     is_terminating: bool
+    vitals: Vitals | None = None
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
     """Return what is kept of a Deployment."""
     metadata, spec = raw["metadata"], raw["spec"]
     annotations = metadata.get("annotations") or {}
-    observed = (raw.get("status") or {}).get("observedGeneration", 0)
+    status = raw.get("status") or {}
+    is_observed = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     return Deployment(
         uid=metadata["uid"],
         namespace=intern(metadata["namespace"]),
@@ -105,14 +119,24 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         replicas=spec.get("replicas", 1),
         template=template_digest(raw),
         revision=_number(annotations.get(REVISION)),
-        is_observed=observed >= metadata.get("generation", 0),
+        is_observed=is_observed,
         is_paused=bool(spec.get("paused")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         policy=annotations.get(POLICY) or None,
         labels=dict(metadata.get("labels") or {}),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
+        # Until the controller has seen the newest template, its word is about the one before.
+        stalled=_stalled(status) if is_observed else "",
+        ready_within_s=float(spec.get("progressDeadlineSeconds") or PROGRESS_DEADLINE_S),
     )
+
+
+def _stalled(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions") or []:
+        if condition.get("reason") == DEADLINE_EXCEEDED and condition.get("status") == "False":
+            return DEADLINE_EXCEEDED
+    return ""
 
 
 def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet | None:
@@ -158,6 +182,7 @@ def pod_of(raw: Mapping[str, Any]) -> Pod | None:
             for condition in status.get("conditions") or []
         ),
         is_terminating=bool(metadata.get("deletionTimestamp")),
+        vitals=vitals_of(raw),
     )
 
 
