@@ -6,9 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from actions.by_kind import ByKind
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
 from actions.ports import Actuator
+from actions.set_rollback import PLURALS, SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
@@ -151,6 +153,7 @@ def _rollout_sources(
             reading,
             namespaces=watched.namespaces,
             selector=watched.label_selector or "",
+            kinds=watched.kinds,
         )
         rollouts.start()
         sources.append(rollouts)
@@ -175,7 +178,7 @@ def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
         case KubernetesRollbackSettings(name=name):
             if cluster is None:
                 raise ValueError(f"action {name} needs rollouts.kubernetes")
-            return KubernetesRollback(cluster, name=name)
+            return _rollback(settings, cluster)
         case NginxSwitchSettings():
             return NginxSwitch(
                 upstream_file=settings.upstream_file,
@@ -193,6 +196,13 @@ def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
             return SplitterSwitch(file=file, servers=_servers(settings), name=name)
         case _:
             assert_never(settings)
+
+
+def _rollback(settings: KubernetesRollbackSettings, cluster: Connection) -> Actuator:
+    name = settings.name
+    sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
+    deployments = KubernetesRollback(cluster, name=name)
+    return ByKind({"Deployment": deployments, **dict.fromkeys(PLURALS, sets)}, name)
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

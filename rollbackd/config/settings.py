@@ -113,14 +113,15 @@ SourceSettings = PrometheusSettings | ScrapeSettings | RecordedSettings
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """A cluster whose Deployments are watched.
+    """A cluster whose workloads are watched.
 
     Attributes:
         cluster: its name in watch ids and messages.
         in_cluster: use the pod's service account; None = when there is one and nothing else said.
         server: address of an API server without authentication (``kubectl proxy``, tests).
         namespaces: only these; empty = all.
-        label_selector: only Deployments with these labels, in Kubernetes' syntax.
+        label_selector: only workloads with these labels, in Kubernetes' syntax.
+        kinds: only these kinds of workloads.
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
@@ -135,6 +136,7 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +178,13 @@ class RolloutsSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesRollbackSettings:
-    """Rolls a Deployment back, in the cluster that ``rollouts.kubernetes`` names."""
+    """Rolls a workload back, in the cluster that ``rollouts.kubernetes`` names.
+
+    ``delete_stuck_pods``: pods that keep a StatefulSet from going back may be deleted.
+    """
 
     name: str
+    delete_stuck_pods: bool = False
 
 
 @dataclass(frozen=True, slots=True)

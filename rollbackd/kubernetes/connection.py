@@ -88,6 +88,12 @@ class Connection:
             "PATCH", path, body=operations, content_type="application/json-patch+json"
         )
 
+    def delete(self, path: str, uid: str, version: str) -> None:
+        """Delete one object, if it is still this one in this version. Raises as ``request``."""
+        preconditions = {"uid": uid, "resourceVersion": version}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        self.request("DELETE", path, body=options)
+
     def pages(self, path: str, query: Mapping[str, str]) -> Iterator[tuple[list[JsonObject], str]]:
         """Yield a collection page by page, each with the version of the whole list.
 

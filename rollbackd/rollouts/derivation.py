@@ -14,8 +14,6 @@ from rollbackd.rollouts.revisions import (
     was_current_before,
 )
 
-KIND = "Deployment"
-
 SETTLED_REMEMBERED = 3
 """Revisions remembered for each Deployment: the current one, the one before, one to spare."""
 
@@ -53,7 +51,8 @@ class Reading:
 
     def workload(self, family: Family) -> Workload:
         """Return the workload that a Deployment is."""
-        return Workload(self.cluster, family.deployment.namespace, KIND, family.deployment.name)
+        owner = family.deployment
+        return Workload(self.cluster, owner.namespace, owner.kind, owner.name)
 
     def instances(self, family: Family, replica_set: str) -> tuple[Instance, ...]:
         """Return the instances of one ReplicaSet, by its UID."""

@@ -1,4 +1,4 @@
-"""Rollouts of the Deployments of one cluster, followed through the API server."""
+"""Rollouts of the workloads of one cluster, followed through the API server."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,20 +12,32 @@ from rollbackd.kubernetes.errors import Denied
 from rollbackd.kubernetes.reflector import Collections, Pace, Reflector
 from rollbackd.rollouts.derivation import NO_MEMORY, Memory, Reading, derive
 from rollbackd.rollouts.objects import (
-    Deployment,
     Pod,
-    ReplicaSet,
     deployment_of,
     pod_of,
     replica_set_of,
 )
 from rollbackd.rollouts.revisions import Family, families
+from rollbackd.rollouts.sets import (
+    DAEMON_SET,
+    STATEFUL_SET,
+    controller_revision_of,
+    daemon_set_of,
+    set_families,
+    stateful_set_of,
+)
 
 T = TypeVar("T")
 
+_WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets"})
+
+DEPLOYMENT = "Deployment"
+KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
+"""Kinds of workloads that can be followed."""
+
 
 class KubernetesRollouts:
-    """A ``RolloutSource`` over caches of Deployments, ReplicaSets and pods.
+    """A ``RolloutSource`` over caches of workloads, their revisions and pods.
 
     ``rollouts`` and ``instances`` are for one thread, the tick's; the caches fill on their own.
 
@@ -33,7 +45,8 @@ class KubernetesRollouts:
         api: the calls to the API server.
         reading: how observations are read.
         namespaces: to follow; none for all of the cluster.
-        selector: label selector of the Deployments to follow; "" for all.
+        selector: label selector of the workloads to follow; "" for all.
+        kinds: of ``KINDS``; nothing is asked of the others.
         pace: times of the caches.
         clock: seconds since the epoch.
     """
@@ -45,32 +58,56 @@ class KubernetesRollouts:
         *,
         namespaces: Sequence[str] = (),
         selector: str = "",
+        kinds: Sequence[str] = KINDS,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._reading = reading
         self._clock = clock
         self._memory: Memory = NO_MEMORY
-        # ReplicaSets and pods bear the labels of the template, not those of the Deployment, so
-        # the selector narrows only the latter; what belongs to no Deployment is passed over.
+        # Revisions and pods bear the labels of the template, not those of the workload, so the
+        # selector narrows only the latter; what belongs to none of them is passed over.
         query = {"labelSelector": selector} if selector else {}
-        apps = [f"/apis/apps/v1{scope}" for scope in _scopes(namespaces)]
-        core = [f"/api/v1{scope}" for scope in _scopes(namespaces)]
-        self._deployments: list[Reflector[Deployment]] = [
-            Reflector(api, f"{root}/deployments", deployment_of, query=query, pace=pace)
-            for root in apps
+
+        def follow(
+            kind: str, collection: str, slim: Callable[[dict[str, Any]], T | None]
+        ) -> list[Reflector[T]]:
+            if kind not in kinds:
+                return []
+            return [
+                Reflector(
+                    api,
+                    f"/apis/apps/v1{scope}/{collection}",
+                    slim,
+                    query=query if collection in _WORKLOADS else {},
+                    pace=pace,
+                )
+                for scope in _scopes(namespaces)
+            ]
+
+        self._deployments = follow(DEPLOYMENT, "deployments", deployment_of)
+        self._replica_sets = follow(DEPLOYMENT, "replicasets", replica_set_of)
+        self._sets = [
+            *follow(STATEFUL_SET, "statefulsets", stateful_set_of),
+            *follow(DAEMON_SET, "daemonsets", daemon_set_of),
         ]
-        self._replica_sets: list[Reflector[ReplicaSet]] = [
-            Reflector(api, f"{root}/replicasets", replica_set_of, pace=pace) for root in apps
-        ]
+        with_revisions = next((k for k in (STATEFUL_SET, DAEMON_SET) if k in kinds), "")
+        self._revisions = follow(with_revisions, "controllerrevisions", controller_revision_of)
         self._pods: list[Reflector[Pod]] = [
-            Reflector(api, f"{root}/pods", pod_of, pace=pace) for root in core
+            Reflector(api, f"/api/v1{scope}/pods", pod_of, pace=pace)
+            for scope in _scopes(namespaces)
         ]
 
     @property
     def reflectors(self) -> tuple[Reflector[Any], ...]:
         """The caches, for telemetry: path and snapshot of each."""
-        return (*self._deployments, *self._replica_sets, *self._pods)
+        return (
+            *self._deployments,
+            *self._replica_sets,
+            *self._sets,
+            *self._revisions,
+            *self._pods,
+        )
 
     def start(self) -> None:
         """Start filling the caches; returns at once."""
@@ -112,7 +149,11 @@ class KubernetesRollouts:
         for reflector in self.reflectors:
             if missing := _missing(reflector.path, reflector.snapshot()):
                 return missing
-        return families(_items(self._deployments), _items(self._replica_sets), _items(self._pods))
+        pods = _items(self._pods)
+        return [
+            *families(_items(self._deployments), _items(self._replica_sets), pods),
+            *set_families(_items(self._sets), _items(self._revisions), pods),
+        ]
 
 
 def _scopes(namespaces: Sequence[str]) -> list[str]:

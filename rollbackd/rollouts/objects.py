@@ -9,7 +9,7 @@ from datetime import datetime
 from sys import intern
 from typing import Any
 
-from actions.kubernetes_rollback import (
+from actions.cluster import (
     HASH_LABEL,
     ROLLED_BACK_FROM,
     ROLLED_BACK_TO,
@@ -29,14 +29,18 @@ REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 PROGRESS_DEADLINE_S = 600.0
 """Kubernetes' own default of a Deployment's ``progressDeadlineSeconds``."""
 
+POD_REVISION = "controller-revision-hash"
+"""Label of the pods of StatefulSets and DaemonSets: name or hash of their ControllerRevision."""
+
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A Deployment.
+    """A Deployment, or a StatefulSet or DaemonSet, which are read in the same terms.
 
     Attributes:
+        kind: which of them.
         replicas: wanted. template: digest of its pod template.
         revision: number of the current revision, 0 when the controller has not said.
         is_observed: the controller has seen the latest change of the specification.
@@ -58,13 +62,14 @@ class Deployment:
     labels: Mapping[str, str]
     rolled_back_from: str
     rolled_back_to: str
+    kind: str = "Deployment"
     stalled: str = ""
     ready_within_s: float = PROGRESS_DEADLINE_S
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSet:
-    """One revision of a Deployment.
+    """One revision of a Deployment, or a ControllerRevision of another set.
 
     Attributes:
         deployment: UID of the Deployment. hash: its ``pod-template-hash``.
@@ -91,7 +96,8 @@ class Pod:
     """A pod that has not ended.
 
     Attributes:
-        replica_set: UID of its ReplicaSet.
+        replica_set: UID of its ReplicaSet, or of the StatefulSet or DaemonSet itself.
+        revision: the hash of its revision, for pods of the latter two; else "".
         created_at, started_at: seconds since the epoch.
         vitals: what its node says of its containers, None while it has said nothing.
     """
@@ -104,6 +110,7 @@ class Pod:
     is_ready: bool
     is_terminating: bool
     vitals: Vitals | None = None
+    revision: str = ""
 
 
 def deployment_of(raw: Mapping[str, Any]) -> Deployment:
@@ -118,7 +125,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         name=metadata["name"],
         replicas=spec.get("replicas", 1),
         template=template_digest(raw),
-        revision=_number(annotations.get(REVISION)),
+        revision=number_of(annotations.get(REVISION)),
         is_observed=is_observed,
         is_paused=bool(spec.get("paused")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
@@ -153,9 +160,9 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet | None:
         hash=template_hash,
         replicas=spec.get("replicas", 1),
         template=template_digest(raw),
-        revision=_number(annotations.get(REVISION)),
+        revision=number_of(annotations.get(REVISION)),
         was_current_before=bool(annotations.get(REVISION_HISTORY)),
-        created_at=_seconds(metadata["creationTimestamp"]),
+        created_at=seconds_of(metadata["creationTimestamp"]),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
     )
@@ -168,9 +175,10 @@ def pod_of(raw: Mapping[str, Any]) -> Pod | None:
     """
     metadata, status = raw["metadata"], raw.get("status") or {}
     owner = controller_uid(raw)
+    revision = (metadata.get("labels") or {}).get(POD_REVISION, "")
     if owner is None or status.get("phase") in {"Succeeded", "Failed"}:
         return None
-    created_at = _seconds(metadata["creationTimestamp"])
+    created_at = seconds_of(metadata["creationTimestamp"])
     return Pod(
         replica_set=intern(owner),
         namespace=intern(metadata["namespace"]),
@@ -183,7 +191,16 @@ def pod_of(raw: Mapping[str, Any]) -> Pod | None:
         ),
         is_terminating=bool(metadata.get("deletionTimestamp")),
         vitals=vitals_of(raw),
+        revision=intern(revision_hash(revision, raw)) if revision else "",
     )
+
+
+def revision_hash(name: str, owned: Mapping[str, Any]) -> str:
+    """Return the hash in the name of a ControllerRevision, given something of the same owner."""
+    for owner in owned["metadata"].get("ownerReferences") or []:
+        if owner.get("controller"):
+            return name.removeprefix(f"{owner.get('name', '')}-")
+    return name
 
 
 def _started_at(status: Mapping[str, Any], created_at: float) -> float:
@@ -196,14 +213,16 @@ def _started_at(status: Mapping[str, Any], created_at: float) -> float:
     starts = [(item.get("state") or {}).get("running", {}).get("startedAt") for item in containers]
     has_restarted = any(item.get("restartCount", 0) for item in containers)
     if starts and all(starts) and not has_restarted:
-        return max(map(_seconds, starts))
+        return max(map(seconds_of, starts))
     start = status.get("startTime")
-    return _seconds(start) if start else created_at
+    return seconds_of(start) if start else created_at
 
 
-def _seconds(stamp: str) -> float:
+def seconds_of(stamp: str) -> float:
+    """Return a time of the API in seconds since the epoch."""
     return datetime.fromisoformat(stamp).timestamp()
 
 
-def _number(text: str | None) -> int:
+def number_of(text: str | None) -> int:
+    """Return the number that an annotation holds, 0 when it holds none."""
     return int(text) if text and text.isdecimal() else 0

@@ -11,9 +11,11 @@ import pytest
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
+from actions.set_rollback import SetRollback
 from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
+from tests.kubernetes import sets
 from tests.kubernetes.shop import cluster, deploy, manifest, replica_set, settle, writes
 
 
@@ -80,7 +82,50 @@ def kubernetes() -> Iterator[Bench]:
         yield KubernetesBench(api, connection)
 
 
-BENCHES = [kubernetes]
+class SetBench:
+    """A StatefulSet or DaemonSet on its way from db:1 to db:2."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection, kind: str) -> None:
+        self._api, self._connection, self._kind = api, connection, kind
+        sets.create(api, kind)
+        sets.deploy(api, kind, "db:2")
+        sets.settle(api, kind)
+        self.rollout = Rollout(
+            workload=Workload("test", "default", kind, "db"),
+            canary=sets.revision(api, "db:2"),
+            baseline=sets.revision(api, "db:1"),
+            canary_instances=(),
+            baseline_instances=(),
+            id_labels=("namespace", "pod"),
+            started_at=0.0,
+        )
+
+    def actuator(self) -> SetRollback:
+        return SetRollback(self._connection)
+
+    def writes(self) -> int:
+        return writes(self._api)
+
+    def interfere(self) -> None:
+        sets.deploy(self._api, self._kind, "db:3")
+
+    def wait_done(self, step: Step) -> None:
+        self._api.wait_until(lambda _: self.actuator().inspect(step) is StepState.DONE)
+
+
+@contextmanager
+def stateful_set() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield SetBench(api, connection, "StatefulSet")
+
+
+@contextmanager
+def daemon_set() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield SetBench(api, connection, "DaemonSet")
+
+
+BENCHES = [kubernetes, stateful_set, daemon_set]
 
 
 @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actions.kubernetes_rollback import KubernetesRollback, template_of
+from actions.cluster import template_of
+from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Conflict, Permanent, StepState, Transient
 from analyzer.rollout import Revision, Rollout, Workload

@@ -251,7 +251,9 @@ said = st.none() | vitals
 
 
 @st.composite
-def instances(draw: st.DrawFn, side: str, known: st.SearchStrategy[Vitals | None]) -> object:
+def instances(
+    draw: st.DrawFn, side: str, known: st.SearchStrategy[Vitals | None]
+) -> tuple[Instance, ...]:
     found = pods(side, *draw(st.lists(known, max_size=5)))
     return tuple(
         replace(i, terminating=draw(st.booleans()), ready=draw(st.booleans())) for i in found

@@ -21,11 +21,17 @@ from rollbackd.wiring import Parts, assemble
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
+from tests.kubernetes import sets
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
 
-FOLLOWED = {"deployments", "replicasets", "pods"}
+REVISIONS = {
+    "Deployment": "replicasets",
+    "StatefulSet": "controllerrevisions",
+    "DaemonSet": "controllerrevisions",
+}
+NEVER_READY = {"fake.rollbackd.dev/ready-after": "never"}
 SECOND = 2
 """The revision that is released, by its number."""
 
@@ -111,32 +117,61 @@ def rollouts(parts: Parts) -> list[Rollout]:
     return [] if isinstance(seen, Missing) else list(seen)
 
 
-def release(api: FakeKubeApi, namespaces: tuple[str, ...]) -> None:
-    """Deploy checkout in each namespace, and then its next version."""
+def release(
+    api: FakeKubeApi, namespaces: tuple[str, ...], kinds: tuple[str, ...], *, stuck: bool
+) -> None:
+    """Deploy checkout in each namespace and as each kind, and then its next version.
+
+    When ``stuck``, no pod of a StatefulSet's next version becomes ready.
+    """
+    for node in sets.NODES:
+        api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        first = manifest("shop:1", name="checkout")
-        first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
-        api.create(first)
+        for kind in kinds:
+            first = version(1, kind)
+            first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
+            api.create(first)
     for namespace in namespaces:
-        settle(api, namespace)
-        change = {"spec": manifest("shop:2", name="checkout")["spec"]}
-        api.patch("apps/v1", "Deployment", "checkout", change, namespace)
+        for kind in kinds:
+            settle(api, namespace, kind)
+            change = version(2, kind)["spec"]
+            if stuck and kind == "StatefulSet":
+                change["template"]["metadata"]["annotations"] = NEVER_READY
+            api.patch("apps/v1", kind, "checkout", {"spec": change}, namespace)
     for namespace in namespaces:
-        settle(api, namespace)
+        for kind in kinds:
+            if not (stuck and kind == "StatefulSet"):
+                settle(api, namespace, kind)
 
 
-def settle(api: FakeKubeApi, namespace: str) -> None:
+def version(number: int, kind: str) -> Manifest:
+    """Return one version of checkout as a workload of a kind."""
+    if kind == "Deployment":
+        return manifest(f"shop:{number}", name="checkout")
+    made = sets.manifest(kind, f"shop:{number}")
+    # Each kind has pods of its own.
+    labels = {"app": f"checkout-{kind.lower()}"}
+    made["metadata"] |= {"name": "checkout", "labels": labels}
+    made["spec"]["selector"] = {"matchLabels": labels}
+    made["spec"]["template"]["metadata"]["labels"] = labels
+    return made
+
+
+def settle(api: FakeKubeApi, namespace: str, kind: str) -> None:
     """Wait until a rollout is over: no more reports of progress that a write could meet."""
+    names = ("replicas", "updatedReplicas", "availableReplicas")
+    if kind == "DaemonSet":
+        names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
 
     def is_settled(api: FakeKubeApi) -> bool:
-        found = api.get("apps/v1", "Deployment", "checkout", namespace)
+        found = api.get("apps/v1", kind, "checkout", namespace)
         status = found.get("status", {})
-        counts = {status.get(c) for c in ("replicas", "updatedReplicas", "availableReplicas")}
+        counts = {status.get(name) for name in names}
         is_seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return bool(is_seen and counts == {found["spec"]["replicas"]})
+        return bool(is_seen and counts == {3})
 
-    api.wait_until(is_settled, what=f"{namespace}/checkout settled")
+    api.wait_until(is_settled, what=f"{kind} {namespace}/checkout settled")
 
 
 def act(parts: Parts, config: Config, rollout: Rollout) -> None:
@@ -157,13 +192,19 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
         config = configured(manifests, api, folder)
+        watched = config.rollouts.kubernetes
+        assert watched is not None
+        kinds = watched.kinds
+        followed = {"pods", *(REVISIONS[kind] for kind in kinds)}
+        followed |= {f"{kind.lower()}s" for kind in kinds}
+        stuck = any(getattr(action, "delete_stuck_pods", False) for action in config.actions)
         with running(config) as parts:
-            release(api, namespaces)
+            release(api, namespaces, kinds, stuck=stuck)
 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
                 seen = [rollout.ordinal for rollout in rollouts(parts)]
-                return watched == FOLLOWED and seen == [SECOND] * len(namespaces)
+                return watched == followed and seen == [SECOND] * len(namespaces) * len(kinds)
 
             api.wait_until(is_followed, what="every release seen")
             for rollout in rollouts(parts):
@@ -199,10 +240,21 @@ def test_observing_grants_no_verb_that_writes(helm4: Helm) -> None:
         assert verbs <= {"get", "list", "watch"}
 
 
+def writing(helm4: Helm, case: str) -> set[Right]:
+    rights = granted(helm4.manifests(*options(case)))
+    return {right for right in rights if right.verb not in {"get", "list", "watch"}}
+
+
 def test_acting_grants_one_verb_that_writes(helm4: Helm) -> None:
-    rights = granted(helm4.manifests(*options("enforce-namespaced")))
-    writing = {right for right in rights if right.verb not in {"get", "list", "watch"}}
-    assert writing == {Right("patch", "apps", "deployments", "shop")}
+    plurals = ("deployments", "statefulsets", "daemonsets")
+    patches = {Right("patch", "apps", plural, "shop") for plural in plurals}
+    assert writing(helm4, "enforce-namespaced") == patches
+
+
+def test_deleting_stuck_pods_must_be_asked_for(helm4: Helm) -> None:
+    delete = Right("delete", "", "pods", "")
+    assert delete in writing(helm4, "everything")
+    assert delete not in writing(helm4, "approve-cluster")
 
 
 def test_what_follows_no_cluster_has_no_rights(helm4: Helm) -> None:

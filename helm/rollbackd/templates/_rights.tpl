@@ -23,31 +23,69 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty when a policy that may act names an action that may delete stuck pods. */}}
+{{- define "rollbackd.deletesPods" -}}
+{{- range $policy := .Values.config.policies }}
+{{- range $.Values.config.actions }}
+{{- $rollback := index . "kubernetes-rollback" }}
+{{- if and (has $policy.mode (list "approve" "enforce")) (has .name $policy.actions) $rollback $rollback.delete_stuck_pods }}yes{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The plurals of the kinds of workloads that are followed, as a JSON list. */}}
+{{- define "rollbackd.workloads" -}}
+{{- $kinds := default (list "Deployment" "StatefulSet" "DaemonSet") (.Values.config.rollouts.kubernetes).kinds }}
+{{- $plurals := list }}
+{{- range $kinds }}
+{{- $plurals = append $plurals (printf "%ss" (lower .)) }}
+{{- end }}
+{{- toJson (uniq $plurals) }}
+{{- end }}
+
+{{/* The plurals of what their revisions are kept in, as a JSON list. */}}
+{{- define "rollbackd.revisions" -}}
+{{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
+{{- $plurals := list }}
+{{- range $workloads }}
+{{- $plurals = append $plurals (ternary "replicasets" "controllerrevisions" (eq . "deployments")) }}
+{{- end }}
+{{- toJson (uniq $plurals) }}
+{{- end }}
+
 {{- define "rollbackd.rules" -}}
 {{- $proposes := "" }}
+{{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
+{{- $revisions := include "rollbackd.revisions" . | fromJsonArray }}
 {{- range .Values.config.policies }}
 {{- $proposes = printf "%s%s" $proposes (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
 {{- end }}
 # Following rollouts: caches that are listed and watched.
 - apiGroups: [apps]
-  resources: [deployments, replicasets]
+  resources: [{{ join ", " (concat $workloads $revisions) }}]
   verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
 {{- if $proposes }}
-# Planning a rollback, in mode observe, too: the Deployment as it is now.
+# Planning a rollback, in mode observe, too: the workload as it is now.
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [{{ join ", " $workloads }}{{ if has "controllerrevisions" $revisions }}, controllerrevisions{{ end }}]
   verbs: [get]
 {{- end }}
 {{- end }}
 
 {{- define "rollbackd.actingRules" -}}
-# Rolling back, in modes approve and enforce: the Deployment's template.
+# Rolling back, in modes approve and enforce: the workload's template.
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [{{ include "rollbackd.workloads" . | fromJsonArray | join ", " }}]
   verbs: [patch]
+{{- if include "rollbackd.deletesPods" . }}
+# delete_stuck_pods: pods that keep a StatefulSet from going back.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+{{- end }}
 {{- end }}
 
 {{/* The namespaces that are followed, as a JSON list; empty: all. */}}

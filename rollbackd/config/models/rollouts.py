@@ -1,5 +1,6 @@
 """``rollouts``: what is watched."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -9,8 +10,16 @@ from rollbackd.config.models.base import Bool, LabelName, Model, Name, Text, Url
 from rollbackd.config.quantities import Duration, fault, shown
 
 
+class Kind(StrEnum):
+    """A kind of workload."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+
+
 class KubernetesModel(Model):
-    """The Deployments of a cluster. ``kubernetes: {}`` takes every default."""
+    """The workloads of a cluster. ``kubernetes: {}`` takes every default."""
 
     cluster: Name = "default"
     """Name of the cluster in watch ids and messages."""
@@ -25,7 +34,9 @@ class KubernetesModel(Model):
     namespaces: list[Name] = Field(default_factory=list)
     """Only these namespaces; default: all. With fewer, namespaced rights are enough."""
     label_selector: Text | None = None
-    """Only Deployments with these labels, in Kubernetes' syntax: team=shop,tier!=batch."""
+    """Only workloads with these labels, in Kubernetes' syntax: team=shop,tier!=batch."""
+    kinds: list[Kind] = Field(default=list(Kind), min_length=1)
+    """Only these kinds of workloads; no rights are needed for the others."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
     id_labels: list[LabelName] = Field(default=["namespace", "pod"], min_length=1, max_length=2)
@@ -60,6 +71,7 @@ class KubernetesModel(Model):
             server=self.server,
             namespaces=tuple(self.namespaces),
             label_selector=self.label_selector,
+            kinds=tuple(dict.fromkeys(kind.value for kind in self.kinds)),
         )
 
 
@@ -130,7 +142,7 @@ class RolloutsModel(Model, json_schema_extra={"minProperties": 1}):
     """At least one of kubernetes, static and static_file."""
 
     kubernetes: KubernetesModel | None = None
-    """Watch the Deployments of a cluster."""
+    """Watch the workloads of a cluster."""
     static: list[StaticModel] = Field(default_factory=list)
     """Watch named groups of instances."""
     static_file: Text | None = None
