@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from actions.by_kind import ByKind
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
 from actions.ports import Actuator
@@ -201,8 +203,12 @@ def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
 def _rollback(settings: KubernetesRollbackSettings, cluster: Connection) -> Actuator:
     name = settings.name
     sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
-    deployments = KubernetesRollback(cluster, name=name)
-    return ByKind({"Deployment": deployments, **dict.fromkeys(PLURALS, sets)}, name)
+    by_kind: dict[str, Actuator] = {
+        "Deployment": KubernetesRollback(cluster, name=name),
+        CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
+        **dict.fromkeys(PLURALS, sets),
+    }
+    return ByKind(by_kind, name)
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

@@ -26,6 +26,7 @@ from rollbackd.rollouts.sets import (
     set_families,
     stateful_set_of,
 )
+from rollbackd.rollouts.tracks import pairs, track_rollouts
 
 T = TypeVar("T")
 
@@ -124,8 +125,11 @@ class KubernetesRollouts:
         seen = self._families()
         if isinstance(seen, Missing):
             return seen
-        found, self._memory = derive(seen, self._reading, self._memory, self._clock())
-        return found
+        beside = pairs(seen)
+        canaries = {canary.deployment.uid for canary, _ in beside}
+        own = [family for family in seen if family.deployment.uid not in canaries]
+        found, self._memory = derive(own, self._reading, self._memory, self._clock())
+        return (*found, *track_rollouts(beside, self._reading))
 
     def instances(self, workload: Workload, revision: Revision) -> tuple[Instance, ...] | Missing:
         """Return the instances of a revision that may not be part of a rollout any more.
@@ -135,7 +139,8 @@ class KubernetesRollouts:
         seen = self._families()
         if isinstance(seen, Missing):
             return seen
-        own = (family for family in seen if self._reading.workload(family) == workload)
+        # By the revision's UID alone: the baseline may belong to another object than the canary.
+        own = (f for f in seen if f.deployment.namespace == workload.namespace)
         return tuple(
             chain.from_iterable(self._reading.instances(family, revision.id) for family in own)
         )

@@ -8,15 +8,25 @@ from typing import Protocol
 
 import pytest
 
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
 from actions.set_rollback import SetRollback
-from analyzer.rollout import Revision, Rollout, Workload
+from analyzer.rollout import Instance, Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
 from tests.kubernetes import sets
-from tests.kubernetes.shop import cluster, deploy, manifest, replica_set, settle, writes
+from tests.kubernetes.shop import (
+    beside,
+    cluster,
+    deploy,
+    manifest,
+    replica_set,
+    settle,
+    writes,
+)
 
 
 class Bench(Protocol):
@@ -63,7 +73,7 @@ class KubernetesBench:
         metadata = found["metadata"]
         return Revision(metadata["uid"], metadata["labels"]["pod-template-hash"])
 
-    def actuator(self) -> KubernetesRollback:
+    def actuator(self) -> Actuator:
         return KubernetesRollback(self._connection)
 
     def writes(self) -> int:
@@ -125,7 +135,37 @@ def daemon_set() -> Iterator[Bench]:
         yield SetBench(api, connection, "DaemonSet")
 
 
-BENCHES = [kubernetes, stateful_set, daemon_set]
+class BesideBench(KubernetesBench):
+    """A canary Deployment of shop:2 beside a stable one of shop:1."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection) -> None:
+        self._api = api
+        self._connection = connection
+        beside(api)
+        self.rollout = Rollout(
+            workload=Workload("test", "default", CANARY_DEPLOYMENT, "shop-canary"),
+            canary=self._revision("shop:2"),
+            baseline=self._revision("shop:1"),
+            canary_instances=(),
+            baseline_instances=(Instance(("default", "shop-0")),),
+            id_labels=("namespace", "pod"),
+            started_at=0.0,
+        )
+
+    def actuator(self) -> CanaryScale:
+        return CanaryScale(self._connection)
+
+    def interfere(self) -> None:
+        deploy(self._api, "shop:3", "shop-canary")
+
+
+@contextmanager
+def canary_beside() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield BesideBench(api, connection)
+
+
+BENCHES = [kubernetes, stateful_set, daemon_set, canary_beside]
 
 
 @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)

