@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from actions.argo_abort import KIND as ARGO
+from actions.argo_abort import ArgoAbort
 from actions.by_kind import ByKind
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.canary_scale import CanaryScale
@@ -206,6 +208,7 @@ def _rollback(settings: KubernetesRollbackSettings, cluster: Connection) -> Actu
     by_kind: dict[str, Actuator] = {
         "Deployment": KubernetesRollback(cluster, name=name),
         CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
+        ARGO: ArgoAbort(cluster, name=name),
         **dict.fromkeys(PLURALS, sets),
     }
     return ByKind(by_kind, name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from analyzer.rollout import Instance, Revision, Rollout, Workload
-from rollbackd.rollouts.objects import ReplicaSet
+from rollbackd.rollouts.objects import Pod, ReplicaSet
 from rollbackd.rollouts.revisions import (
     Family,
     baseline_of,
@@ -56,6 +56,10 @@ class Reading:
 
     def instances(self, family: Family, replica_set: str) -> tuple[Instance, ...]:
         """Return the instances of one ReplicaSet, by its UID."""
+        return self.of(family.pods.get(replica_set, ()))
+
+    def of(self, pods: Iterable[Pod]) -> tuple[Instance, ...]:
+        """Return pods as instances."""
         count = len(self.id_labels)
         return tuple(
             Instance(
@@ -65,7 +69,7 @@ class Reading:
                 p.is_terminating,
                 p.vitals,
             )
-            for p in family.pods.get(replica_set, ())
+            for p in pods
         )
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, TypeVar, assert_never
 
+from actions.argo_abort import KIND as ARGO
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Missing
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.kubernetes.errors import Denied
 from rollbackd.kubernetes.reflector import Collections, Pace, Reflector
+from rollbackd.rollouts.argo import argo_rollout_of, argo_rollouts
 from rollbackd.rollouts.derivation import NO_MEMORY, Memory, Reading, derive
 from rollbackd.rollouts.objects import (
     Pod,
@@ -30,11 +32,11 @@ from rollbackd.rollouts.tracks import pairs, track_rollouts
 
 T = TypeVar("T")
 
-_WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets"})
+_WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "rollouts"})
 
 DEPLOYMENT = "Deployment"
 KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
-"""Kinds of workloads that can be followed."""
+"""Kinds of workloads that every cluster has; Argo's Rollout is followed when it is asked for."""
 
 
 class KubernetesRollouts:
@@ -47,7 +49,7 @@ class KubernetesRollouts:
         reading: how observations are read.
         namespaces: to follow; none for all of the cluster.
         selector: label selector of the workloads to follow; "" for all.
-        kinds: of ``KINDS``; nothing is asked of the others.
+        kinds: which kinds to follow; nothing is asked of the others.
         pace: times of the caches.
         clock: seconds since the epoch.
     """
@@ -71,23 +73,29 @@ class KubernetesRollouts:
         query = {"labelSelector": selector} if selector else {}
 
         def follow(
-            kind: str, collection: str, slim: Callable[[dict[str, Any]], T | None]
+            kind: str,
+            collection: str,
+            slim: Callable[[dict[str, Any]], T | None],
+            group: str = "apps/v1",
         ) -> list[Reflector[T]]:
             if kind not in kinds:
                 return []
             return [
                 Reflector(
                     api,
-                    f"/apis/apps/v1{scope}/{collection}",
+                    f"/apis/{group}{scope}/{collection}",
                     slim,
                     query=query if collection in _WORKLOADS else {},
+                    optional=group != "apps/v1",
                     pace=pace,
                 )
                 for scope in _scopes(namespaces)
             ]
 
         self._deployments = follow(DEPLOYMENT, "deployments", deployment_of)
-        self._replica_sets = follow(DEPLOYMENT, "replicasets", replica_set_of)
+        with_replica_sets = next((k for k in (DEPLOYMENT, ARGO) if k in kinds), "")
+        self._replica_sets = follow(with_replica_sets, "replicasets", replica_set_of)
+        self._argo = follow(ARGO, "rollouts", argo_rollout_of, "argoproj.io/v1alpha1")
         self._sets = [
             *follow(STATEFUL_SET, "statefulsets", stateful_set_of),
             *follow(DAEMON_SET, "daemonsets", daemon_set_of),
@@ -105,6 +113,7 @@ class KubernetesRollouts:
         return (
             *self._deployments,
             *self._replica_sets,
+            *self._argo,
             *self._sets,
             *self._revisions,
             *self._pods,
@@ -129,7 +138,10 @@ class KubernetesRollouts:
         canaries = {canary.deployment.uid for canary, _ in beside}
         own = [family for family in seen if family.deployment.uid not in canaries]
         found, self._memory = derive(own, self._reading, self._memory, self._clock())
-        return (*found, *track_rollouts(beside, self._reading))
+        argo = argo_rollouts(
+            _items(self._argo), _items(self._replica_sets), _items(self._pods), self._reading
+        )
+        return (*found, *track_rollouts(beside, self._reading), *argo)
 
     def instances(self, workload: Workload, revision: Revision) -> tuple[Instance, ...] | Missing:
         """Return the instances of a revision that may not be part of a rollout any more.
@@ -140,6 +152,8 @@ class KubernetesRollouts:
         if isinstance(seen, Missing):
             return seen
         # By the revision's UID alone: the baseline may belong to another object than the canary.
+        if workload.kind == ARGO:
+            return self._reading.of(p for p in _items(self._pods) if p.replica_set == revision.id)
         own = (f for f in seen if f.deployment.namespace == workload.namespace)
         return tuple(
             chain.from_iterable(self._reading.instances(family, revision.id) for family in own)

@@ -29,6 +29,10 @@ REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 PROGRESS_DEADLINE_S = 600.0
 """Kubernetes' own default of a Deployment's ``progressDeadlineSeconds``."""
 
+ARGO_HASH = "rollouts-pod-template-hash"
+ARGO_REVISION = "rollout.argoproj.io/revision"
+"""What Argo calls ``pod-template-hash`` and the number of a revision."""
+
 POD_REVISION = "controller-revision-hash"
 """Label of the pods of StatefulSets and DaemonSets: name or hash of their ControllerRevision."""
 
@@ -134,12 +138,13 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
         # Until the controller has seen the newest template, its word is about the one before.
-        stalled=_stalled(status) if is_observed else "",
+        stalled=stalled_of(status) if is_observed else "",
         ready_within_s=float(spec.get("progressDeadlineSeconds") or PROGRESS_DEADLINE_S),
     )
 
 
-def _stalled(status: Mapping[str, Any]) -> str:
+def stalled_of(status: Mapping[str, Any]) -> str:
+    """Return the reason by which a controller says that a rollout stands still, or ""."""
     for condition in status.get("conditions") or []:
         if condition.get("reason") == DEADLINE_EXCEEDED and condition.get("status") == "False":
             return DEADLINE_EXCEEDED
@@ -147,10 +152,11 @@ def _stalled(status: Mapping[str, Any]) -> str:
 
 
 def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet | None:
-    """Return what is kept of a ReplicaSet; None when no Deployment made it."""
+    """Return what is kept of a ReplicaSet; None when neither a Deployment nor Argo made it."""
     metadata, spec = raw["metadata"], raw["spec"]
     owner = controller_uid(raw)
-    template_hash = (metadata.get("labels") or {}).get(HASH_LABEL)
+    labels = metadata.get("labels") or {}
+    template_hash = labels.get(HASH_LABEL) or labels.get(ARGO_HASH)
     if owner is None or not template_hash:
         return None
     annotations = metadata.get("annotations") or {}
@@ -160,7 +166,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet | None:
         hash=template_hash,
         replicas=spec.get("replicas", 1),
         template=template_digest(raw),
-        revision=number_of(annotations.get(REVISION)),
+        revision=number_of(annotations.get(REVISION) or annotations.get(ARGO_REVISION)),
         was_current_before=bool(annotations.get(REVISION_HISTORY)),
         created_at=seconds_of(metadata["creationTimestamp"]),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),

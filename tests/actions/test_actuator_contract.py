@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from actions.argo_abort import ArgoAbort
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
@@ -17,7 +18,7 @@ from actions.set_rollback import SetRollback
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
-from tests.kubernetes import sets
+from tests.kubernetes import argo, sets
 from tests.kubernetes.shop import (
     beside,
     cluster,
@@ -165,7 +166,36 @@ def canary_beside() -> Iterator[Bench]:
         yield BesideBench(api, connection)
 
 
-BENCHES = [kubernetes, stateful_set, daemon_set, canary_beside]
+class ArgoBench:
+    """A Rollout of Argo; the test plays its controller."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection) -> None:
+        self._api, self._connection = api, connection
+        argo.install(api)
+        argo.begin(api, argo.manifest("shop"))
+        self.rollout = argo.rollout(api, "shop")
+
+    def actuator(self) -> ArgoAbort:
+        return ArgoAbort(self._connection)
+
+    def writes(self) -> int:
+        return writes(self._api)
+
+    def interfere(self) -> None:
+        argo.say(self._api, "shop", currentPodHash="v3", abort=None, abortedAt=None)
+
+    def wait_done(self, step: Step) -> None:
+        argo.say(self._api, "shop", abortedAt="2026-11-20T10:00:00Z", availableReplicas=3)
+        assert self.actuator().inspect(step) is StepState.DONE
+
+
+@contextmanager
+def argo_rollout() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield ArgoBench(api, connection)
+
+
+BENCHES = [kubernetes, stateful_set, daemon_set, canary_beside, argo_rollout]
 
 
 @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from actions.argo_abort import KIND as ARGO
 from actions.plan import Plan, keyed
 from analyzer.policy import Mode
 from analyzer.rollout import Rollout
@@ -21,7 +22,7 @@ from rollbackd.wiring import Parts, assemble
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
-from tests.kubernetes import sets
+from tests.kubernetes import argo, sets
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
@@ -30,6 +31,7 @@ REVISIONS = {
     "Deployment": "replicasets",
     "StatefulSet": "controllerrevisions",
     "DaemonSet": "controllerrevisions",
+    "Rollout": "replicasets",
 }
 NEVER_READY = {"fake.rollbackd.dev/ready-after": "never"}
 SECOND = 2
@@ -126,8 +128,12 @@ def release(
     """
     for node in sets.NODES:
         api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
+    with_argo = ARGO in kinds
+    kinds = tuple(kind for kind in kinds if kind != ARGO)
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        if with_argo:
+            argo.begin(api, argo.manifest("checkout", namespace, {"team": "shop"}))
         for kind in kinds:
             first = version(1, kind)
             first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
@@ -198,6 +204,8 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
         followed = {"pods", *(REVISIONS[kind] for kind in kinds)}
         followed |= {f"{kind.lower()}s" for kind in kinds}
         stuck = any(getattr(action, "delete_stuck_pods", False) for action in config.actions)
+        if ARGO in kinds:
+            argo.install(api)
         with running(config) as parts:
             release(api, namespaces, kinds, stuck=stuck)
 

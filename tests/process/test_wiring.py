@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from actions.argo_abort import ArgoAbort
 from actions.by_kind import ByKind
 from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
@@ -236,10 +237,10 @@ def test_a_rollback_speaks_to_the_cluster_that_is_watched(tmp_path: Path) -> Non
     )
     back = found["back"]
     assert isinstance(back, ByKind)
-    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet"}
+    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet", "Rollout"}
     assert set(back._actuators) == kinds
     for one in back._actuators.values():
-        assert isinstance(one, KubernetesRollback | CanaryScale | SetRollback)
+        assert isinstance(one, KubernetesRollback | CanaryScale | SetRollback | ArgoAbort)
         assert one._name == "back"
         assert isinstance(one._api, Connection)
         assert one._api._access.server == "http://127.0.0.1:1"

@@ -37,10 +37,15 @@
 {{- define "rollbackd.workloads" -}}
 {{- $kinds := default (list "Deployment" "StatefulSet" "DaemonSet") (.Values.config.rollouts.kubernetes).kinds }}
 {{- $plurals := list }}
-{{- range $kinds }}
+{{- range without $kinds "Rollout" }}
 {{- $plurals = append $plurals (printf "%ss" (lower .)) }}
 {{- end }}
 {{- toJson (uniq $plurals) }}
+{{- end }}
+
+{{/* Not empty when Rollouts of Argo are followed. */}}
+{{- define "rollbackd.followsArgo" -}}
+{{- if has "Rollout" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
 {{- end }}
 
 {{/* The plurals of what their revisions are kept in, as a JSON list. */}}
@@ -49,6 +54,9 @@
 {{- $plurals := list }}
 {{- range $workloads }}
 {{- $plurals = append $plurals (ternary "replicasets" "controllerrevisions" (eq . "deployments")) }}
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+{{- $plurals = append $plurals "replicasets" }}
 {{- end }}
 {{- toJson (uniq $plurals) }}
 {{- end }}
@@ -69,17 +77,31 @@
   verbs: [list, watch]
 {{- if $proposes }}
 # Planning a rollback, in mode observe, too: the workload as it is now.
+{{- if $workloads }}
 - apiGroups: [apps]
   resources: [{{ join ", " $workloads }}{{ if has "controllerrevisions" $revisions }}, controllerrevisions{{ end }}]
   verbs: [get]
 {{- end }}
 {{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [list, watch{{ if $proposes }}, get{{ end }}]
+{{- end }}
+{{- end }}
 
 {{- define "rollbackd.actingRules" -}}
 # Rolling back, in modes approve and enforce: the workload's template.
+{{- with include "rollbackd.workloads" . | fromJsonArray }}
 - apiGroups: [apps]
-  resources: [{{ include "rollbackd.workloads" . | fromJsonArray | join ", " }}]
+  resources: [{{ join ", " . }}]
   verbs: [patch]
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts/status]
+  verbs: [patch]
+{{- end }}
 {{- if include "rollbackd.deletesPods" . }}
 # delete_stuck_pods: pods that keep a StatefulSet from going back.
 - apiGroups: [""]

@@ -16,6 +16,8 @@ class Kind(StrEnum):
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
     DAEMON_SET = "DaemonSet"
+    ROLLOUT = "Rollout"
+    """Of Argo Rollouts; that it is not installed is no error."""
 
 
 class KubernetesModel(Model):
@@ -35,8 +37,10 @@ class KubernetesModel(Model):
     """Only these namespaces; default: all. With fewer, namespaced rights are enough."""
     label_selector: Text | None = None
     """Only workloads with these labels, in Kubernetes' syntax: team=shop,tier!=batch."""
-    kinds: list[Kind] = Field(default=list(Kind), min_length=1)
-    """Only these kinds of workloads; no rights are needed for the others."""
+    kinds: list[Kind] = Field(
+        default=[Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET], min_length=1
+    )
+    """Only these kinds of workloads; no rights are needed for the others. Rollout is Argo's."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
     id_labels: list[LabelName] = Field(default=["namespace", "pod"], min_length=1, max_length=2)
