@@ -17,6 +17,24 @@ class Mode(StrEnum):
     """Plans are carried out at once."""
 
 
+NOT_WATCHED = "off"
+"""What a workload says instead of a mode to be left alone."""
+
+
+def lowered(mode: Mode, asked: str | None) -> Mode:
+    """Return a policy's mode, lowered to what the workload itself asks for.
+
+    Whoever may change a workload must not gain the daemon's rights by it, so a mode that goes
+    further than the policy's changes nothing. One that is no mode at all was meant to change
+    something: it counts as the lowest.
+    """
+    if asked is None:
+        return mode
+    order = tuple(Mode)
+    wanted = Mode(asked) if asked in order else Mode.OBSERVE
+    return min(mode, wanted, key=order.index)
+
+
 class WhenMissing(StrEnum):
     """What to do while critical signals cannot be measured. Rolling back is not a choice."""
 

@@ -89,6 +89,8 @@ class Rollout:
             rolled out again (the Deployment's revision number; 0 when there is no such thing).
         complete: no baseline instance is left or expected; the canary took over.
         policy: name of the policy asked for by the workload itself, if any.
+        mode: the mode asked for by the workload itself, in its own words; it can only lower the
+            policy's.
         labels: the workload's labels, for policy selectors.
         stalled: what the workload's controller says of a rollout that stands still, else "".
         ready_within_s: an instance that is not ready for longer is in distress.
@@ -104,6 +106,7 @@ class Rollout:
     ordinal: int = 0
     complete: bool = False
     policy: str | None = None
+    mode: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     stalled: str = ""
     ready_within_s: float = 600.0

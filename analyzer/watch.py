@@ -31,7 +31,7 @@ from analyzer.events import (
     Superseded,
 )
 from analyzer.judge import SHARED_CAUTION, Judgement, Verdict
-from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.policy import Mode, Policy, WhenMissing, lowered
 from analyzer.rollout import Revision, Rollout, Workload
 from analyzer.wording import duration
 
@@ -129,7 +129,7 @@ def begin(rollout: Rollout, policy: Policy, now: float) -> Watch:
         canary=rollout.canary,
         baseline=rollout.baseline,
         policy=policy.name,
-        mode=policy.mode,
+        mode=lowered(policy.mode, rollout.mode),
         started_at=now,
         since=now,
     )

@@ -285,7 +285,8 @@ class Controller:
             self._journal_watch(tracked.watch, tracked)
             self._tracked[watch_id] = tracked
             self._telemetry.entered(Phase.WARMING)
-            log.info("watch began", watch=watch_id, policy=policy.name, mode=policy.mode.value)
+            mode = tracked.watch.mode.value
+            log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
         if tracked.watch.phase.final:
             return
         tracked.rollout = rollout

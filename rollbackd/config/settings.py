@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from analyzer.policy import Policy
+from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.secrets import Secret
 
@@ -282,8 +282,10 @@ class Config:
 
         The policy that the workload names itself wins; else the first that matches, in the
         file's order. A workload that names a policy which does not exist gets none: another
-        one could do more than its owner wants.
+        one could do more than its owner wants. One that says so is left alone altogether.
         """
+        if rollout.mode == NOT_WATCHED:
+            return None
         if rollout.policy is not None:
             return self.named(rollout.policy)
         return next((rule.policy for rule in self.policies if rule.match.fits(rollout)), None)

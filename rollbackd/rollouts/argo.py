@@ -10,6 +10,7 @@ from actions.argo_abort import KIND
 from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.rollouts.derivation import Reading
 from rollbackd.rollouts.objects import (
+    MODE,
     POLICY,
     PROGRESS_DEADLINE_S,
     Pod,
@@ -38,6 +39,7 @@ class ArgoRollout:
     is_aborted: bool
     is_deleting: bool
     policy: str | None
+    mode: str | None
     labels: Mapping[str, str]
     stalled: str
     ready_within_s: float
@@ -46,6 +48,7 @@ class ArgoRollout:
 def argo_rollout_of(raw: Mapping[str, Any]) -> ArgoRollout:
     """Return what is kept of a Rollout."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    annotations = metadata.get("annotations") or {}
     # Argo writes the generation that it has seen as text.
     is_observed = str(status.get("observedGeneration", "")) == str(metadata.get("generation", ""))
     return ArgoRollout(
@@ -58,7 +61,8 @@ def argo_rollout_of(raw: Mapping[str, Any]) -> ArgoRollout:
         current=str(status.get("currentPodHash") or "") if is_observed else "",
         is_aborted=bool(status.get("abort")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
-        policy=(metadata.get("annotations") or {}).get(POLICY) or None,
+        policy=annotations.get(POLICY) or None,
+        mode=annotations.get(MODE) or None,
         labels=dict(metadata.get("labels") or {}),
         stalled=stalled_of(status) if is_observed else "",
         ready_within_s=float(spec.get("progressDeadlineSeconds") or PROGRESS_DEADLINE_S),
@@ -96,6 +100,7 @@ def argo_rollouts(
                 started_at=canary.created_at,
                 ordinal=canary.revision,
                 policy=one.policy,
+                mode=one.mode,
                 labels=one.labels,
                 stalled=one.stalled,
                 ready_within_s=one.ready_within_s,

@@ -155,6 +155,7 @@ def _rollout(
         ordinal=current.revision,
         complete=is_complete,
         policy=deployment.policy,
+        mode=deployment.mode,
         labels=deployment.labels,
         stalled=deployment.stalled,
         ready_within_s=deployment.ready_within_s,

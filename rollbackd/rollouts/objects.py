@@ -22,6 +22,9 @@ from rollbackd.rollouts.vitals import vitals_of
 POLICY = "rollbackd.io/policy"
 """Annotation of a workload: name of the policy it asks for."""
 
+MODE = "rollbackd.io/mode"
+"""Annotation of a workload: how far the daemon may go with it, at most; "off": not watched."""
+
 REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 """Annotation of a ReplicaSet that was current before: the numbers it had then."""
@@ -44,7 +47,7 @@ class Deployment:
     """A Deployment, or a StatefulSet or DaemonSet, which are read in the same terms.
 
     Attributes:
-        kind: which of them.
+        kind: which of them. policy, mode: what it asks for itself.
         replicas: wanted. template: digest of its pod template.
         revision: number of the current revision, 0 when the controller has not said.
         is_observed: the controller has seen the latest change of the specification.
@@ -67,6 +70,7 @@ class Deployment:
     rolled_back_from: str
     rolled_back_to: str
     kind: str = "Deployment"
+    mode: str | None = None
     stalled: str = ""
     ready_within_s: float = PROGRESS_DEADLINE_S
 
@@ -134,6 +138,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         is_paused=bool(spec.get("paused")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         policy=annotations.get(POLICY) or None,
+        mode=annotations.get(MODE) or None,
         labels=dict(metadata.get("labels") or {}),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),

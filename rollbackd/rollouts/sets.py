@@ -18,6 +18,7 @@ from actions.cluster import (
     template_digest,
 )
 from rollbackd.rollouts.objects import (
+    MODE,
     POLICY,
     Deployment,
     Pod,
@@ -56,6 +57,7 @@ def _set_of(raw: Mapping[str, Any], kind: str, replicas: int) -> Deployment:
         is_paused=False,
         is_deleting=bool(metadata.get("deletionTimestamp")),
         policy=annotations.get(POLICY) or None,
+        mode=annotations.get(MODE) or None,
         labels=dict(metadata.get("labels") or {}),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),

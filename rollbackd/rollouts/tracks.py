@@ -65,6 +65,7 @@ def _rollout(canary: Family, stable: Family, reading: Reading) -> Rollout | None
         started_at=current.created_at,
         ordinal=current.revision,
         policy=deployment.policy or stable.deployment.policy,
+        mode=deployment.mode or stable.deployment.mode,
         labels=deployment.labels,
         stalled=deployment.stalled,
         ready_within_s=deployment.ready_within_s,

@@ -26,11 +26,13 @@ def test_a_new_deployment_is_no_rollout_and_its_next_release_is(stage: Stage) ->
     settle(stage.api)
     assert stage.seen() == []
     stage.api.set_readiness(NeverReady())
-    patch(stage.api, metadata={"annotations": {"rollbackd.io/policy": "strict"}})
+    asked = {"rollbackd.io/policy": "strict", "rollbackd.io/mode": "approve"}
+    patch(stage.api, metadata={"annotations": asked})
     deploy(stage.api, "shop:2")
     (rollout,) = stage.until(1)
     assert str(rollout.workload) == "default/shop"
-    assert (rollout.policy, rollout.labels, rollout.complete) == ("strict", {"app": "shop"}, False)
+    assert (rollout.policy, rollout.mode, rollout.complete) == ("strict", "approve", False)
+    assert rollout.labels == {"app": "shop"}
     assert [instance.ready for instance in rollout.canary_instances] == [False]
     assert len(rollout.baseline_instances) == 3
 
