@@ -66,9 +66,12 @@ class Entry:
         seq: position in the journal, given by it; 0 before it is written.
         at: seconds since the epoch.
         watch_id: the watch it belongs to, or "" for the daemon's own entries.
-        kind: what it records: ``watch`` (full state after a transition), ``view`` (what people
+        kind: what it records: ``policy`` (what the watch is judged by), ``watch`` (full state
+            after a transition), ``view`` (what people
             saw then), ``roster`` (which instances count), ``armed`` (what the comparisons began
-            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``.
+            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``,
+            ``decision`` (what a person decided, before it took effect),
+            ``told:NAME`` (what the notifier of that name was told, and what it remembers).
         key: the plan's or step's key where there is one, else "".
         data: plain JSON values.
     """

@@ -85,6 +85,13 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Demanded:
+    """A person wants the canary left now, whatever the evidence says."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Superseded:
     """A newer revision of the workload arrived."""
 
@@ -109,6 +116,7 @@ Event = (
     | RecoveryMeasured
     | Snoozed
     | Resumed
+    | Demanded
     | Superseded
     | Ended
 )

@@ -86,9 +86,13 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class Tally(Generic[N]):
-    """A member's baseline sums (counters,) up to an action and since, and ticks since."""
+    """A member's sums (counters,): each side's up to an action, the baseline's since.
+
+    ``ticks``: how many ticks since.
+    """
 
     member: Member[N]
+    canary: Floats
     before: Floats
     after: Floats
     ticks: int
@@ -377,6 +381,7 @@ class Family(ABC, Generic[N, S]):
         memory.pods = pods
         memory.seen[pods > 0] = at
         after = at > memory.mark
+        memory.canary[~after] += sums[~after, 0]
         memory.before[~after] += sums[~after, 1]
         memory.after[after] += sums[after, 1]
         memory.after_ticks[after] += pods[after, 1] > 0
@@ -522,11 +527,17 @@ class Family(ABC, Generic[N, S]):
         """Return what the baseline did before and since the action."""
         i, member = self._place(watch_id)
         memory = self._memory
-        return Tally(member, memory.before[i], memory.after[i], int(memory.after_ticks[i]))
+        return Tally(
+            member,
+            canary=memory.canary[i],
+            before=memory.before[i],
+            after=memory.after[i],
+            ticks=int(memory.after_ticks[i]),
+        )
 
     @abstractmethod
     def harm_counts(self, tally: "Tally[N]") -> HarmCounts:
-        """Return how many of the baseline's events were bad before and since the action."""
+        """Return how many events were bad, on each side before and the baseline since."""
 
     def _place(self, watch_id: str) -> tuple[int, Member[N]]:
         i = self._position[watch_id]

@@ -27,13 +27,14 @@ class Memory:
 
     ``recent``: (members, RECENT_TICKS, 2 sides, counters) sums of the last ticks.
     ``seen``: (members, 2) newest time at which each side had a sample.
-    ``before``, ``after``: (members, counters) sums of the baseline up to and since ``mark``, the
-    time of an action (inf: none yet); ``after_ticks``: how many ticks since.
+    ``canary``, ``before``: (members, counters) sums of each side up to ``mark``, the time of an
+    action (inf: none yet); ``after``: those of the baseline since; ``after_ticks``: ticks since.
     """
 
     recent: Floats
     seen: Floats
     pods: Floats
+    canary: Floats
     before: Floats
     after: Floats
     mark: Floats
@@ -48,6 +49,7 @@ class Memory:
             np.zeros((members, 2)),
             np.zeros((members, counters)),
             np.zeros((members, counters)),
+            np.zeros((members, counters)),
             np.full(members, np.inf),
             np.zeros(members),
         )
@@ -58,8 +60,21 @@ class Memory:
             self.recent,
             self.seen,
             self.pods,
+            self.canary,
             self.before,
             self.after,
             self.mark,
             self.after_ticks,
         ]
+
+    def widen(self, column: list[int], width: int) -> None:
+        """Make room for more counters: each one known so far moves to its new column."""
+
+        def spread(sums: Floats) -> Floats:
+            wide = np.zeros((*sums.shape[:-1], width))
+            wide[..., column] = sums
+            return wide
+
+        self.recent = spread(self.recent)
+        self.canary, self.before = spread(self.canary), spread(self.before)
+        self.after = spread(self.after)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
-from analyzer.recovery import HarmCounts
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import RatioSignal
@@ -118,13 +118,9 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         return share
 
     def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
-        """Return bad events and all events of the baseline, before and since the action."""
-        before, after = tally.before, tally.after
+        """Return bad events and all events, before the action and since."""
         return HarmCounts(
-            bad_before=before[self.BAD],
-            all_before=before[self.TOTAL],
-            bad_after=after[self.BAD],
-            all_after=after[self.TOTAL],
+            *(Share(s[self.BAD], s[self.TOTAL]) for s in (tally.canary, tally.before, tally.after))
         )
 
 

@@ -94,6 +94,7 @@ class Rollout:
         labels: the workload's labels, for policy selectors.
         stalled: what the workload's controller says of a rollout that stands still, else "".
         ready_within_s: an instance that is not ready for longer is in distress.
+        annotations: what the workload says of this change, for people: author, commit, link.
     """
 
     workload: Workload
@@ -110,6 +111,7 @@ class Rollout:
     labels: Mapping[str, str] = field(default_factory=dict)
     stalled: str = ""
     ready_within_s: float = 600.0
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def watch_id(self) -> str:

@@ -16,7 +16,7 @@ import structlog
 
 from actions.ports import Entry, Journal, Transient
 from analyzer.comparison import Comparison
-from analyzer.distress import Distress, weigh
+from analyzer.distress import Distress, Facts, Standing, weigh
 from analyzer.events import (
     Act,
     Announce,
@@ -41,10 +41,12 @@ from analyzer.sample import Missing
 from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
+from rollbackd.policy_record import policy_from_json, policy_to_json
 from rollbackd.portrait import Portrait
 from rollbackd.records import (
     armed_from_json,
     armed_to_json,
+    facts_to_json,
     roster_from_json,
     roster_to_json,
     watch_from_json,
@@ -62,6 +64,8 @@ ABSENT_LOOKS = 3
 """Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
 _SAYS_SOMETHING = frozenset({Phase.HEALTHY, Phase.ROLLED_BACK, Phase.REPORTED, Phase.NEEDS_HUMAN})
 """Ends that change what is known of a revision; being superseded, say, does not."""
+_MUST_END = frozenset({Phase.ACTING, Phase.VERIFYING})
+"""What was begun is finished even when nobody watches such rollouts any more."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
 
@@ -81,10 +85,12 @@ class Tracked:
     """One watch with everything that is kept beside it.
 
     ``rollout`` is None after a restart until its source reports it again; ``distress`` is then
-    seen anew, which can only delay; ``armed`` names the
+    seen anew, which can only delay; ``standing`` is what the journal says of it, None when that was
+    another process; ``armed`` names the
     signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
-    ``compared`` and ``marked`` tell what the comparison knows of it; ``unshowable`` is set when an
-    error of our own keeps its portrait from being drawn.
+    ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
+    journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
+    portrait from being drawn.
     """
 
     watch: Watch
@@ -92,12 +98,14 @@ class Tracked:
     rollout: Rollout | None = None
     roster: Roster = field(default_factory=Roster)
     distress: Distress = field(default_factory=Distress)
+    standing: Standing | None = Standing.QUIET
     portrait: Portrait = field(default_factory=Portrait)
     armed: frozenset[str] = frozenset()
     compared: bool = False
     marked: bool = False
     unshowable: bool = False
     absent: int = 0
+    policy_recorded: bool = False
     id_labels: tuple[str, ...] = ()
 
 
@@ -155,7 +163,7 @@ class Controller:
             Transient: the journal cannot be read.
         """
         rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
-        views = self._journal.latest("view")
+        views, policies = self._journal.latest("view"), self._journal.latest("policy")
         newest = self._journal.latest("watch")
         # in the order in which they happened: the last good revision is the best to go back to
         for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
@@ -163,11 +171,15 @@ class Controller:
             if watch.phase.final:
                 self._conclude(watch)
                 continue
+            recorded = policies[watch_id].data if watch_id in policies else None
             policy = self._policies.named(watch.policy)
+            if policy is None and watch.phase in _MUST_END and recorded is not None:
+                policy = policy_from_json(recorded)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
-            tracked = Tracked(watch, policy)
+            is_recorded = self._policy_data(policy) == recorded
+            tracked = Tracked(watch, policy, standing=None, policy_recorded=is_recorded)
             self._tracked[watch_id] = tracked
             if watch_id in views:
                 tracked.portrait = Portrait.from_view(view_from_json(views[watch_id].data))
@@ -292,6 +304,10 @@ class Controller:
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
         tracked.distress = tracked.distress.observe(rollout, now)
+        if not tracked.policy_recorded:
+            data = self._policy_data(tracked.policy)
+            self._journal.append(Entry(now, watch_id, "policy", tracked.policy.name, data))
+            tracked.policy_recorded = True
         if not tracked.compared:
             self._compare(tracked, {})
         self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
@@ -332,6 +348,7 @@ class Controller:
                     self._telemetry.missed_signal(found.reason)
             warm = tracked.roster.warm(Side.CANARY, now) if tracked.rollout else None
             facts = weigh(tracked.distress, tracked.policy, warm)
+            self._note_facts(tracked, facts)
             judgement = judge(tracked.policy, evidence, facts)
             self._telemetry.judged(judgement.verdict)
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
@@ -340,6 +357,13 @@ class Controller:
             if tracked.watch.phase is not Phase.AWAITING_APPROVAL:
                 for command in resume(tracked.watch):
                     self._give(tracked, command)
+
+    def _note_facts(self, tracked: Tracked, facts: Facts) -> None:
+        """Write what the cluster says whenever it comes to another standing."""
+        if facts.standing is not tracked.standing:
+            entry = Entry(self._now(), tracked.watch.id, "facts", "", facts_to_json(facts))
+            self._journal.append(entry)
+            tracked.standing = facts.standing
 
     def _note_armed(self, tracked: Tracked) -> None:
         armed = self._comparison.armed(tracked.watch.id)
@@ -421,6 +445,11 @@ class Controller:
                     desk.act(watch.id, key)
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
+
+    def _policy_data(self, policy: Policy) -> dict[str, Any]:
+        """Return the policy and the grid, as plain JSON: what a replay needs to know."""
+        grid = {"tick_s": self._collector.tick_s, "settle_s": self._collector.settle_s}
+        return policy_to_json(policy) | grid
 
     def _journal_watch(self, watch: Watch, tracked: Tracked) -> WatchView | None:
         """Write a watch and what people see of it, in one transaction; return the latter."""

@@ -21,14 +21,17 @@ from actions.ports import ActionError
 from analyzer.comparison import Comparison
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
-from rollbackd.config.secrets import SecretError
+from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config
 from rollbackd.controller import Controller
+from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
+from rollbackd.web.site import PAGE, Site
+from rollbackd.web.visitors import Visitors
 from rollbackd.wiring import KnownGood, Parts, assemble
 
 log = structlog.get_logger()
@@ -87,14 +90,24 @@ class Daemon:
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
         self._controller.restore()
+        decisions = Decisions(
+            views=self._controller.views,
+            handle=self._controller.handle,
+            deciders=config.deciders,
+            journal=journal,
+            telemetry=telemetry,
+            now=time.time,
+        )
         doors = Doors(
             views=self._controller.views,
             metrics=telemetry.exposition,
             unready=self._unready,
-            decide=self._controller.handle,
-            token=None if config.http.token is None else config.http.token.read,
+            decide=decisions.decide,
+            token=_reader(config.http.token),
         )
-        server = HttpServer(application(doors), config.http.host, config.http.port)
+        site = self._site(decisions, journal)
+        app = application(doors, site.routes())
+        server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
         self.port = server.port
@@ -102,6 +115,20 @@ class Daemon:
         stack.enter_context(self._scheduled())
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)
+
+    def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
+        http = self._config.http
+        proxies = (http.proxy,) if http.proxy is not None else ()
+        return Site(
+            views=self._controller.views,
+            rules=self._config.policies,
+            offered=decisions.offered,
+            decide=decisions.decide,
+            visitors=Visitors(_reader(http.token), proxies),
+            journal=lambda watch, kind, before: journal.newest(
+                PAGE, watch=watch, kind=kind, before=before
+            ),
+        )
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
@@ -195,6 +222,10 @@ class Daemon:
             signal.signal(number, stop)
         while not self._stopping.wait(1.0):
             pass
+
+
+def _reader(secret: Secret | None) -> Callable[[], str] | None:
+    return None if secret is None else secret.read
 
 
 def run(config: Config) -> int:

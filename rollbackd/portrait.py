@@ -108,6 +108,11 @@ class Portrait:
             signals=self._signals(policy),
             timeline=tuple(self.timeline),
             plan_key=watch.plan_key,
+            turn=watch.turn,
+            since=watch.since,
+            note=watch.note,
+            hold=watch.hold.value if watch.hold else "",
+            annotations=watch.annotations,
         )
 
     def _signals(self, policy: Policy) -> tuple[SignalView, ...]:
@@ -167,7 +172,7 @@ def outlook(watch: Watch, policy: Policy, now: float) -> str:
         case Phase.HELD:
             calls = " and people were called" if policy.when_missing is WhenMissing.PAGE else ""
             return f"held ({watch.hold}){calls}; goes on when that is over, ends in {left}"
-        case Phase.DEGRADED:
+        case Phase.DEGRADED | Phase.DEMANDED:
             return "making a plan"
         case Phase.AWAITING_APPROVAL:
             wait = duration(max(0.0, watch.since + policy.approval_expires_s - now))

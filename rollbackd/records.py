@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from analyzer.distress import Facts, Standing
 from analyzer.family import Armed
 from analyzer.policy import Mode
 from analyzer.rollout import Revision, Side, Workload
@@ -48,6 +49,9 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
         "snoozed_until": watch.snoozed_until,
         "plan_key": watch.plan_key,
         "attempts": watch.attempts,
+        "demanded_by": watch.demanded_by,
+        "turn": watch.turn,
+        "annotations": dict(watch.annotations),
     }
 
 
@@ -68,6 +72,10 @@ def watch_from_json(data: Mapping[str, Any]) -> Watch:
         snoozed_until=data["snoozed_until"],
         plan_key=data["plan_key"],
         attempts=data["attempts"],
+        # entries of the first version do not have these
+        demanded_by=data.get("demanded_by", ""),
+        turn=data.get("turn", 0),
+        annotations=data.get("annotations", {}),
     )
 
 
@@ -105,6 +113,16 @@ def roster_from_json(data: Mapping[str, Any]) -> Roster:
             for s in data["stays"]
         )
     )
+
+
+def facts_to_json(facts: Facts) -> dict[str, Any]:
+    """Return what the cluster said, as plain JSON values; who was warm is told by the roster."""
+    return {"standing": facts.standing.value, "text": facts.text}
+
+
+def facts_from_json(data: Mapping[str, Any]) -> Facts:
+    """Return what ``facts_to_json`` wrote. Raises KeyError or ValueError."""
+    return Facts(Standing(data["standing"]), data["text"])
 
 
 def armed_to_json(armed: Mapping[str, Armed[Any]]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ from analyzer.watch import Phase
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
+DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
+ANSWERS = ("taken", "stale", "forbidden", "unknown")
+NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 TASKS = ("tick", "housekeeping")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -74,6 +77,12 @@ class Telemetry:
         self._faults = meter.create_counter(
             "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
         )
+        self._decisions = meter.create_counter(
+            "rollbackd.decisions", "1", "Decisions by people, and what became of them."
+        )
+        self._notifications = meter.create_counter(
+            "rollbackd.notifications", "1", "States of watches told to a notifier, by outcome."
+        )
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
@@ -111,6 +120,9 @@ class Telemetry:
         for counter, label, values in sets:
             for value in values:
                 counter.add(0, {label: value})
+        for decision in DECISIONS:
+            for answer in ANSWERS:
+                self._decisions.add(0, {"decision": decision, "answer": answer})
         self._faults.add(0)
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
@@ -149,6 +161,19 @@ class Telemetry:
     def acted(self, outcome: str) -> None:
         """Count the outcome of a plan, one of ``ACTION_OUTCOMES``."""
         self._actions.add(1, {"outcome": outcome})
+
+    def decided(self, decision: str, answer: str) -> None:
+        """Count a person's decision, one of ``DECISIONS``, and one of ``ANSWERS``."""
+        self._decisions.add(1, {"decision": decision, "answer": answer})
+
+    def expect_notifier(self, name: str) -> None:
+        """Create the counters of a configured notifier."""
+        for outcome in NOTIFICATION_OUTCOMES:
+            self._notifications.add(0, {"notifier": name, "outcome": outcome})
+
+    def notified(self, notifier: str, outcome: str) -> None:
+        """Count a state told, or not, to a notifier; one of ``NOTIFICATION_OUTCOMES``."""
+        self._notifications.add(1, {"notifier": notifier, "outcome": outcome})
 
     def missed_run(self, task: str) -> None:
         """Count a run of a task that the scheduler skipped or that failed."""

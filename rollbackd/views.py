@@ -1,6 +1,7 @@
 """Immutable snapshots of watches for people: the API, the terminal, the report read only these."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,10 @@ class WatchView:
 
     ``evidence`` is the combined e-value of the watch, ``limit`` the value (1/α) at which it decides;
     times are seconds since the epoch. ``outlook`` says what will happen next;
-    ``plan_key`` names the plan in force, which an approval is bound to.
+    ``plan_key`` names the plan in force, which an approval is bound to; ``turn`` counts the
+    decisions that people took, and what is offered to them is bound to it. ``note`` says why it is
+    in its phase, since ``since``; ``hold`` why it is held, or "". ``annotations`` are what the
+    rollout says of itself: author, commit, link.
     """
 
     id: str
@@ -77,3 +81,8 @@ class WatchView:
     signals: tuple[SignalView, ...]
     timeline: tuple[TimelineItem, ...]
     plan_key: str = ""
+    turn: int = 0
+    since: float = 0.0
+    note: str = ""
+    hold: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)

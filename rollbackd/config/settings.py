@@ -7,6 +7,7 @@ relative to that file.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from analyzer.policy import NOT_WATCHED, Policy
@@ -21,16 +22,36 @@ class JournalSettings:
     url: str
 
 
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxy:
+    """A proxy in front of us that signs people in (OIDC) and says who they are in headers.
+
+    Attributes:
+        user_header: holds the user's id. groups_header: their groups, separated by commas, or "".
+        networks: where the proxy's requests come from. From elsewhere the headers mean nothing:
+            anybody could write them.
+    """
+
+    user_header: str
+    groups_header: str
+    networks: tuple[Network, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
 
     ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
+    ``proxy`` signs people in and says who they are; None = only the token lets people decide.
     """
 
     host: str
     port: int
     token: Secret | None = None
+    proxy: TrustedProxy | None = None
 
     @property
     def url(self) -> str:
@@ -162,6 +183,7 @@ class StaticRollout:
     canary: InstanceGroup
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,11 +272,26 @@ def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Deciders:
+    """Who may decide about a rollout by a message's buttons.
+
+    Attributes:
+        users: ids, names or addresses as the messenger knows them. groups: ids of user groups.
+        four_eyes: the author of a change does not decide about it.
+    """
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy and the rollouts that it is for."""
+    """A policy, the rollouts that it is for, and who may decide about them."""
 
     policy: Policy
     match: Match = Match()
+    deciders: Deciders = Deciders()
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +330,11 @@ class Config:
     def named(self, name: str) -> Policy | None:
         """Return the policy of this name, or None when there is none."""
         return next((r.policy for r in self.policies if r.policy.name == name), None)
+
+    def deciders(self, name: str) -> Deciders:
+        """Return who may decide under the policy of this name; nobody when there is none."""
+        found = (r.deciders for r in self.policies if r.policy.name == name)
+        return next(found, Deciders())
 
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the key path it is configured at."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from actions.argo_abort import KIND
 from analyzer.rollout import Revision, Rollout, Workload
+from rollbackd.rollouts.annotations import said
 from rollbackd.rollouts.derivation import Reading
 from rollbackd.rollouts.objects import (
     MODE,
@@ -41,6 +42,7 @@ class ArgoRollout:
     policy: str | None
     mode: str | None
     labels: Mapping[str, str]
+    said: Mapping[str, str]
     stalled: str
     ready_within_s: float
 
@@ -64,6 +66,7 @@ def argo_rollout_of(raw: Mapping[str, Any]) -> ArgoRollout:
         policy=annotations.get(POLICY) or None,
         mode=annotations.get(MODE) or None,
         labels=dict(metadata.get("labels") or {}),
+        said=said(annotations),
         stalled=stalled_of(status) if is_observed else "",
         ready_within_s=float(spec.get("progressDeadlineSeconds") or PROGRESS_DEADLINE_S),
     )
@@ -102,6 +105,7 @@ def argo_rollouts(
                 policy=one.policy,
                 mode=one.mode,
                 labels=one.labels,
+                annotations=one.said,
                 stalled=one.stalled,
                 ready_within_s=one.ready_within_s,
             )

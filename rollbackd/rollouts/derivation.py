@@ -159,6 +159,7 @@ def _rollout(
         labels=deployment.labels,
         stalled=deployment.stalled,
         ready_within_s=deployment.ready_within_s,
+        annotations=deployment.said,
     )
 
 

@@ -17,6 +17,7 @@ from actions.cluster import (
     template_digest,
 )
 from analyzer.rollout import Vitals
+from rollbackd.rollouts.annotations import said
 from rollbackd.rollouts.vitals import vitals_of
 
 POLICY = "rollbackd.io/policy"
@@ -51,6 +52,7 @@ class Deployment:
         replicas: wanted. template: digest of its pod template.
         revision: number of the current revision, 0 when the controller has not said.
         is_observed: the controller has seen the latest change of the specification.
+        said: what it says of its newest change, see ``annotations.said``.
         rolled_back_from, rolled_back_to: hashes of the revisions of our last rollback, or "".
         stalled: what the controller says of a rollout that passed its progress deadline, or "".
         ready_within_s: that deadline.
@@ -67,6 +69,7 @@ class Deployment:
     is_deleting: bool
     policy: str | None
     labels: Mapping[str, str]
+    said: Mapping[str, str]
     rolled_back_from: str
     rolled_back_to: str
     kind: str = "Deployment"
@@ -140,6 +143,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         policy=annotations.get(POLICY) or None,
         mode=annotations.get(MODE) or None,
         labels=dict(metadata.get("labels") or {}),
+        said=said(annotations),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
         # Until the controller has seen the newest template, its word is about the one before.

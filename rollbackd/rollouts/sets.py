@@ -17,6 +17,7 @@ from actions.cluster import (
     revision_template,
     template_digest,
 )
+from rollbackd.rollouts.annotations import said
 from rollbackd.rollouts.objects import (
     MODE,
     POLICY,
@@ -59,6 +60,7 @@ def _set_of(raw: Mapping[str, Any], kind: str, replicas: int) -> Deployment:
         policy=annotations.get(POLICY) or None,
         mode=annotations.get(MODE) or None,
         labels=dict(metadata.get("labels") or {}),
+        said=said(annotations),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
         kind=kind,

@@ -67,6 +67,7 @@ def _rollout(canary: Family, stable: Family, reading: Reading) -> Rollout | None
         policy=deployment.policy or stable.deployment.policy,
         mode=deployment.mode or stable.deployment.mode,
         labels=deployment.labels,
+        annotations=deployment.said,
         stalled=deployment.stalled,
         ready_within_s=deployment.ready_within_s,
     )

@@ -73,6 +73,26 @@ class JournalReader:
                 return
             after = page[-1].seq
 
+    def newest(
+        self, limit: int, *, watch: str = "", kind: str = "", before: int | None = None
+    ) -> list[Entry]:
+        """Return the newest entries that fit, the newest first. Raises as ``entries``.
+
+        Args:
+            limit: how many at most.
+            watch: part of the watch's id.
+            kind: exactly this kind; "" is any.
+            before: only entries with lower sequence numbers.
+        """
+        wanted = select(entries).order_by(entries.c.seq.desc()).limit(limit)
+        if watch:
+            wanted = wanted.where(entries.c.watch_id.contains(watch, autoescape=True))
+        if kind:
+            wanted = wanted.where(entries.c.kind == kind)
+        if before is not None:
+            wanted = wanted.where(entries.c.seq < before)
+        return self._read(wanted)
+
     def latest(self, kind: str) -> dict[str, Entry]:
         """Return the newest entry of a kind for each watch. Raises as ``entries``."""
         newest = (

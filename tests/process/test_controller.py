@@ -451,3 +451,17 @@ def test_a_policy_that_is_gone_leaves_its_watches_alone(mall: Mall) -> None:
         again.tick()
         assert mall.writes == []
     assert any(entry["event"] == "watch dropped" for entry in logs)
+
+
+def test_a_restart_while_the_source_has_no_series_yet_goes_on_when_it_has(mall: Mall) -> None:
+    policy = replace(POLICY, signals=(ERRORS, LATENCY))
+    with running(mall, policy) as first:
+        mall.release("v2")
+        first.until("observing")
+        first.tick(2)
+    mall.outage = Missing(Absence.NO_SERIES, "the source is just back")
+    with running(mall, policy, journal=first.journal) as second:
+        second.tick(2)
+        assert second.view().phase in {"observing", "held"}
+        mall.outage = None
+        second.until("healthy")

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field
 
 from rollbackd.config import settings
 from rollbackd.config.models.actions import ActionModel
-from rollbackd.config.models.base import Address, Model, Text, default, host_and_port, secret
+from rollbackd.config.models.base import Model, Text, default
+from rollbackd.config.models.http import HttpModel
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
@@ -39,29 +40,6 @@ class JournalModel(Model):
         """Return the frozen settings, with an absolute file name."""
         file = (base / Path(self.url.removeprefix(_SQLITE)).expanduser()).absolute()
         return settings.JournalSettings(f"{_SQLITE}{file}")
-
-
-class HttpModel(Model):
-    """The daemon's HTTP server: API, /metrics, /healthz, /readyz."""
-
-    listen: Address = "127.0.0.1:9469"
-    """host:port to listen on. Anybody who reaches it can read; 0.0.0.0 means everybody."""
-    token_file: Text | None = None
-    """File with the bearer token that approving or rejecting a plan over HTTP asks for."""
-    token_env: Text | None = None
-    """Environment variable with that token. Without a token nobody can decide over HTTP."""
-
-    @field_validator("token_env")
-    @classmethod
-    def _one_token(cls, env: str | None, info: ValidationInfo) -> str | None:
-        if env is not None and info.data.get("token_file") is not None:
-            raise fault("there is token_file, too", "keep one of the two")
-        return env
-
-    def settings(self, base: Path) -> settings.HttpSettings:
-        """Return the frozen settings."""
-        token = secret(base, self.token_file, self.token_env)
-        return settings.HttpSettings(*host_and_port(self.listen), token)
 
 
 class ConfigModel(Model, title="rollbackd configuration"):

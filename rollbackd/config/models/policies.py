@@ -6,7 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from analyzer.policy import FactUse, Mode, Policy, WhenMissing
 from rollbackd.config import settings
-from rollbackd.config.models.base import Model, Name, Text, default
+from rollbackd.config.models.base import Bool, Model, Name, Text, default
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
 
@@ -20,6 +20,21 @@ class MatchModel(Model):
     """Names of workloads, or shell patterns."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the workload, all of them equal."""
+
+
+class DecidersModel(Model):
+    """Who may press the buttons of a message. Over HTTP, the token decides instead."""
+
+    users: list[Text] = Field(default_factory=list)
+    """Slack user ids (U...), or e-mail addresses when the app may read them."""
+    groups: list[Text] = Field(default_factory=list)
+    """Slack user groups, by id (S...)."""
+    four_eyes: Bool = False
+    """Whoever the annotation rollbackd.io/author names does not decide about that rollout."""
+
+    def settings(self) -> settings.Deciders:
+        """Return the frozen settings."""
+        return settings.Deciders(tuple(self.users), tuple(self.groups), self.four_eyes)
 
 
 class PolicyModel(Model):
@@ -60,6 +75,8 @@ class PolicyModel(Model):
     """A workload acted on is not acted on again this long (duration)."""
     actions: list[Name] = Field(default_factory=list)
     """Names of actions, used in this order."""
+    deciders: DecidersModel = Field(default_factory=DecidersModel)
+    """Who may decide by a message's buttons; default: nobody."""
     signals: list[SignalModel] = Field(min_length=1)
     """What is measured."""
 
@@ -99,4 +116,4 @@ class PolicyModel(Model):
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
         )
-        return settings.PolicyRule(policy, match)
+        return settings.PolicyRule(policy, match, self.deciders.settings())

@@ -103,6 +103,9 @@ class StaticModel(Model):
     """Name of the policy to use; default: the first that matches."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the workload, for policies."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """What people are told of the change: rollbackd.io/author, rollbackd.io/commit,
+    rollbackd.io/change-url."""
     baseline: GroupModel
     """The version that is known to be good."""
     canary: GroupModel
@@ -139,6 +142,7 @@ class StaticModel(Model):
             canary=settings.InstanceGroup(self.canary.label, tuple(self.canary.instances)),
             policy=self.policy,
             labels=self.labels,
+            annotations=self.annotations,
         )
 
 
