@@ -9,6 +9,7 @@ from actions.cluster import (
     ClusterApi,
     JsonObject,
     controller_uid,
+    owner_refusals,
     template_digest,
     write_guarded,
 )
@@ -48,6 +49,8 @@ class CanaryScale:
             return Draft(refusals=(f"Deployment {workload} no longer exists",))
         if found["metadata"].get("deletionTimestamp"):
             return Draft(refusals=(f"Deployment {workload} is being deleted",))
+        if managed := owner_refusals(f"Deployment {workload}", found):
+            return Draft(refusals=managed)
         if not self._is_current(found, bad.id, bad.label):
             reason = f"{bad.label} is no longer the revision of {workload}: another one is there"
             return Draft(refusals=(reason,))

@@ -134,6 +134,20 @@ def revision_template(revision: Mapping[str, Any]) -> JsonObject:
     return {"spec": {"template": template}}
 
 
+def owner_refusals(named: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return why an object that another one manages is not ours to change.
+
+    An operator or Flagger would undo what we do to what it makes, or be misled by it.
+    """
+    for owner in found["metadata"].get("ownerReferences") or []:
+        if owner.get("controller"):
+            group = str(owner.get("apiVersion", "")).partition("/")[0]
+            owner_name = f"{owner.get('kind')} {owner.get('name')} ({group})"
+            reason = f"{named} is managed by {owner_name}, which would undo or misread our change"
+            return (f"{reason}: change that one instead",)
+    return ()
+
+
 def controller_uid(item: Mapping[str, Any]) -> str | None:
     """Return the UID of the object that manages this one, or None."""
     for owner in item["metadata"].get("ownerReferences") or []:

@@ -9,6 +9,7 @@ from actions.cluster import (
     JsonObject,
     controller_uid,
     images_of,
+    owner_refusals,
     rollback_annotations,
     template_digest,
     template_of,
@@ -143,7 +144,7 @@ class KubernetesRollback:
 
 def _standing_refusals(workload: Workload, deployment: JsonObject) -> tuple[str, ...]:
     """Return why this Deployment cannot be rolled back at all, whatever the revision."""
-    refusals = []
+    refusals = [*owner_refusals(f"{KIND} {workload}", deployment)]
     spec = deployment["spec"]
     if deployment["metadata"].get("deletionTimestamp"):
         refusals.append(f"{KIND} {workload} is being deleted")

@@ -9,6 +9,7 @@ from actions.cluster import (
     JsonObject,
     controller_uid,
     images_of,
+    owner_refusals,
     revision_template,
     rollback_annotations,
     template_digest,
@@ -233,7 +234,7 @@ class SetRollback:
 
 def _standing_refusals(workload: Workload, found: JsonObject) -> tuple[str, ...]:
     """Return why this set cannot be rolled back at all, whatever the revision."""
-    refusals = []
+    refusals = [*owner_refusals(f"{workload.kind} {workload}", found)]
     spec = found["spec"]
     if found["metadata"].get("deletionTimestamp"):
         refusals.append(f"{workload.kind} {workload} is being deleted")

@@ -27,6 +27,7 @@ from rollbackd.controller import Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.notifiers.pump import Pump
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
@@ -90,6 +91,9 @@ class Daemon:
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
         self._controller.restore()
+        for pump in self._pumps(parts, journal, telemetry):
+            stack.callback(pump.close)
+            pump.start()
         decisions = Decisions(
             views=self._controller.views,
             handle=self._controller.handle,
@@ -115,6 +119,14 @@ class Daemon:
         stack.enter_context(self._scheduled())
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)
+
+    def _pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
+        for name in parts.notifiers:
+            telemetry.expect_notifier(name)
+        return [
+            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
+            for name, notifier in parts.notifiers.items()
+        ]
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http

@@ -32,10 +32,17 @@ from rollbackd.config.settings import (
 )
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.notifiers.port import Notifier
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
+
+LEFT_TO_FLAGGER = (
+    "Flagger goes back by itself when its own analysis fails, and would misread what others change; "
+    "stop it there, by hand or by a webhook of type rollback"
+)
+"""Why a plan for a Canary is refused."""
 
 KnownGood = Callable[[Workload], tuple[str, ...]]
 """Returns the ids of a workload's revisions whose watch ended healthy, the newest first."""
@@ -48,6 +55,7 @@ class Parts:
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -72,7 +80,8 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, stack.pop_all())
+        notifiers = _notifiers(config, cluster)
+        return Parts(source, rollouts, actuators, notifiers, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -168,6 +177,16 @@ def _rollout_sources(
     return tuple(sources)
 
 
+def _notifiers(config: Config, cluster: Connection | None) -> dict[str, Notifier]:
+    """Return who tells of watches in the cluster itself, by name."""
+    watched = config.rollouts.kubernetes
+    if cluster is None or watched is None or not watched.events:
+        return {}
+    from rollbackd.notifiers.cluster_events import ClusterEvents  # noqa: PLC0415  only when used
+
+    return {"kubernetes-events": ClusterEvents(cluster, watched.cluster)}
+
+
 def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:
     return ClusterAccess(
         server=settings.server,
@@ -203,6 +222,8 @@ def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
 
 
 def _rollback(settings: KubernetesRollbackSettings, cluster: Connection) -> Actuator:
+    from rollbackd.rollouts.flagger import KIND as FLAGGER  # noqa: PLC0415  only when used
+
     name = settings.name
     sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
     by_kind: dict[str, Actuator] = {
@@ -211,7 +232,7 @@ def _rollback(settings: KubernetesRollbackSettings, cluster: Connection) -> Actu
         ARGO: ArgoAbort(cluster, name=name),
         **dict.fromkeys(PLURALS, sets),
     }
-    return ByKind(by_kind, name)
+    return ByKind(by_kind, name, {FLAGGER: LEFT_TO_FLAGGER})
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

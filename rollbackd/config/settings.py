@@ -143,6 +143,7 @@ class KubernetesSettings:
         namespaces: only these; empty = all.
         label_selector: only workloads with these labels, in Kubernetes' syntax.
         kinds: only these kinds of workloads.
+        events: an Event is written on the workload for each change of a watch.
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
@@ -158,6 +159,7 @@ class KubernetesSettings:
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
     kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
+    events: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,10 @@ class Connection:
             "PATCH", path, body=operations, content_type="application/json-patch+json"
         )
 
+    def create(self, path: str, body: Mapping[str, Any]) -> JsonObject:
+        """Create an object and return what it became. Raises as ``request``."""
+        return self.request("POST", path, body=dict(body))
+
     def delete(self, path: str, uid: str, version: str) -> None:
         """Delete one object, if it is still this one in this version. Raises as ``request``."""
         preconditions = {"uid": uid, "resourceVersion": version}

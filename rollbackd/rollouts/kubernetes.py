@@ -13,6 +13,9 @@ from rollbackd.kubernetes.errors import Denied
 from rollbackd.kubernetes.reflector import Collections, Pace, Reflector
 from rollbackd.rollouts.argo import argo_rollout_of, argo_rollouts
 from rollbackd.rollouts.derivation import NO_MEMORY, Memory, Reading, derive
+from rollbackd.rollouts.flagger import KIND as FLAGGER
+from rollbackd.rollouts.flagger import VERSION as FLAGGER_VERSION
+from rollbackd.rollouts.flagger import flagger_canary_of, flagger_rollouts, owned
 from rollbackd.rollouts.objects import (
     Pod,
     deployment_of,
@@ -32,11 +35,11 @@ from rollbackd.rollouts.tracks import pairs, track_rollouts
 
 T = TypeVar("T")
 
-_WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "rollouts"})
+_WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "rollouts", "canaries"})
 
 DEPLOYMENT = "Deployment"
 KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
-"""Kinds of workloads that every cluster has; Argo's Rollout is followed when it is asked for."""
+"""Kinds of workloads that every cluster has; Argo's Rollout and Flagger's Canary when they are asked for."""
 
 
 class KubernetesRollouts:
@@ -95,6 +98,7 @@ class KubernetesRollouts:
         self._deployments = follow(DEPLOYMENT, "deployments", deployment_of)
         with_replica_sets = next((k for k in (DEPLOYMENT, ARGO) if k in kinds), "")
         self._replica_sets = follow(with_replica_sets, "replicasets", replica_set_of)
+        self._flagger = follow(FLAGGER, "canaries", flagger_canary_of, FLAGGER_VERSION)
         self._argo = follow(ARGO, "rollouts", argo_rollout_of, "argoproj.io/v1alpha1")
         self._sets = [
             *follow(STATEFUL_SET, "statefulsets", stateful_set_of),
@@ -114,6 +118,7 @@ class KubernetesRollouts:
             *self._deployments,
             *self._replica_sets,
             *self._argo,
+            *self._flagger,
             *self._sets,
             *self._revisions,
             *self._pods,
@@ -134,14 +139,22 @@ class KubernetesRollouts:
         seen = self._families()
         if isinstance(seen, Missing):
             return seen
-        beside = pairs(seen)
+        flagger = _items(self._flagger)
+        theirs = owned(flagger)
+        free = [f for f in seen if (f.deployment.namespace, f.deployment.name) not in theirs]
+        beside = pairs(free)
         canaries = {canary.deployment.uid for canary, _ in beside}
-        own = [family for family in seen if family.deployment.uid not in canaries]
+        own = [family for family in free if family.deployment.uid not in canaries]
         found, self._memory = derive(own, self._reading, self._memory, self._clock())
         argo = argo_rollouts(
             _items(self._argo), _items(self._replica_sets), _items(self._pods), self._reading
         )
-        return (*found, *track_rollouts(beside, self._reading), *argo)
+        return (
+            *found,
+            *track_rollouts(beside, self._reading),
+            *argo,
+            *flagger_rollouts(flagger, seen, self._reading),
+        )
 
     def instances(self, workload: Workload, revision: Revision) -> tuple[Instance, ...] | Missing:
         """Return the instances of a revision that may not be part of a rollout any more.

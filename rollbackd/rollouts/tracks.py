@@ -46,7 +46,7 @@ def track_rollouts(found: Sequence[Pair], reading: Reading) -> list[Rollout]:
 
 def _rollout(canary: Family, stable: Family, reading: Reading) -> Rollout | None:
     deployment = canary.deployment
-    current, serving = current_of(canary), _serving(stable)
+    current, serving = current_of(canary), serving_of(stable)
     if (
         current is None
         or serving is None
@@ -73,7 +73,7 @@ def _rollout(canary: Family, stable: Family, reading: Reading) -> Rollout | None
     )
 
 
-def _serving(stable: Family) -> ReplicaSet | None:
+def serving_of(stable: Family) -> ReplicaSet | None:
     """Return the revision with the most ready pods: the stable one may be rolled out itself."""
     running = [r for r in stable.replica_sets if stable.ready(r)]
     if running:

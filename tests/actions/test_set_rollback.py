@@ -156,6 +156,21 @@ def test_pods_that_change_only_by_hand_are_refused(kind: str) -> None:
 
 
 @KINDS
+def test_what_an_operator_manages_is_left_to_it(kind: str) -> None:
+    with released(kind) as stage:
+        owner = {
+            "apiVersion": "postgresql.example.com/v1",
+            "kind": "Database",
+            "name": "orders",
+            "uid": "1",
+            "controller": True,
+        }
+        metadata = {"metadata": {"ownerReferences": [owner]}}
+        stage.api.patch("apps/v1", kind, "db", metadata)
+        assert "managed by Database orders (postgresql.example.com)" in stage.refusals()
+
+
+@KINDS
 def test_a_set_without_history_is_refused(kind: str) -> None:
     with released(kind, revisionHistoryLimit=0) as stage:
         assert "revisionHistoryLimit is 0" in stage.refusals()

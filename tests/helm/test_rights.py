@@ -6,7 +6,7 @@ rollout goes through everything that its policy allows. The server's log is what
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,15 @@ from analyzer.policy import Mode
 from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
+from rollbackd.notifiers.port import Memo
+from rollbackd.rollouts.flagger import KIND as FLAGGER
+from rollbackd.views import TimelineItem
 from rollbackd.wiring import Parts, assemble
+from tests.cli import sample_views
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
-from tests.kubernetes import argo, sets
+from tests.kubernetes import argo, flagger, sets
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
@@ -32,7 +36,9 @@ REVISIONS = {
     "StatefulSet": "controllerrevisions",
     "DaemonSet": "controllerrevisions",
     "Rollout": "replicasets",
+    "Canary": "replicasets",
 }
+PLURALS = {FLAGGER: "canaries"}
 NEVER_READY = {"fake.rollbackd.dev/ready-after": "never"}
 SECOND = 2
 """The revision that is released, by its number."""
@@ -129,7 +135,7 @@ def release(
     for node in sets.NODES:
         api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
     with_argo = ARGO in kinds
-    kinds = tuple(kind for kind in kinds if kind != ARGO)
+    kinds = tuple(kind for kind in kinds if kind not in {ARGO, FLAGGER})
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         if with_argo:
@@ -194,6 +200,14 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
             actuator.perform(step)
 
 
+def tell(parts: Parts, rollout: Rollout) -> None:
+    """Tell the notifiers of a change, as the daemon's pumps do."""
+    change = TimelineItem(rollout.started_at, "phase", "observing: comparing")
+    view = replace(sample_views.healthy(), id=rollout.watch_id, timeline=(change,))
+    for notifier in parts.notifiers.values():
+        notifier.tell(view, Memo({}, lambda _: None))
+
+
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
@@ -202,8 +216,10 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
         assert watched is not None
         kinds = watched.kinds
         followed = {"pods", *(REVISIONS[kind] for kind in kinds)}
-        followed |= {f"{kind.lower()}s" for kind in kinds}
+        followed |= {PLURALS.get(kind, f"{kind.lower()}s") for kind in kinds}
         stuck = any(getattr(action, "delete_stuck_pods", False) for action in config.actions)
+        if FLAGGER in kinds:
+            flagger.install(api)
         if ARGO in kinds:
             argo.install(api)
         with running(config) as parts:
@@ -212,11 +228,14 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
                 seen = [rollout.ordinal for rollout in rollouts(parts)]
-                return watched == followed and seen == [SECOND] * len(namespaces) * len(kinds)
+                return watched == followed and seen == [SECOND] * len(namespaces) * len(
+                    set(kinds) - {FLAGGER}
+                )
 
             api.wait_until(is_followed, what="every release seen")
             for rollout in rollouts(parts):
                 act(parts, config, rollout)
+                tell(parts, rollout)
         return called(api)
 
 

@@ -260,6 +260,13 @@ def test_stuck_pods_are_deleted_only_where_it_is_allowed(tmp_path: Path, allowed
     assert (sets._deletion is not None) is allowed
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_events_are_written_where_they_are_asked_for(tmp_path: Path, wanted: bool) -> None:
+    watched = {"server": "http://127.0.0.1:1", "events": wanted}
+    with assembled(tmp_path, rollouts={"kubernetes": watched}) as parts:
+        assert list(parts.notifiers) == ["kubernetes-events"] * wanted
+
+
 def test_kinds_that_are_not_named_are_not_followed(tmp_path: Path) -> None:
     watched = {"server": "http://127.0.0.1:1", "kinds": ["Deployment"]}
     with assembled(tmp_path, rollouts={"kubernetes": watched}) as parts:

@@ -37,7 +37,7 @@
 {{- define "rollbackd.workloads" -}}
 {{- $kinds := default (list "Deployment" "StatefulSet" "DaemonSet") (.Values.config.rollouts.kubernetes).kinds }}
 {{- $plurals := list }}
-{{- range without $kinds "Rollout" }}
+{{- range without $kinds "Rollout" "Canary" }}
 {{- $plurals = append $plurals (printf "%ss" (lower .)) }}
 {{- end }}
 {{- toJson (uniq $plurals) }}
@@ -61,6 +61,11 @@
 {{- toJson (uniq $plurals) }}
 {{- end }}
 
+{{/* Not empty when Events are written on workloads. */}}
+{{- define "rollbackd.writesEvents" -}}
+{{- if (.Values.config.rollouts.kubernetes).events }}yes{{ end }}
+{{- end }}
+
 {{- define "rollbackd.rules" -}}
 {{- $proposes := "" }}
 {{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
@@ -68,6 +73,7 @@
 {{- range .Values.config.policies }}
 {{- $proposes = printf "%s%s" $proposes (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
 {{- end }}
+{{- $gets := or $proposes (include "rollbackd.writesEvents" .) }}
 # Following rollouts: caches that are listed and watched.
 - apiGroups: [apps]
   resources: [{{ join ", " (concat $workloads $revisions) }}]
@@ -76,17 +82,33 @@
   resources: [pods]
   verbs: [list, watch]
 {{- if $proposes }}
-# Planning a rollback, in mode observe, too: the workload as it is now.
-{{- if $workloads }}
+# Planning a rollback, in mode observe, too: the workload as it is now, and its revisions.
+{{- if has "controllerrevisions" $revisions }}
 - apiGroups: [apps]
-  resources: [{{ join ", " $workloads }}{{ if has "controllerrevisions" $revisions }}, controllerrevisions{{ end }}]
+  resources: [controllerrevisions]
   verbs: [get]
 {{- end }}
+{{- end }}
+{{- if and $gets $workloads }}
+- apiGroups: [apps]
+  resources: [{{ join ", " $workloads }}]
+  verbs: [get]
+{{- end }}
+{{- if include "rollbackd.writesEvents" . }}
+# events: what happens to a watch, on the workload.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
 {{- end }}
 {{- if include "rollbackd.followsArgo" . }}
 - apiGroups: [argoproj.io]
   resources: [rollouts]
-  verbs: [list, watch{{ if $proposes }}, get{{ end }}]
+  verbs: [list, watch{{ if $gets }}, get{{ end }}]
+{{- end }}
+{{- if has "Canary" (default list (.Values.config.rollouts.kubernetes).kinds) }}
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [list, watch]
 {{- end }}
 {{- end }}
 

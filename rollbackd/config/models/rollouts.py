@@ -18,6 +18,8 @@ class Kind(StrEnum):
     DAEMON_SET = "DaemonSet"
     ROLLOUT = "Rollout"
     """Of Argo Rollouts; that it is not installed is no error."""
+    CANARY = "Canary"
+    """Of Flagger; that it is not installed is no error."""
 
 
 class KubernetesModel(Model):
@@ -40,12 +42,24 @@ class KubernetesModel(Model):
     kinds: list[Kind] = Field(
         default=[Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET], min_length=1
     )
-    """Only these kinds of workloads; no rights are needed for the others. Rollout is Argo's."""
+    """Only these kinds of workloads; no rights are needed for the others. Rollout is Argo's,
+    Canary Flagger's."""
+    events: Bool = False
+    """Write an Event on the workload for each change of a watch; needs the right to create events."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
     id_labels: list[LabelName] = Field(default=["namespace", "pod"], min_length=1, max_length=2)
     """Metric labels that hold the namespace and the pod's name, in this order; one label alone
     holds the pod's name."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _with_what_flagger_makes(cls, kinds: list[Kind]) -> list[Kind]:
+        if Kind.CANARY in kinds and Kind.DEPLOYMENT not in kinds:
+            raise fault(
+                "Canary is there without Deployment", "add Deployment: Flagger's canaries are such"
+            )
+        return kinds
 
     @field_validator("server")
     @classmethod
@@ -75,6 +89,7 @@ class KubernetesModel(Model):
             server=self.server,
             namespaces=tuple(self.namespaces),
             label_selector=self.label_selector,
+            events=self.events,
             kinds=tuple(dict.fromkeys(kind.value for kind in self.kinds)),
         )
 
