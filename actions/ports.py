@@ -17,6 +17,14 @@ class Transient(ActionError):
     """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off."""
 
 
+class Fenced(Transient):
+    """This process does not lead any more: nothing was written, and it must change nothing.
+
+    A kind of Transient because whoever meets it reacts alike: it leaves everything as it was, and
+    concludes nothing. The process that leads now goes on from the journal.
+    """
+
+
 class Conflict(ActionError):
     """The world moved on since the plan was made: nothing was changed; plan anew."""
 
@@ -90,8 +98,10 @@ class Journal(Protocol):
     def append(self, *entries: Entry) -> int:
         """Write entries in one transaction; return the last sequence number.
 
-        Raises Transient when the store cannot be reached, Permanent when the entries are not plain
-        JSON values or the store will never take them; then nothing was written.
+        Raises Transient when the store does not take them now (unreachable, full, read-only):
+        nothing was written or, only when the connection broke in the middle of the commit and the
+        store stayed away, that is unknown, as the message then says. Raises Fenced when another
+        process leads, Permanent when the entries are not plain JSON values; nothing was written.
         """
 
     def entries(

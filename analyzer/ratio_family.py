@@ -91,10 +91,13 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         return self._detector.start(armed.noise, limits, 1.0, 1.0)
 
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
-        if self._state is None:
-            return
+        if self._state is not None:
+            self._state = self._detector.update(self._state, self._pair(sums, pods), live)
+
+    def _pair(self, sums: Floats, pods: Floats) -> PairCounts:
+        """Return one tick as the detector wants it."""
         events, exposure = _consistent(sums[:, :, self.BAD], sums[:, :, self.TOTAL])
-        pair = PairCounts(
+        return PairCounts(
             canary_events=events[:, 0],
             baseline_events=events[:, 1],
             canary_exposure=exposure[:, 0],
@@ -102,7 +105,6 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
             canary_pods=pods[:, 0],
             baseline_pods=pods[:, 1],
         )
-        self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)

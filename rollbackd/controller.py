@@ -32,7 +32,7 @@ from analyzer.events import (
 )
 from analyzer.evidence import Evidence, Measured
 from analyzer.family import Armed
-from analyzer.judge import judge
+from analyzer.judge import judge, out_of_sight
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource
 from analyzer.rollout import Rollout, Side, Workload
@@ -149,6 +149,8 @@ class Controller:
         self._good: dict[Workload, tuple[str, ...]] = {}
         self._lock = threading.RLock()
         self._views: dict[str, WatchView] = {}
+        self._unseen: dict[str, str] = {}
+        """Watches whose rollout a source could not tell at this tick, and why."""
 
     # Start-up
 
@@ -167,7 +169,13 @@ class Controller:
         newest = self._journal.latest("watch")
         # in the order in which they happened: the last good revision is the best to go back to
         for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
-            watch = watch_from_json(entry.data)
+            try:
+                watch = watch_from_json(entry.data)
+            except (KeyError, TypeError, ValueError):
+                log.exception("watch not readable, it is left alone", watch=watch_id)
+                self._telemetry.faulted()
+                self._ended.add(watch_id)
+                continue
             if watch.phase.final:
                 self._conclude(watch)
                 continue
@@ -178,19 +186,27 @@ class Controller:
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
-            is_recorded = self._policy_data(policy) == recorded
-            tracked = Tracked(watch, policy, standing=None, policy_recorded=is_recorded)
-            self._tracked[watch_id] = tracked
-            if watch_id in views:
-                tracked.portrait = Portrait.from_view(view_from_json(views[watch_id].data))
-            if watch_id in rosters:
-                roster = rosters[watch_id].data
-                tracked.roster = roster_from_json(roster)
-                began = armed_from_json(armed[watch_id].data) if watch_id in armed else {}
-                tracked.armed = frozenset(began)
-                tracked.id_labels = tuple(roster["id_labels"])
-                self._compare(tracked, began)
-            log.info("watch resumed", watch=watch_id, phase=watch.phase.value)
+            known = self._policy_data(policy) == recorded
+            tracked = self._tracked[watch_id] = Tracked(
+                watch, policy, standing=None, policy_recorded=known
+            )
+            beside = [found.get(watch_id) for found in (views, rosters, armed)]
+            self._guarded(watch_id, partial(self._resume, tracked, *beside))
+
+    def _resume(
+        self, tracked: Tracked, view: Entry | None, roster: Entry | None, armed: Entry | None
+    ) -> None:
+        """Take up one watch. Raises whatever a damaged entry makes of it."""
+        watch = tracked.watch
+        if view is not None:
+            tracked.portrait = Portrait.from_view(view_from_json(view.data))
+        if roster is not None:
+            tracked.roster = roster_from_json(roster.data)
+            began = armed_from_json(armed.data) if armed is not None else {}
+            tracked.armed = frozenset(began)
+            tracked.id_labels = tuple(roster.data["id_labels"])
+            self._compare(tracked, began)
+        log.info("watch resumed", watch=watch.id, phase=watch.phase.value)
 
     def _compare(self, tracked: Tracked, began: Mapping[str, Armed[Any]]) -> None:
         watch_id = tracked.watch.id
@@ -260,14 +276,17 @@ class Controller:
         While any source cannot tell its rollouts, nothing is taken for gone.
         """
         current: dict[str, Rollout] = {}
-        all_told = True
+        untold: Missing | None = None
         for source in self._sources:
             seen = source.rollouts()
             if isinstance(seen, Missing):
-                all_told = False
+                untold = seen
                 log.warning("rollouts unknown", reason=str(seen))
             else:
                 current |= {rollout.watch_id: rollout for rollout in seen}
+        self._telemetry.told_rollouts(untold is None)
+        unseen = self._tracked.keys() - current.keys() if untold is not None else ()
+        self._unseen = dict.fromkeys(unseen, str(untold))
         for rollout in current.values():
             self._guarded(rollout.watch_id, partial(self._follow, rollout, now))
         newest = {rollout.workload: rollout for rollout in current.values()}
@@ -277,7 +296,7 @@ class Controller:
                 continue
             if tracked.watch.phase is Phase.VERIFYING:
                 self._guarded(watch_id, partial(self._follow_restored, tracked, now))
-            elif all_told:
+            elif untold is None:
                 newer = newest.get(tracked.watch.workload)
                 tracked.absent += 1
                 if newer is None and tracked.absent < ABSENT_LOOKS:
@@ -350,6 +369,8 @@ class Controller:
             facts = weigh(tracked.distress, tracked.policy, warm)
             self._note_facts(tracked, facts)
             judgement = judge(tracked.policy, evidence, facts)
+            if watch_id in self._unseen:
+                judgement = out_of_sight(judgement, self._unseen[watch_id])
             self._telemetry.judged(judgement.verdict)
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
             self.handle(watch_id, Judged(judgement, measured))

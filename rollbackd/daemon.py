@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from types import FrameType
 from typing import Self
@@ -17,23 +18,26 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from actions.apply import Applier
-from actions.ports import ActionError
+from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config
-from rollbackd.controller import Controller
+from rollbackd.controller import KEEP_FINAL, Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.leadership.role import Role
 from rollbackd.notifiers.pump import Pump
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
+from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
+from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
-from rollbackd.wiring import KnownGood, Parts, assemble
+from rollbackd.wiring import KnownGood, Parts, Permit, assemble
 
 log = structlog.get_logger()
 
@@ -43,8 +47,12 @@ LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
+BEGIN_AGAIN_S = 1.0
+"""Between two tries to take up the watches, when this replica was elected and cannot."""
 STOPPED = 0
 BROKEN = 1
+DEPOSED = 3
+"""Exit code of a leader that lost its lease: start it again, and it follows."""
 
 
 class Daemon:
@@ -60,13 +68,14 @@ class Daemon:
     """
 
     def __init__(
-        self, config: Config, build: Callable[[Config, KnownGood], Parts] = assemble
+        self, config: Config, build: Callable[[Config, KnownGood, Permit], Parts] = assemble
     ) -> None:
         self._config = config
         self._build = build
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
+        self.is_deposed = False
 
     def __enter__(self) -> Self:
         """Start every part; the first tick comes at once."""
@@ -84,26 +93,34 @@ class Daemon:
         config = self._config
         telemetry = Telemetry(version=version("rollbackd"))
         stack.callback(telemetry.close)
-        journal = SqlJournal.open(config.journal.url)
+        journal = SqlJournal.open(config.journal.address())
         stack.callback(journal.close)
-        parts = self._build(config, self._known_good)
+        role = self._role = Role(config, journal, telemetry)
+        # Every replica has its caches filled, so that the next leader begins at once.
+        parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
-        self._controller.restore()
-        for pump in self._pumps(parts, journal, telemetry):
+        self._pumps = self._made_pumps(parts, journal, telemetry)
+        for pump in self._pumps:
             stack.callback(pump.close)
-            pump.start()
+        self._journal, self._telemetry = journal, telemetry
+        self._stored = StoredViews(journal, KEEP_FINAL)
+        if not role.is_elected:
+            role.begin()
+            self._controller.restore()
+        stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
         decisions = Decisions(
-            views=self._controller.views,
+            views=self._views,
             handle=self._controller.handle,
+            permit=self._role.permit,
             deciders=config.deciders,
             journal=journal,
             telemetry=telemetry,
             now=time.time,
         )
         doors = Doors(
-            views=self._controller.views,
+            views=self._views,
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=decisions.decide,
@@ -115,12 +132,15 @@ class Daemon:
         stack.callback(server.close)
         server.start()
         self.port = server.port
-        self._journal, self._telemetry = journal, telemetry
-        stack.enter_context(self._scheduled())
+        scheduler = stack.enter_context(self._scheduled())
+        if role.is_elected:
+            role.stand(partial(self._lead, scheduler), self._depose)
+        else:
+            self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)
 
-    def _pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
+    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
         for name in parts.notifiers:
             telemetry.expect_notifier(name)
         return [
@@ -132,7 +152,7 @@ class Daemon:
         http = self._config.http
         proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
-            views=self._controller.views,
+            views=self._views,
             rules=self._config.policies,
             offered=decisions.offered,
             decide=decisions.decide,
@@ -141,6 +161,35 @@ class Daemon:
                 PAGE, watch=watch, kind=kind, before=before
             ),
         )
+
+    def _lead(self, scheduler: BackgroundScheduler) -> None:
+        """Take up the watches on a thread of its own: the lease is to be renewed meanwhile."""
+        scheduler.add_job(self._take_over, args=[scheduler], id="take over")
+
+    def _take_over(self, scheduler: BackgroundScheduler) -> None:
+        """Take the pen and every watch that is not over, then tick."""
+        while self._role.leads and not self._stopping.is_set():
+            try:
+                self._role.begin()
+                self._controller.restore()
+            except Transient as error:
+                log.warning("watches not taken up, trying again", error=str(error))
+                self._pause(BEGIN_AGAIN_S)
+            except Exception:
+                log.exception("watches not taken up, leaving it to another replica")
+                self._depose()
+            else:
+                self._tick_regularly(scheduler)
+                return
+
+    def _depose(self) -> None:
+        """Stop: another replica acts now. Ends the process, so that nothing of us is left over."""
+        self.is_deposed = True
+        self._stopping.set()
+
+    def _views(self) -> tuple[WatchView, ...]:
+        """Return what is to be seen: until the first tick, what the leader before left."""
+        return self._stored() if self._ticked_at is None else self._controller.views()
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
@@ -155,7 +204,9 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(parts.actuators, journal, time.time, self._pause)
+        applier = Applier(
+            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
+        )
         desk = ActionDesk(
             parts.actuators, applier, journal, self._controller.handle, time.time, telemetry
         )
@@ -170,8 +221,8 @@ class Daemon:
         return not self._stopping.wait(seconds)
 
     @contextmanager
-    def _scheduled(self) -> Iterator[None]:
-        """Run the jobs. Two threads, so that housekeeping never delays a tick."""
+    def _scheduled(self) -> Iterator[BackgroundScheduler]:
+        """Run what jobs there will be. Two threads, so that housekeeping never delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(2)},
@@ -181,19 +232,26 @@ class Daemon:
             lambda event: self._telemetry.missed_run(event.job_id),
             EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES,
         )
+        scheduler.start()
+        try:
+            yield scheduler
+        finally:
+            scheduler.shutdown(wait=True)
+
+    def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
+        # Notifiers keep notes in the journal, which only the leader may write.
+        for pump in self._pumps:
+            pump.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)
         scheduler.add_job(self._tick, "interval", seconds=tick_s, id="tick", next_run_time=at_once)
         scheduler.add_job(
             self._tidy, "interval", seconds=HOUSEKEEPING_S, id="housekeeping", jitter=60
         )
-        scheduler.start()
-        try:
-            yield
-        finally:
-            scheduler.shutdown(wait=True)
 
     def _tick(self) -> None:
+        if not self._role.leads:
+            return
         began = time.monotonic()
         ok = False
         try:
@@ -202,6 +260,9 @@ class Daemon:
         except Exception:
             log.exception("tick failed")
         finally:
+            if self._journal.is_fenced:
+                log.error("another replica took the pen, this process acts no more")
+                self._depose()
             ended = time.time()
             self._telemetry.ticked(time.monotonic() - began, ended, ok=ok)
             if ok:
@@ -215,7 +276,9 @@ class Daemon:
         self._journal.prune(over, before=now - KEEP_ENDED_S, now=now)
 
     def _unready(self) -> str:
-        """Return why the daemon is not ready, or ""."""
+        """Return why the daemon is not ready, or "". A follower is, when it could take over."""
+        if not self._role.leads:
+            return self._role.unready()
         if self._ticked_at is None:
             return "the first tick has not ended yet"
         late = time.time() - self._ticked_at
@@ -248,8 +311,9 @@ def run(config: Config) -> int:
                 "started", url=f"http://{config.http.host}:{daemon.port}", config=str(config.file)
             )
             daemon.wait()
+            deposed = daemon.is_deposed
     except (ActionError, SecretError, OSError, ValueError) as error:
         print(f"rollbackd cannot run: {error}", file=sys.stderr)  # noqa: T201  for the person who started it
         return BROKEN
-    log.info("stopped")
-    return STOPPED
+    log.info("stopped", deposed=deposed)
+    return DEPOSED if deposed else STOPPED

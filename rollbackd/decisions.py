@@ -147,6 +147,7 @@ class Decisions:
         deciders: who may decide under a policy, by its name.
         journal: where each decision is written before it has its effect.
         telemetry: counts them. now: seconds since the epoch.
+        permit: raises Fenced (a Transient) when another process decides.
     """
 
     def __init__(
@@ -158,7 +159,9 @@ class Decisions:
         journal: Journal,
         telemetry: Telemetry,
         now: Callable[[], float],
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
+        self._permit = permit
         self._views = views
         self._handle = handle
         self._deciders = deciders
@@ -183,9 +186,10 @@ class Decisions:
         """Let a decision happen, unless it is stale or not this person's to take.
 
         Raises:
-            Transient: it could not be written, or it cannot be told who the person is; nothing
-                happened, deciding again is safe.
+            Transient: it could not be written, or it cannot be told who the person is, or another
+                replica decides; nothing happened, deciding again is safe.
         """
+        self._permit()
         with self._lock:
             outcome = self._decide(decision)
         self._telemetry.decided(decision.verb.value, outcome.answer.value)

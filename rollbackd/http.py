@@ -13,6 +13,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -118,8 +119,22 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             Route("/api/v1/decisions", decide, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
             *pages,
-        ]
+        ],
+        exception_handlers={HTTPException: _refused},
     )
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Answer what no route did: to programs in JSON, as all the API."""
+    if not isinstance(error, HTTPException):
+        raise error
+    answer: Response
+    if request.url.path.startswith("/api/"):
+        answer = _strict_json({"error": error.detail.lower()}, error.status_code)
+    else:
+        answer = PlainTextResponse(f"{error.detail.lower()}\n", error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _strict_json(content: object, status: int = 200) -> JSONResponse:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from math import isfinite, isnan
 
 from analyzer.evidence import Evidence, Finding, Measured
-from analyzer.judge import compare
 from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.sample import Missing
 from analyzer.signal import Signal
+from analyzer.telling import compare
 from analyzer.watch import Phase, Watch
 from analyzer.wording import duration
 from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView

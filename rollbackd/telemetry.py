@@ -50,6 +50,8 @@ class Telemetry:
         meter = self._metering.get_meter("rollbackd", version)
         self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
         self._last_tick = 0.0
+        self._leads = False
+        self._sources_up = True
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -86,6 +88,17 @@ class Telemetry:
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
+        self._leadership_changes = meter.create_counter(
+            "rollbackd.leadership.changes", "1", "Times this replica began or ceased to lead."
+        )
+        meter.create_observable_gauge(
+            "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
+            "Whether this replica leads: it alone looks at rollouts, and acts.",
+        )  # fmt: skip
+        meter.create_observable_gauge(
+            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
+            "Whether every source told its rollouts at the last tick.",
+        )  # fmt: skip
         meter.create_observable_gauge(
             "rollbackd.last.tick.timestamp",
             [self._observe_last_tick],
@@ -124,6 +137,7 @@ class Telemetry:
             for answer in ANSWERS:
                 self._decisions.add(0, {"decision": decision, "answer": answer})
         self._faults.add(0)
+        self._leadership_changes.add(0)
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
@@ -182,6 +196,16 @@ class Telemetry:
     def faulted(self) -> None:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
+
+    def leading(self, leads: bool) -> None:
+        """Set whether this replica leads; count it when that changed."""
+        if leads is not self._leads:
+            self._leads = leads
+            self._leadership_changes.add(1)
+
+    def told_rollouts(self, all_told: bool) -> None:
+        """Set whether every source told its rollouts."""
+        self._sources_up = all_told
 
     def watching(self, phases: Mapping[Phase, int]) -> None:
         """Set how many watches are in each phase."""

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from actions.apply import always
 from actions.argo_abort import KIND as ARGO
 from actions.argo_abort import ArgoAbort
 from actions.by_kind import ByKind
@@ -44,6 +45,9 @@ LEFT_TO_FLAGGER = (
 )
 """Why a plan for a Canary is refused."""
 
+Permit = Callable[[], None]
+"""Returns when this process may change the world now; raises Fenced otherwise."""
+
 KnownGood = Callable[[Workload], tuple[str, ...]]
 """Returns the ids of a workload's revisions whose watch ended healthy, the newest first."""
 
@@ -63,15 +67,20 @@ class Parts:
         self.stack.close()
 
 
-def assemble(config: Config, known_good: KnownGood) -> Parts:
+def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> Parts:
     """Build and start every adapter.
+
+    Args:
+        config: validated settings.
+        known_good: which revisions of a workload are good to go back to.
+        permit: raises Fenced when this process may change nothing.
 
     Raises:
         ActionError, SecretError or ValueError: one cannot be built; those before it are closed.
     """
     with ExitStack() as stack:
         access = config.rollouts.kubernetes
-        cluster = Connection(_cluster_access(access)) if access is not None else None
+        cluster = Connection(cluster_access(access), permit) if access is not None else None
         if cluster is not None:
             stack.callback(cluster.close)
         actuators = {action.name: _actuator(action, cluster) for action in config.actions}
@@ -187,7 +196,8 @@ def _notifiers(config: Config, cluster: Connection | None) -> dict[str, Notifier
     return {"kubernetes-events": ClusterEvents(cluster, watched.cluster)}
 
 
-def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+    """Return which API server is meant, and as whom it is called."""
     return ClusterAccess(
         server=settings.server,
         kubeconfig=settings.kubeconfig,

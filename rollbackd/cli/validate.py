@@ -46,7 +46,7 @@ def summary(config: "Config") -> Iterator[str]:
     yield f"  source    {_source(config)}"
     for rollout in _rollouts(config):
         yield f"  rollouts  {rollout}"
-    yield f"  journal   {config.journal.url}"
+    yield f"  journal   {config.journal}"
     yield f"  http      {config.http.host}:{config.http.port}"
     yield f"  tick      {format_duration(config.tick_s)}"
     for rule in config.policies:

@@ -13,7 +13,7 @@ from rollbackd.config.problems import Fault, Location
 SOURCES = ("prometheus", "scrape", "recorded")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
-SIGNALS = ("ratio", "histogram", "interval", "level")
+SIGNALS = ("ratio", "histogram", "interval", "level", "gauge", "leak", "rate", "traffic")
 EVENTS = ("ratio", "interval")
 """Kinds of signals that count events, and so have rates."""
 
@@ -23,6 +23,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _source(values)
     yield from _rollouts(values)
     yield from _actions(values)
+    yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
@@ -87,12 +88,32 @@ def _actions(values: dict[str, Any]) -> Iterator[Fault]:
             )
 
 
+def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
+    """Replicas need a journal that they can share, and a Lease needs a cluster."""
+    leadership, journal, rollouts = (
+        found if isinstance(found := values.get(key), dict) else {}
+        for key in ("leadership", "journal", "rollouts")
+    )
+    if leadership and not (journal.get("dsn_env") or journal.get("dsn_file")):
+        yield Fault(
+            ("leadership",),
+            "an SQLite journal has one writer, so there is one replica and nothing to elect",
+            "give journal.dsn_env or dsn_file (PostgreSQL), or remove this",
+        )
+    if leadership.get("lease_namespace") and rollouts.get("kubernetes") is None:
+        yield Fault(
+            ("leadership", "lease_namespace"),
+            "no cluster is configured",
+            "add rollouts.kubernetes, or remove it: the lease is then kept beside the journal",
+        )
+
+
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     signals = _items(policy, "signals")
     yield from _unique((*location, "signals"), signals, "signal")
     for i, signal in signals:
         yield from _signal((*location, "signals", i), signal)
-    acting = [signal for _, signal in signals if signal.get("tier", "critical") != "info"]
+    acting = [signal for _, signal in signals if signal.get("tier", _tier(signal)) != "info"]
     if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
         yield Fault(
             (*location, "signals"),
@@ -114,6 +135,10 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
             f"add actions: [...] ({choices}), or use mode observe",
         )
     yield from _action_names((*location, "actions"), names, known)
+
+
+def _tier(signal: dict[str, Any]) -> str:
+    return "info" if signal.get("traffic") is not None else "critical"
 
 
 def _action_names(location: Location, names: object, known: Sequence[str]) -> Iterator[Fault]:

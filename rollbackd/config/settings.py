@@ -17,9 +17,41 @@ from rollbackd.config.secrets import Secret
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """Where the journal is kept: an SQLAlchemy URL with an absolute path."""
+    """Where the journal is kept.
 
-    url: str
+    Attributes:
+        url: of an SQLite file, with its absolute path; "" when it is in PostgreSQL.
+        dsn: where the address of the PostgreSQL database is, which holds a password.
+    """
+
+    url: str = ""
+    dsn: Secret | None = None
+
+    def address(self) -> str:
+        """Return what the store is opened with; not for messages. Raises SecretError."""
+        return self.url if self.dsn is None else self.dsn.read()
+
+    def __str__(self) -> str:
+        """Say where it is, without what is secret."""
+        return self.url if self.dsn is None else f"PostgreSQL, with the address in {self.dsn}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipSettings:
+    """How replicas find out which of them acts.
+
+    Attributes:
+        namespace, name: of the Kubernetes Lease; no namespace: a row in the journal's database.
+        duration_s: others wait this long for a sign of life before they take over.
+        renew_by_s: a leader that could not renew for so long stops acting; less than duration_s.
+        retry_s: between two tries to renew, or to take over.
+    """
+
+    namespace: str | None = None
+    name: str = "rollbackd"
+    duration_s: float = 15.0
+    renew_by_s: float = 10.0
+    retry_s: float = 2.0
 
 
 Network = IPv4Network | IPv6Network
@@ -304,6 +336,7 @@ class Config:
         file: where it was read. tick_s: how often everything is looked at.
         settle_s: samples younger than this are not looked at yet.
         policies: in the file's order; names are unique.
+        leadership: used when the journal may have several replicas, in PostgreSQL that is.
     """
 
     file: Path
@@ -315,6 +348,7 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -341,6 +375,8 @@ class Config:
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the key path it is configured at."""
         found = {}
+        if self.journal.dsn is not None:
+            found["journal.dsn"] = self.journal.dsn
         if self.http.token is not None:
             found["http.token"] = self.http.token
         if not isinstance(self.source, PrometheusSettings):

@@ -40,8 +40,8 @@ class Stream:
     async def _news(self, request: Request) -> AsyncIterator[str]:
         self._open += 1
         try:
-            yield "retry: 3000\n\n"
             known, quiet = self._mark(), 0.0
+            yield "retry: 3000\n\n"
             while not await request.is_disconnected():
                 await asyncio.sleep(LOOK_S)
                 mark, quiet = self._mark(), quiet + LOOK_S

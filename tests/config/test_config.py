@@ -10,13 +10,19 @@ import pytest
 from analyzer.policy import Mode, Policy
 from analyzer.rollout import Revision, Rollout, Workload
 from analyzer.signal import (
+    Direction,
+    GaugeSignal,
     HistogramSignal,
     IntervalSignal,
+    LeakSignal,
     LevelSignal,
+    Matcher,
+    RateSignal,
     RatioSignal,
     Reading,
     Selector,
     Tier,
+    TrafficSignal,
 )
 from rollbackd.config import load
 from rollbackd.config.models import json_schema
@@ -78,6 +84,35 @@ def test_series_without_counters_are_levels_and_intervals(tmp_path: Path) -> Non
         IntervalSignal(
             "failures", Selector("failed_sum"), Selector("calls"), total_reading=Reading.RATE
         ),
+    )
+
+
+def test_gauges_leaks_rates_and_traffic(tmp_path: Path) -> None:
+    values = minimal()
+    values["policies"][0]["signals"] = [
+        {"name": "cpu", "gauge": {"values": "cpu_seconds_total", "counter": True, "per": "all"}},
+        {"name": "memory", "leak": {"values": "rss", "settle": "2m", "limit": 512, "unit": "MB"}},
+        {"name": "orders", "rate": {"events": "orders_total", "direction": "lower is worse"}},
+        {"name": "retries", "rate": {"events": "retries", "per": "all", "floor": 0.01}},
+        {"name": "split", "traffic": {"requests": "all", "share": "5%"}},
+        {"name": "p99", "level": {"values": 'seconds{quantile="0.99"}', "unit": "s"}},
+    ]
+    (rule,) = load(write(tmp_path, values)).policies
+    summary = Selector("seconds", (Matcher("quantile", "=", "0.99"),))
+    assert rule.policy.signals == (
+        GaugeSignal("cpu", Selector("cpu_seconds_total"), counter=True, per=Selector("all")),
+        LeakSignal("memory", Selector("rss"), settle_s=120.0, limit=512.0, unit="MB"),
+        RateSignal("orders", Selector("orders_total"), direction=Direction.LOWER),
+        RateSignal(
+            "retries",
+            Selector("retries"),
+            Selector("all"),
+            unit="each",
+            floor=0.01,
+            tier=Tier.CRITICAL,
+        ),
+        TrafficSignal("split", Selector("all"), share=0.05),
+        LevelSignal("p99", summary, unit="s", tier=Tier.SUPPORTING),
     )
 
 

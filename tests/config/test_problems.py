@@ -163,7 +163,7 @@ WRONG: list[tuple[Change, str, str]] = [
     # signals
     (lambda v: signal(v).update(name="latency"), f"{S1}.name",
      'another signal, signals[0], is called "latency", too'),
-    (lambda v: signal(v).pop("ratio"), S0, "exactly one of ratio, histogram, interval, level is needed"),
+    (lambda v: signal(v).pop("ratio"), S0, "exactly one of ratio, histogram, interval, level, gauge, leak, rate, traffic"),
     (lambda v: signal(v).update(histogram={"buckets": "b"}), S0, "not ratio and histogram"),
     (lambda v: signal(v)["ratio"].update(bad="rate(x[5m])"), f"{S0}.ratio.bad",
      "is a function call, not a selector"),

@@ -94,8 +94,10 @@ def settle(api: FakeKubeApi, name: str = "shop") -> None:
 
 
 def writes(api: FakeKubeApi) -> int:
-    """Count the changes that were written over HTTP so far."""
+    """Count the changes of workloads that were written over HTTP so far."""
     return sum(
-        request.method not in {"GET", "HEAD"} and (request.status or 500) < 300
+        request.method not in {"GET", "HEAD"}
+        and request.path.startswith("/apis/apps/")
+        and (request.status or 500) < 300
         for request in api.requests()
     )

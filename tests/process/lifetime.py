@@ -1,9 +1,9 @@
 """One life of the process: controller and desk over a journal, driven tick by tick."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from actions.apply import Applier, Patience
+from actions.apply import Applier, Patience, always
 from actions.ports import Entry
 from analyzer.comparison import Comparison
 from analyzer.policy import Mode, Policy
@@ -75,6 +75,7 @@ class Lifetime:
         life: Lifeline | None = None,
         trouble: Sequence[Exception] = (),
         telemetry: Telemetry = TELEMETRY,
+        permit: Callable[[], None] = always,
     ) -> None:
         self.mall, self.journal = mall, journal
         self.life = life or Lifeline()
@@ -89,7 +90,9 @@ class Lifetime:
             now=mall.clock,
         )
         actuators = {"switch": Switch(mall, self.life, list(trouble))}
-        applier = Applier(actuators, journal, mall.clock, self._pause, Patience(attempts=2))
+        applier = Applier(
+            actuators, journal, mall.clock, self._pause, Patience(attempts=2), permit
+        )
         self._desk = ActionDesk(
             actuators, applier, journal, self.controller.handle, mall.clock, telemetry, workers=1
         )

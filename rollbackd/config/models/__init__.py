@@ -1,45 +1,21 @@
 """The file as pydantic models: what may be written, key by key, and what it becomes."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from rollbackd.config import settings
 from rollbackd.config.models.actions import ActionModel
-from rollbackd.config.models.base import Model, Text, default
+from rollbackd.config.models.base import Model, default
 from rollbackd.config.models.http import HttpModel
+from rollbackd.config.models.journal import JournalModel, LeadershipModel
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
-from rollbackd.config.quantities import Duration, PositiveDuration, fault, shown
+from rollbackd.config.quantities import Duration, PositiveDuration
 
 __all__ = ["ConfigModel", "json_schema"]
-
-_SQLITE = "sqlite:///"
-
-
-def _journal_url(url: str) -> str:
-    if not url.startswith(_SQLITE):
-        backend = re.match(r"[\w+]+(?=:)", url)
-        what = f"{backend[0]} is not supported" if backend else f"{shown(url)} is not a URL"
-        raise fault(what, "write sqlite:///path/to/file")
-    if url.removeprefix(_SQLITE) in {"", ":memory:"} or "?" in url:
-        raise fault(f"{shown(url)} names no file", "write sqlite:///path/to/file")
-    return url
-
-
-class JournalModel(Model):
-    """The record of what was decided and done; a restart goes on from it."""
-
-    url: Annotated[Text, AfterValidator(_journal_url)] = "sqlite:///rollbackd.db"
-    """sqlite:/// and a file name; on a local disk that survives a restart."""
-
-    def settings(self, base: Path) -> settings.JournalSettings:
-        """Return the frozen settings, with an absolute file name."""
-        file = (base / Path(self.url.removeprefix(_SQLITE)).expanduser()).absolute()
-        return settings.JournalSettings(f"{_SQLITE}{file}")
 
 
 class ConfigModel(Model, title="rollbackd configuration"):
@@ -56,6 +32,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Samples younger than this are not looked at yet (duration)."""
     journal: JournalModel = Field(default_factory=JournalModel)
     """Where the record is kept."""
+    leadership: LeadershipModel = Field(default_factory=LeadershipModel)
+    """Which of several replicas acts; used with a journal in PostgreSQL."""
     http: HttpModel = Field(default_factory=HttpModel)
     """Where the daemon answers."""
     source: SourceModel
@@ -80,6 +58,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
             policies=tuple(policy.rule() for policy in self.policies),
+            leadership=self.leadership.settings(),
         )
 
 
