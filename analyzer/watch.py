@@ -26,6 +26,7 @@ from analyzer.events import (
     MakePlan,
     Planned,
     PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Rejected,
     Resumed,
@@ -104,6 +105,7 @@ class Watch:
         plan_key: the plan in force, "" when there is none. attempts: plans made so far.
         judgement: the last one before the watch stopped weighing evidence.
         demanded_by: the person whose demand, not a verdict, led to the plan, or "".
+        approved_by: the person who approved the plan in force, or "".
         turn: how many decisions people took; what they are offered is bound to it.
         annotations: what the rollout said of itself when it began.
     """
@@ -125,6 +127,7 @@ class Watch:
     attempts: int = 0
     judgement: Judgement | None = None
     demanded_by: str = ""
+    approved_by: str = ""
     turn: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -178,6 +181,8 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
             return _acted(watch, event, now)
         case RecoveryMeasured():
             return _verified(watch, event, policy, now)
+        case PutBack():
+            return _put_back(watch, event, now)
         case Snoozed() | Resumed():
             return _paused(watch, event, now)
         case Demanded():
@@ -290,6 +295,10 @@ def _planned(watch: Watch, event: Planned | PlanRefused, now: float) -> Next:
         note = f"rolling back at the demand of {watch.demanded_by}: {event.text}"
         acting = _enter(watch, Phase.ACTING, note, now)
         return acting, (Announce(note, urgent=True), Act(event.plan_key))
+    if watch.mode is Mode.ENFORCE and event.asks:
+        note = f"a guard asks for a person ({event.asks}); waiting for approval: {event.text}"
+        asking = _enter(watch, Phase.AWAITING_APPROVAL, note, now)
+        return asking, (Announce(note, urgent=True), AskApproval(event.plan_key))
     match watch.mode:
         case Mode.OBSERVE:
             note = f"would have acted, but the mode is observe: {event.text}"
@@ -313,7 +322,8 @@ def _answered(watch: Watch, event: Approved | Rejected, policy: Policy, now: flo
     watch = replace(watch, turn=watch.turn + 1)
     if isinstance(event, Rejected):
         return _call_people(watch, f"the plan was rejected by {event.by}", now)
-    acting = _enter(watch, Phase.ACTING, f"approved by {event.by}", now)
+    approved = replace(watch, approved_by=event.by)
+    acting = _enter(approved, Phase.ACTING, f"approved by {event.by}", now)
     return acting, (Announce(f"acting, approved by {event.by}"), Act(event.plan_key))
 
 
@@ -343,6 +353,17 @@ def _verified(watch: Watch, event: RecoveryMeasured, policy: Policy, now: float)
         note = f"acted, but recovery could not be verified within {waited}: {event.text}"
         return _call_people(watch, note, now)
     return watch, ()
+
+
+def _put_back(watch: Watch, event: PutBack, now: float) -> Next:
+    if watch.phase is not Phase.VERIFYING:
+        return watch, ()
+    hint = f" ({event.hint})" if event.hint else ""
+    note = (
+        f"{event.revision.label} was rolled back, and somebody put it back{hint}; it is not "
+        "rolled back again: find out who, instead of a fight over it"
+    )
+    return _call_people(watch, note, now)
 
 
 def _paused(watch: Watch, event: Snoozed | Resumed, now: float) -> Next:

@@ -27,6 +27,8 @@ from analyzer.events import (
     Judged,
     MakePlan,
     Planned,
+    PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Superseded,
 )
@@ -249,6 +251,7 @@ class Controller:
         try:
             work()
         except Transient as error:
+            self._telemetry.journal_failed()
             log.warning("journal not writable, trying again", watch=watch_id, error=str(error))
         except Exception:
             log.exception("watch broke", watch=watch_id)
@@ -294,10 +297,13 @@ class Controller:
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
                 continue
+            newer = newest.get(tracked.watch.workload)
             if tracked.watch.phase is Phase.VERIFYING:
+                if newer is not None and newer.canary.id == tracked.watch.canary.id:
+                    back = PutBack(newer.canary, tracked.portrait.said_by("gitops"))
+                    self._guarded(watch_id, partial(self.handle, watch_id, back))
                 self._guarded(watch_id, partial(self._follow_restored, tracked, now))
             elif untold is None:
-                newer = newest.get(tracked.watch.workload)
                 tracked.absent += 1
                 if newer is None and tracked.absent < ABSENT_LOOKS:
                     continue
@@ -313,8 +319,11 @@ class Controller:
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
-            self._journal_watch(tracked.watch, tracked)
-            self._tracked[watch_id] = tracked
+            view = self._journal_watch(tracked.watch, tracked)
+            with self._lock:  # people may decide about it as soon as the journal has it
+                self._tracked[watch_id] = tracked
+                if view is not None:
+                    self._views = self._views | {watch_id: view}
             self._telemetry.entered(Phase.WARMING)
             mode = tracked.watch.mode.value
             log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
@@ -415,6 +424,8 @@ class Controller:
             if tracked is None:
                 return
             watch, commands = step(tracked.watch, event, tracked.policy, self._now())
+            if isinstance(event, Planned | PlanRefused) and watch is not tracked.watch:
+                tracked.portrait.checks = event.checks
             if isinstance(event, Planned) and watch.plan_key == event.plan_key:
                 tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
             if not self._commit(tracked, watch):
@@ -463,7 +474,7 @@ class Controller:
                     desk.plan(watch.id, tracked.policy, tracked.rollout, watch.attempts + 1)
             case Act(plan_key=key):
                 if desk is not None:
-                    desk.act(watch.id, key)
+                    desk.act(watch.id, tracked.policy, key)
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
 
@@ -527,6 +538,19 @@ class Controller:
         seen = self._views.get(tracked.watch.id)
         over = tracked.unshowable or (seen is not None and seen.final)
         return seen if over else self._draw(tracked.watch, tracked, now)
+
+    def followed(self) -> tuple[Watch, ...]:
+        """Return every watch that is followed, and those that ended lately."""
+        with self._lock:
+            return tuple(tracked.watch for tracked in self._tracked.values())
+
+    def remark(self, watch_id: str, text: str, *, urgent: bool) -> None:
+        """Put a remark into a watch's time line while it goes on, and tell people."""
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is not None and not tracked.watch.phase.final:
+                tracked.portrait.note(self._now(), "hold", text)
+        log.log(30 if urgent else 20, "announced", watch=watch_id, text=text)
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""

@@ -8,7 +8,7 @@ they saw.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
@@ -59,7 +59,8 @@ class Person:
 
     Attributes:
         name: for messages. via: where it was said: slack, http.
-        id: what ``deciders.users`` may name. aliases: other names, compared with the author's.
+        id, addresses: what ``deciders.users`` may name; whoever lets the person in vouches for them.
+        aliases: other names, which people may choose themselves: compared with the author's only.
         is_member: tells whether the person belongs to a group that ``deciders.groups`` names;
             may raise Transient.
         trusted: whoever let the person in has settled what they may do (a bearer token).
@@ -68,14 +69,22 @@ class Person:
     name: str
     via: str
     id: str
-    aliases: frozenset[str] = frozenset()
+    addresses: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     is_member: Callable[[str], bool] = field(default=lambda _: False, compare=False)
     trusted: bool = False
 
+    def is_surely(self, who: str) -> bool:
+        """Tell whether this is the person's id or address; case does not matter."""
+        return _among(who, {self.id, *self.addresses})
+
     def is_called(self, name: str) -> bool:
-        """Tell whether this is one of the person's names; case does not matter."""
-        own = {self.id, self.name, *self.aliases}
-        return name.strip().casefold() in {each.casefold() for each in own if each}
+        """Tell whether this is any of the person's names, also of those chosen by themselves."""
+        return _among(name, {self.id, self.name, *self.addresses, *self.aliases})
+
+
+def _among(name: str, names: Collection[str]) -> bool:
+    return name.strip().casefold() in {each.casefold() for each in names if each}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +135,7 @@ def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> s
     Raises:
         Transient: it cannot be told now whether the person belongs to a group.
     """
-    known = by.trusted or any(by.is_called(user) for user in deciders.users)
+    known = by.trusted or any(by.is_surely(user) for user in deciders.users)
     if not known and not any(by.is_member(group) for group in deciders.groups):
         return f"{by.name} is not among those who may decide under this policy"
     if not deciders.four_eyes:
@@ -134,6 +143,8 @@ def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> s
     author = annotations.get(AUTHOR, "")
     if not author:
         return f"four eyes are asked for, and the rollout does not say its author ({AUTHOR})"
+    if "@" in author and not any("@" in name for name in (by.id, *by.addresses)):
+        return f"four eyes are asked for, and the address of {by.name} is not known to compare"
     if by.is_called(author):
         return f"four eyes are asked for, and {by.name} is the author of this change"
     return ""
@@ -182,6 +193,19 @@ class Decisions:
                     return view, verb
         return None
 
+    def press(self, key: str, claimed: Verb, by: Person) -> Outcome:
+        """Let happen what a button offers: its ``key``, and the verb it ``claimed`` to stand for.
+
+        Raises:
+            Transient: as ``decide``.
+        """
+        offered = self.offered(key)
+        if offered is not None and offered[1] is claimed:
+            view, verb = offered
+            return self.decide(Decision(view.id, verb, by, view.plan_key, view.turn))
+        outcome = Outcome(Answer.STALE, "this is no longer current, nothing was done")
+        return self._answered(claimed, by, "", outcome)
+
     def decide(self, decision: Decision) -> Outcome:
         """Let a decision happen, unless it is stale or not this person's to take.
 
@@ -192,14 +216,17 @@ class Decisions:
         self._permit()
         with self._lock:
             outcome = self._decide(decision)
-        self._telemetry.decided(decision.verb.value, outcome.answer.value)
+        return self._answered(decision.verb, decision.by, decision.watch_id, outcome)
+
+    def _answered(self, verb: Verb, by: Person, watch_id: str, outcome: Outcome) -> Outcome:
+        self._telemetry.decided(verb.value, outcome.answer.value)
         log.info(
             "decision answered",
             answer=outcome.answer.value,
-            watch=decision.watch_id,
-            decision=decision.verb.value,
-            by=decision.by.id,
-            via=decision.by.via,
+            watch=watch_id,
+            decision=verb.value,
+            by=by.id,
+            via=by.via,
             text=outcome.text,
         )
         return outcome
@@ -211,31 +238,35 @@ class Decisions:
         why_not = refusal(decision.by, self._deciders(view.policy), view.annotations)
         if why_not:
             return Outcome(Answer.FORBIDDEN, why_not, view.phase)
-        if not self._is_current(decision, view):
-            return _stale(view)
+        now = self._standing(view)
+        seen = (decision.plan_key, decision.turn)
+        if decision.verb not in offers(view) or not seen == now.seen == (view.plan_key, view.turn):
+            return now.stale(view)
         by = decision.by
         said = {"decision": decision.verb.value, "by": by.name, "id": by.id, "via": by.via}
         about = {"plan": decision.plan_key, "turn": decision.turn}
         key = offer_key(view, decision.verb)
         self._journal.append(Entry(self._now(), view.id, "decision", key, said | about))
         self._handle(view.id, self._event(decision))
-        after = self._find(view.id)
-        if after is None or after.turn <= view.turn:
-            return _stale(after or view)  # it moved on between the look and the deed
+        after = self._standing(view)
+        if after.turn <= now.turn:
+            return after.stale(view)  # it moved on between the look and the deed
         return Outcome(Answer.TAKEN, after.note, after.phase)
 
-    def _is_current(self, decision: Decision, view: WatchView) -> bool:
-        """Tell whether a decision is about the present state, also as the journal has it.
+    def _standing(self, view: WatchView) -> "_Standing":
+        """Return how a watch stands, by the journal: what we remember of it may be old.
 
-        Another replica may have taken it over; then our memory is old and the journal is not.
+        Another replica may have taken it over, or taken the decision.
         """
-        seen = (decision.plan_key, decision.turn)
-        if decision.verb not in offers(view) or seen != (view.plan_key, view.turn):
-            return False
-        written = (view.plan_key, view.turn)
-        for entry in self._journal.entries(watch_id=view.id, kinds=frozenset({"watch"})):
-            written = (entry.data["plan_key"], entry.data.get("turn", 0))
-        return seen == written
+        kinds = frozenset({"watch"})
+        newest = None
+        for entry in self._journal.entries(watch_id=view.id, kinds=kinds):
+            newest = entry.data
+        if newest is not None:
+            turn = newest.get("turn", 0)
+            return _Standing(newest["plan_key"], turn, newest["phase"], newest["note"])
+        known = self._find(view.id) or view
+        return _Standing(known.plan_key, known.turn, known.phase, known.note)
 
     def _event(self, decision: Decision) -> Event:
         by = decision.by.name
@@ -257,6 +288,20 @@ class Decisions:
         return next((view for view in self._views() if view.id == watch_id), None)
 
 
-def _stale(view: WatchView) -> Outcome:
-    text = f"this is no longer current, nothing was done: {view.workload} is {view.phase}"
-    return Outcome(Answer.STALE, f"{text} ({view.note})" if view.note else text, view.phase)
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The part of a watch's state that decisions are bound to, and what is said of it."""
+
+    plan_key: str
+    turn: int
+    phase: str
+    note: str
+
+    @property
+    def seen(self) -> tuple[str, int]:
+        return self.plan_key, self.turn
+
+    def stale(self, view: WatchView) -> Outcome:
+        """Return the answer to a decision about an earlier state."""
+        text = f"this is no longer current, nothing was done: {view.workload} is {self.phase}"
+        return Outcome(Answer.STALE, f"{text} ({self.note})" if self.note else text, self.phase)

@@ -51,6 +51,7 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
         "plan_key": watch.plan_key,
         "attempts": watch.attempts,
         "demanded_by": watch.demanded_by,
+        "approved_by": watch.approved_by,
         "turn": watch.turn,
         "annotations": dict(watch.annotations),
     }
@@ -75,6 +76,7 @@ def watch_from_json(data: Mapping[str, Any]) -> Watch:
         attempts=data["attempts"],
         # entries of the first version do not have these
         demanded_by=data.get("demanded_by", ""),
+        approved_by=data.get("approved_by", ""),
         turn=data.get("turn", 0),
         annotations=data.get("annotations", {}),
     )

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from rollbackd import choice
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
 from rollbackd.views import WatchView
 
@@ -125,28 +125,11 @@ def place(config_file: Path | None, url: str | None, journal: Path | None) -> Pl
 
 
 def chosen(wanted: str, views: Sequence[WatchView]) -> WatchView:
-    """Return the watch with this id or, when there is just one, of this workload.
-
-    Of several watches of one workload, the youngest is meant.
-
-    Raises:
-        click.ClickException: none or several workloads fit.
-    """
-    for view in views:
-        if view.id == wanted:
-            return view
-    fitting = [
-        v for v in views if wanted in {v.workload, v.workload.rpartition("/")[2]} or wanted in v.id
-    ]
-    workloads = sorted({v.id.rpartition("@")[0] for v in fitting})
-    if len(workloads) == 1:
-        return fitting[0]
-    if workloads:
-        raise click.ClickException(f'"{wanted}" fits {", ".join(workloads)}: say which')
-    names = sorted({v.workload for v in views})
-    close = get_close_matches(wanted, [*names, *(n.rpartition("/")[2] for n in names)], n=1)
-    hint = f'; did you mean "{close[0]}"?' if close else "; rollbackd status lists them"
-    raise click.ClickException(f'there is no watch "{wanted}"{hint}')
+    """Return the watch that a person means. Raises click.ClickException."""
+    try:
+        return choice.chosen(wanted, views)
+    except choice.NoSuchWatch as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _youngest_first(views: Sequence[WatchView]) -> tuple[WatchView, ...]:

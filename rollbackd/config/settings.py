@@ -10,9 +10,13 @@ from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from actions.guards.settings import GuardSettings
+from actions.hold_settings import HoldSettings
 from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
+from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.secrets import Secret
+from rollbackd.notifiers.links import NO_LINKS, Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,7 @@ class KubernetesSettings:
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
+        argocd_namespace: where Argo CD's Applications are.
     """
 
     cluster: str
@@ -192,6 +197,7 @@ class KubernetesSettings:
     label_selector: str | None = None
     kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
     events: bool = False
+    argocd_namespace: str = "argocd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,11 +327,16 @@ class Deciders:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy, the rollouts that it is for, and who may decide about them."""
+    """A policy, the rollouts it is for, who may decide about them, and the guards of its plans.
+
+    ``hold``: when its rolling updates are held back to be judged; None when they are not.
+    """
 
     policy: Policy
     match: Match = Match()
     deciders: Deciders = Deciders()
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    hold: HoldSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +359,8 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    notifiers: tuple[NotifierSettings, ...] = ()
+    links: Links = NO_LINKS
     leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
@@ -379,6 +392,9 @@ class Config:
             found["journal.dsn"] = self.journal.dsn
         if self.http.token is not None:
             found["http.token"] = self.http.token
+        for notifier in self.notifiers:
+            for what, secret in notifier.secrets().items():
+                found[f"notifiers.{notifier.name}.{what}"] = secret
         if not isinstance(self.source, PrometheusSettings):
             return found
         if self.source.bearer_token is not None:

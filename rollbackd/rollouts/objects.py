@@ -16,6 +16,7 @@ from actions.cluster import (
     controller_uid,
     template_digest,
 )
+from actions.marks import HELD_BY
 from analyzer.rollout import Vitals
 from rollbackd.rollouts.annotations import said
 from rollbackd.rollouts.vitals import vitals_of
@@ -56,6 +57,7 @@ class Deployment:
         rolled_back_from, rolled_back_to: hashes of the revisions of our last rollback, or "".
         stalled: what the controller says of a rollout that passed its progress deadline, or "".
         ready_within_s: that deadline.
+        held_by: the watch that paused it, by our mark, or "".
     """
 
     uid: str
@@ -76,6 +78,7 @@ class Deployment:
     mode: str | None = None
     stalled: str = ""
     ready_within_s: float = PROGRESS_DEADLINE_S
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class ReplicaSet:
         replicas: wanted. template: digest of its pod template, without the hash.
         revision: the newest number it had, 0 when the controller has not said.
         was_current_before: it got a new number at least once: somebody went back to it.
-        created_at: seconds since the epoch.
+        created_at: seconds since the epoch. ready: pods that are, as its status says.
     """
 
     uid: str
@@ -100,6 +103,7 @@ class ReplicaSet:
     created_at: float
     rolled_back_from: str
     rolled_back_to: str
+    ready: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         # Until the controller has seen the newest template, its word is about the one before.
         stalled=stalled_of(status) if is_observed else "",
         ready_within_s=float(spec.get("progressDeadlineSeconds") or PROGRESS_DEADLINE_S),
+        held_by=annotations.get(HELD_BY, ""),
     )
 
 
@@ -180,6 +185,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet | None:
         created_at=seconds_of(metadata["creationTimestamp"]),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
+        ready=(raw.get("status") or {}).get("readyReplicas", 0),
     )
 
 

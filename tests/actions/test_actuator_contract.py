@@ -11,6 +11,7 @@ import pytest
 from actions.argo_abort import ArgoAbort
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.canary_scale import CanaryScale
+from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
@@ -19,12 +20,15 @@ from analyzer.rollout import Instance, Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
 from tests.kubernetes import argo, sets
+from tests.kubernetes.gitops import Sample, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import (
     beside,
     cluster,
     deploy,
     manifest,
+    patch,
     replica_set,
+    rollout,
     settle,
     writes,
 )
@@ -58,15 +62,7 @@ class KubernetesBench:
         settle(api)
         deploy(api, "shop:2")
         settle(api)
-        self.rollout = Rollout(
-            workload=Workload("test", "default", "Deployment", "shop"),
-            canary=self._revision("shop:2"),
-            baseline=self._revision("shop:1"),
-            canary_instances=(),
-            baseline_instances=(),
-            id_labels=("namespace", "pod"),
-            started_at=0.0,
-        )
+        self.rollout = rollout(api)
 
     def _revision(self, image: str) -> Revision:
         found = replica_set(self._api, image)
@@ -85,6 +81,22 @@ class KubernetesBench:
 
     def wait_done(self, step: Step) -> None:
         self._api.wait_until(lambda _: self.actuator().inspect(step) is StepState.DONE)
+
+
+class GitOpsBench(KubernetesBench):
+    """The same Deployment, applied by an owner that is to be held."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection, owner: Sample) -> None:
+        super().__init__(api, connection)
+        self._owner = owner
+        owner.create(api)
+        patch(api, metadata=owner.marks)
+
+    def actuator(self) -> Actuator:
+        return GitOpsHold(self._connection, GitOpsOwners(self._connection))
+
+    def interfere(self) -> None:
+        self._owner.change_by_hand(self._api)
 
 
 @contextmanager
@@ -195,7 +207,34 @@ def argo_rollout() -> Iterator[Bench]:
         yield ArgoBench(api, connection)
 
 
-BENCHES = [kubernetes, stateful_set, daemon_set, canary_beside, argo_rollout]
+@contextmanager
+def argo_cd() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield GitOpsBench(api, connection, argo_application())
+
+
+@contextmanager
+def flux_kustomization() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield GitOpsBench(api, connection, kustomization())
+
+
+@contextmanager
+def flux_helm_release() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield GitOpsBench(api, connection, helm_release())
+
+
+BENCHES = [
+    kubernetes,
+    stateful_set,
+    daemon_set,
+    canary_beside,
+    argo_rollout,
+    argo_cd,
+    flux_kustomization,
+    flux_helm_release,
+]
 
 
 @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)

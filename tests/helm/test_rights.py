@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,15 +19,20 @@ from analyzer.policy import Mode
 from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.rights import Need, needs
+from rollbackd.leadership.kubernetes import KubernetesLease
+from rollbackd.leadership.lease import Lease
 from rollbackd.notifiers.port import Memo
 from rollbackd.rollouts.flagger import KIND as FLAGGER
 from rollbackd.views import TimelineItem
-from rollbackd.wiring import Parts, assemble
+from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.cli import sample_views
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
 from tests.kubernetes import argo, flagger, sets
+from tests.kubernetes.gitops import TRACKING, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
@@ -125,8 +131,25 @@ def rollouts(parts: Parts) -> list[Rollout]:
     return [] if isinstance(seen, Missing) else list(seen)
 
 
+OWNERS_RESOURCES = {"applications", "kustomizations", "helmreleases"}
+OWNERS = (argo_application(), kustomization(), helm_release())
+
+
+def mark(metadata: dict[str, Any]) -> None:
+    """Let every kind of GitOps owner apply the Deployment of this metadata."""
+    namespace = metadata["namespace"]
+    metadata["annotations"] = {TRACKING: f"shop:apps/Deployment:{namespace}/checkout"}
+    for owner in OWNERS:
+        metadata["labels"] |= owner.marks.get("labels", {})
+
+
 def release(
-    api: FakeKubeApi, namespaces: tuple[str, ...], kinds: tuple[str, ...], *, stuck: bool
+    api: FakeKubeApi,
+    namespaces: tuple[str, ...],
+    kinds: tuple[str, ...],
+    *,
+    stuck: bool,
+    is_owned: bool,
 ) -> None:
     """Deploy checkout in each namespace and as each kind, and then its next version.
 
@@ -143,6 +166,8 @@ def release(
         for kind in kinds:
             first = version(1, kind)
             first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
+            if is_owned and kind == "Deployment":
+                mark(first["metadata"])
             api.create(first)
     for namespace in namespaces:
         for kind in kinds:
@@ -191,6 +216,8 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
     policy = config.policy_for(rollout)
     assert policy is not None
     assert rollout.baseline is not None
+    for schema in parts.schemas if policy.actuators else ():
+        schema.facts(rollout)
     for name in policy.actuators:
         actuator = parts.actuators[name]
         steps = actuator.propose(rollout).steps
@@ -211,6 +238,8 @@ def tell(parts: Parts, rollout: Rollout) -> None:
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
+        for owner in OWNERS:
+            owner.create(api)
         config = configured(manifests, api, folder)
         watched = config.rollouts.kubernetes
         assert watched is not None
@@ -223,7 +252,8 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
         if ARGO in kinds:
             argo.install(api)
         with running(config) as parts:
-            release(api, namespaces, kinds, stuck=stuck)
+            is_owned = any("gitops" in m["metadata"]["name"] for m in manifests)
+            release(api, namespaces, kinds, stuck=stuck, is_owned=is_owned)
 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
@@ -236,7 +266,22 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
             for rollout in rollouts(parts):
                 act(parts, config, rollout)
                 tell(parts, rollout)
+        elect(api, config)
         return called(api)
+
+
+def elect(api: FakeKubeApi, config: Config) -> None:
+    """Take and renew the lease, as the leader of several replicas does."""
+    home, cluster = config.leadership.namespace, config.rollouts.kubernetes
+    if home is None or cluster is None:
+        return
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+    connection = Connection(cluster_access(cluster))
+    store = KubernetesLease(connection, home, config.leadership.name, lambda: 0.0)
+    seen = store.read()
+    for holder in ("one", "other"):
+        seen = store.write(Lease(holder, 15.0, 0), seen)
+    connection.close()
 
 
 CASES = {
@@ -245,6 +290,8 @@ CASES = {
     "enforce-namespaced": ("shop", "pay"),
     "approve-cluster": ("shop", "pay"),
     "everything": ("shop",),
+    "replicas": ("shop",),
+    "gitops-hold": ("shop",),
 }
 """Where checkout is released, for each case."""
 
@@ -259,6 +306,41 @@ def test_every_right_is_used_and_every_call_is_granted(
     unused = {right for right in rights if not any(right.covers(call) for call in made)}
     assert not refused
     assert not unused
+
+
+def _right(need: Need) -> Right:
+    right = need.right
+    return Right(right.verb, right.group, right.resource, right.namespace)
+
+
+def test_the_lease_is_the_only_one_that_may_be_changed(helm4: Helm, tmp_path: Path) -> None:
+    manifests = helm4.manifests(*options("replicas"))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    named = {(n.right.verb, n.right.name) for n in wanted if n.right.resource == "leases"}
+    rules = [r for m in manifests if m["kind"] == "Role" for r in m["rules"]]
+    bound = {(v, n) for r in rules for v in r["verbs"] for n in r.get("resourceNames", [""])}
+    assert named == bound == {("create", ""), ("get", "rollbackd"), ("patch", "rollbackd")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_daemon_asks_for_exactly_what_the_chart_grants(
+    case: str, helm4: Helm, tmp_path: Path
+) -> None:
+    manifests = helm4.manifests(*options(case))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    rights = granted(manifests)
+    asked = {_right(need): need.essential for need in wanted}
+    ungranted = {right for right in asked if right not in rights}
+    assert not {right for right in ungranted if asked[right]}
+    unasked = {right for right in rights if not any(wide.covers(right) for wide in asked)}
+    # Which GitOps owners there may be is a matter of the chart, not of the daemon's configuration.
+    unasked = {right for right in unasked if right.resource not in OWNERS_RESOURCES}
+    assert not unasked
+    # rights to act may be granted in fewer namespaces than are followed
+    acting = {(right.verb, right.resource) for right in ungranted}
+    assert acting <= {(right.verb, right.resource) for right in rights}
 
 
 def test_observing_grants_no_verb_that_writes(helm4: Helm) -> None:
@@ -282,6 +364,21 @@ def test_deleting_stuck_pods_must_be_asked_for(helm4: Helm) -> None:
     delete = Right("delete", "", "pods", "")
     assert delete in writing(helm4, "everything")
     assert delete not in writing(helm4, "approve-cluster")
+
+
+def test_owners_are_only_read_unless_a_policy_holds_them(helm4: Helm) -> None:
+    held = options("gitops-hold")
+    for extra, verbs in (
+        (("--set", "config.guards.gitops=warn"), {"get"}),
+        ((), {"get", "patch"}),
+    ):
+        rights = granted(helm4.manifests(*held, *extra))
+        owners = {r for r in rights if "." in r.group}
+        assert {right.verb for right in owners} == verbs
+        assert {right.resource for right in owners} == {
+            "applications", "kustomizations", "helmreleases",
+        }  # fmt: skip
+        assert {right.namespace for right in owners} == {""}
 
 
 def test_what_follows_no_cluster_has_no_rights(helm4: Helm) -> None:

@@ -72,6 +72,7 @@ class Shop:
 
     ``badness``: share of failing requests by revision. ``vitals``: what the cluster says of a
     revision's instances; those that are stuck or unready are not ready and serve nothing.
+    ``annotations``: what it says of its newest change.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Shop:
     released_at: float = 0.0
     serving: list[Serving] = field(default_factory=list)
     vitals: dict[str, Vitals] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def workload(self) -> Workload:
@@ -111,6 +113,7 @@ class Shop:
             ("instance",),
             self.released_at,
             self.ordinal,
+            annotations=self.annotations,
         )
 
 
@@ -213,7 +216,9 @@ class Mall:
             else:
                 keys.append((one.name,))
                 rows.append(np.floor(total * share) if metric.startswith("bad") else total)
-        return Series(query.by, tuple(keys), np.array(rows), grid)
+        # nobody has measured the future, whatever the asking replica's clock says
+        values = np.where(times <= self.clock.at, np.array(rows), np.nan)
+        return Series(query.by, tuple(keys), values, grid)
 
 
 def _count(one: Serving, times: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -192,7 +192,7 @@ def test_without_a_journal_nothing_is_decided_and_it_can_be_done_again() -> None
         assert people.decide(on(view, Verb.APPROVE)).answer is Answer.TAKEN
 
 
-STRANGER = Person("eve", "slack", "U9", frozenset({"eve@shop.example"}))
+STRANGER = Person("eve", "slack", "U9", ("eve@shop.example",))
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,9 @@ STRANGER = Person("eve", "slack", "U9", frozenset({"eve@shop.example"}))
         (STRANGER, ALLOWED, False),
         (ANN, ALLOWED, True),
         (STRANGER, Deciders(users=("EVE@shop.example",)), True),
+        (replace(STRANGER, name="U1", aliases=("U1", "ann@shop.example")), ALLOWED, False),
+        (replace(STRANGER, aliases=("ann@a.b",)), Deciders(users=("ann@a.b", "@eve")), False),
+        (STRANGER, Deciders(users=("eve", "")), False),
         (STRANGER, Deciders(groups=("S1",)), False),
         (replace(STRANGER, is_member=lambda group: group == "S1"), Deciders(groups=("S1",)), True),
         (replace(STRANGER, trusted=True), Deciders(), True),
@@ -214,11 +217,19 @@ def test_only_those_named_may_decide(by: Person, deciders: Deciders, allowed: bo
 @pytest.mark.parametrize("author", ["U1", "u1", "ann", "Ann ", "ann@shop.example"])
 @pytest.mark.parametrize("trusted", [True, False])
 def test_with_four_eyes_the_author_does_not_decide(author: str, trusted: bool) -> None:
-    person = replace(ANN, aliases=frozenset({"ann@shop.example"}), trusted=trusted)
+    person = replace(ANN, addresses=("ann@shop.example",), trusted=trusted)
     strict = replace(ALLOWED, four_eyes=True)
     assert "author" in refusal(person, strict, {"rollbackd.io/author": author})
     assert "does not say its author" in refusal(person, strict, {})
     assert refusal(person, strict, {"rollbackd.io/author": "bob"}) == ""
+
+
+def test_an_address_that_cannot_be_compared_is_no_other_person() -> None:
+    strict = replace(ALLOWED, four_eyes=True)
+    said = {"rollbackd.io/author": "ann@shop.example"}
+    assert "address of ann is not known" in refusal(ANN, strict, said)
+    known = replace(ANN, addresses=("ann@home.example",))
+    assert refusal(known, strict, said) == ""
 
 
 def test_who_may_not_decide_changes_nothing() -> None:

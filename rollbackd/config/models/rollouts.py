@@ -48,6 +48,8 @@ class KubernetesModel(Model):
     """Write an Event on the workload for each change of a watch; needs the right to create events."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
+    argocd_namespace: Name = "argocd"
+    """Where Argo CD's Applications are unless a Deployment's tracking id says otherwise."""
     id_labels: list[LabelName] = Field(default=["namespace", "pod"], min_length=1, max_length=2)
     """Metric labels that hold the namespace and the pod's name, in this order; one label alone
     holds the pod's name."""
@@ -91,6 +93,7 @@ class KubernetesModel(Model):
             label_selector=self.label_selector,
             events=self.events,
             kinds=tuple(dict.fromkeys(kind.value for kind in self.kinds)),
+            argocd_namespace=self.argocd_namespace,
         )
 
 
