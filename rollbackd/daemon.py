@@ -34,6 +34,7 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
+from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
@@ -113,6 +114,9 @@ class Daemon:
         stack.callback(parts.close)
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
+        self._pumps = self._made_pumps(parts, journal, telemetry)
+        for pump in self._pumps:
+            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
@@ -153,6 +157,14 @@ class Daemon:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)
+
+    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
+        for name in parts.notifiers:
+            telemetry.expect_notifier(name)
+        return [
+            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
+            for name, notifier in parts.notifiers.items()
+        ]
 
     def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
         """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
@@ -272,6 +284,9 @@ class Daemon:
 
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
+        # Notifiers keep notes in the journal, which only the leader may write.
+        for pump in self._pumps:
+            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)

@@ -1,6 +1,7 @@
 """What a good file becomes."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,14 @@ def test_the_workloads_own_choice_then_the_first_match(
     found = config.policy_for(wanted)
     assert (found and found.name) == policy
     assert config.named(policy or "gone") == found
+
+
+def test_a_workload_that_wants_to_be_left_alone_has_no_policy(tmp_path: Path) -> None:
+    config = load(write(tmp_path, minimal()))
+    watched = rollout()
+    assert config.policy_for(watched) is not None
+    assert config.policy_for(replace(watched, mode="observe")) is not None
+    assert config.policy_for(replace(watched, mode="off")) is None
 
 
 def test_secrets_are_named_in_the_file_and_read_when_needed(

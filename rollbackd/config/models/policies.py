@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from actions.gitops_hold import NAME as HOLD
 from actions.guards.guard import OwnerRule
 from actions.guards.settings import GuardSettings
-from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.policy import FactUse, Mode, Policy, WhenMissing
 from rollbackd.config import settings
 from rollbackd.config.models.base import Bool, Model, Name, Text, default
 from rollbackd.config.models.guards import GuardsModel
@@ -67,6 +67,11 @@ class PolicyModel(Model):
     """While critical signals cannot be measured: hold, ignore or page. Never roll back."""
     blind_after: PositiveDuration = default("2m")
     """Critical signals missing this long count as blindness (duration)."""
+    facts: FactUse = FactUse.ACT
+    """What the cluster says of the canary's pods (crash loops, images that cannot be pulled, never
+    ready): act as the mode allows, show it only, or ignore it."""
+    facts_after: Duration = default("1m")
+    """How long the canary's pods must be in distress before that decides (duration)."""
     recovery: PositiveDuration = default("5m")
     """How long an action may take to show its effect before people are called (duration)."""
     approval_expires: PositiveDuration = default("30m")
@@ -123,6 +128,8 @@ class PolicyModel(Model):
             approval_expires_s=self.approval_expires,
             cool_down_s=self.cool_down,
             actuators=(*hold, *self.actions),
+            facts=self.facts,
+            facts_after_s=self.facts_after,
         )
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
