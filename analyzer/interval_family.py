@@ -13,7 +13,9 @@ from analyzer.ratio_family import RatioFamily
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import IntervalSignal, RatioSignal, Reading
-from detectors.counts import CountNoise, CountRatioState, PairCounts
+from detectors.count_noise import CountNoise
+from detectors.counts import CountRatioState, PairCounts
+from detectors.event_shift import EventShift, EventShiftState
 from detectors.findings import Limits
 
 SCRAPE_S = 10.0

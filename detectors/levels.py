@@ -239,6 +239,11 @@ class LevelShift(Cadence):
             if not share.any():
                 continue
             e = bayes_factor(since, belief, pod_part, memory)
+            if aside:
+                whole = statistics_since(memory, 1.0 if since is rises else -1.0, 0.0)
+                e = np.where(since.kept >= 1, e, 1.0)
+                e = np.minimum(bayes_factor(whole, belief, pod_part, memory), e * np.sqrt(limits.threshold)[:, None])
+                since = whole
             ready = (since.kept >= 1) & (since.kept >= limits.persistence[:, None] - 1)
             ready &= (memory.sums[:, COUNT] >= limits.persistence)[:, None]
             harmful = ready & (since.shift >= limits.margin[:, None])

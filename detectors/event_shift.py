@@ -1,0 +1,214 @@
+"""Have bad events become more frequent, when they are told by intervals of seconds to minutes?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from detectors.cadence import Cadence
+from detectors.count_noise import CountNoise, consistent
+from detectors.counts import FLOOR_EVIDENCE, CountRatio, CountRatioState, PairCounts
+from detectors.event_sums import (
+    EXPOSURE,
+    HITS,
+    MOST_LOG,
+    TICKS,
+    EventMemory,
+    EventNoise,
+    EventWindow,
+    log_factor,
+    log_ratio_since,
+)
+from detectors.findings import Findings, Limits
+from detectors.rows import Bools, Floats, Rows, advanced, some_pods
+from detectors.share import RATIO_NODES, pod_mass
+from detectors.starts import STARTS, weights
+
+LONG_S: Final = 120.0
+"""Intervals of at least this length average many scrapes: none is suspected of being odd."""
+
+BLOCK: Final = 256
+"""Rows worked on at once: 100 nodes of each then stay in the second-level cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSetup(Rows):
+    """What was fixed at the start."""
+
+    limits: Limits
+    noise: EventNoise
+
+
+@dataclass(frozen=True, slots=True)
+class EventShiftState(Rows):
+    """What is known of each row, as a value; made by `EventShift.start` and `update` only.
+
+    Attributes:
+        counts: what `CountRatio` knows: interval, harmlessness, what would be seen.
+        memory: sums by start. setup: fixed at the start.
+    """
+
+    counts: CountRatioState
+    memory: EventMemory
+    setup: EventSetup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventShift(Cadence):
+    """Pooled test of bad events since every possible start: many rows a call.
+
+    `CountRatio` is made for long watches at a scrape's pace: it starts again every five minutes.
+    A watch of some minutes, or of some intervals, would let the healthy time before a fault speak
+    for the canary. Here the sums since each start are kept (spaced like powers of two, see
+    `starts.py`) and compared in one go, see `log_factor`: beside the baseline interval by
+    interval, or, where the baseline is another stretch of time, with all of it and with the
+    canary's own past; so traffic need not fall into the same intervals. Intervals, harmlessness
+    and what the traffic would reveal are those of `CountRatio`.
+
+    A single interval never decides: what the most accusing one adds is bounded by the square
+    root of the threshold (not for intervals of two minutes and more, of which two are asked for).
+
+    When it errs: a burst that lasts several intervals looks like a fault, as does a service whose
+    innocent instances differ by more than τ. With κ = τ = 0 each start is a Bayes factor and a
+    martingale under "no change"; tempered and with the common rate integrated out it is
+    approximate (measured: docs/decisions/coarse-series.md).
+
+    Attributes:
+        paired: both sides ran at the same time.
+    """
+
+    restart_s: float = 30.0
+    paired: bool = True
+
+    @property
+    def counts(self) -> CountRatio:
+        """The detector behind interval and harmlessness."""
+        return CountRatio(
+            tick_s=self.tick_s, horizon_s=self.horizon_s, interval_alpha=self.interval_alpha
+        )
+
+    def start(
+        self,
+        noise: CountNoise,
+        limits: Limits,
+        canary_pods: object,
+        baseline_pods: object,
+        tail: object = False,
+    ) -> EventShiftState:
+        """Return the state of rows that have seen nothing; arguments as for `CountRatio`."""
+        counts = self.counts.start(noise, limits, canary_pods, baseline_pods, tail)
+        mass = pod_mass(noise.nu).astype(np.float64)
+        setup = EventSetup(limits, EventNoise(noise.kappa, np.sqrt(noise.tau2), mass))
+        return EventShiftState(counts, EventMemory.empty(len(limits)), setup)
+
+    def update(self, state: EventShiftState, pair: PairCounts, live: Bools) -> EventShiftState:
+        """Return the state after one interval; rows not live stay exactly as they are.
+
+        Args:
+            state: before; not changed.
+            pair: the interval. Where both sides did not run at the same time, a side without
+                exposure does not silence the other one.
+            live: (rows,) rows that are being watched.
+
+        Raises:
+            ValueError: lengths differ.
+        """
+        memory = advanced(state.memory, state.setup, pair, live, self._step)
+        return replace(state, counts=self.counts.update(state.counts, pair, live), memory=memory)
+
+    def _step(self, memory: EventMemory, setup: EventSetup, pair: PairCounts) -> None:
+        """Add one interval to a block of rows, in place."""
+        del setup
+        memory.restart(self.restart_ticks)
+        both = pair.informative()
+        known, beside = both, both
+        if not self.paired:
+            sane = some_pods(pair.canary_pods) & some_pods(pair.baseline_pods)
+            known = consistent(pair.canary_events, pair.canary_exposure) & sane
+            beside = consistent(pair.baseline_events, pair.baseline_exposure) & sane
+        c, n1 = _where(known, pair.canary_events), _where(known, pair.canary_exposure)
+        b, n0 = _where(beside, pair.baseline_events), _where(beside, pair.baseline_exposure)
+        due = np.zeros_like(c)
+        if self.paired:
+            due = (c + b) * n1 / np.where(both, n1 + n0, 1.0)
+        events = c + b if self.paired else np.zeros_like(c)
+        interval = np.stack([(n1 > 0).astype(np.float64), c, events, due, n1], axis=1)
+        reference = np.stack([(n0 > 0).astype(np.float64), b, n0], axis=1)
+        pods = np.stack([pair.canary_pods, pair.baseline_pods], axis=1)
+        memory.add(interval, reference, pods, known & (n1 > 0))
+        memory.age[...] += 1
+
+    def findings(self, state: EventShiftState) -> Findings:
+        """Return what is known of every row by now."""
+        told = self.counts.findings(state.counts)
+        parts = [
+            self._find(state.take(slice(at, at + BLOCK)), told.take(slice(at, at + BLOCK)))
+            for at in range(0, max(len(state), 1), BLOCK)
+        ]
+        return Findings.concat(parts)
+
+    def _find(self, state: EventShiftState, told: Findings) -> Findings:
+        memory, limits = state.memory, state.setup.limits
+        weight = weights(memory.age, self.restart_ticks)
+        total, best = 1.0 - weight.sum(axis=0), np.full(len(state), -np.inf)
+        shown, harmful = told.recent_effect, np.zeros(len(state), np.bool_)
+        for start in range(STARTS):
+            if not weight[start].any():
+                continue
+            window = _window(memory, start)
+            effect = log_ratio_since(window, paired=self.paired)
+            ready = (window.since[TICKS] >= limits.persistence) & (window.baseline[0] > 0)
+            ready &= weight[start] > 0
+            gated = ready & (effect >= limits.margin)
+            gated &= _above_floor(window.since, limits.floor)
+            e = np.where(ready, self._evidence(window, start, state), 1.0)
+            weighted = weight[start] * np.where(gated, e, np.minimum(e, 1.0))
+            total = total + weighted
+            better = gated & (weighted > best)
+            best, shown = np.where(better, weighted, best), np.where(better, effect, shown)
+            harmful |= gated
+        tested = (memory.sums[:, TICKS] >= limits.persistence) & (memory.baseline[:, 0] > 0)
+        return replace(
+            told,
+            e_value=np.where(tested, total, 1.0),
+            tested=tested,
+            recent_effect=shown,
+            harmful=tested & harmful,
+            harmless=tested & told.harmless,
+        )
+
+    def _evidence(self, window: EventWindow, start: int, state: EventShiftState) -> Floats:
+        """Return the evidence since one start, bounded by what it is without its worst interval."""
+        noise, pods = state.setup.noise, state.memory.pods.T
+        found = log_factor(window, noise, pods, paired=self.paired)
+        if self.tick_s < LONG_S:
+            worst = state.memory.worst[:, start].T
+            rest = replace(window, since=np.maximum(window.since - worst, 0.0))
+            without = log_factor(rest, noise, pods, paired=self.paired)
+            found = np.minimum(found, without + 0.5 * np.log(state.setup.limits.threshold))
+        evidence: Floats = np.exp(np.clip(found, -MOST_LOG, MOST_LOG))
+        return evidence
+
+
+def _where(known: Bools, values: Floats) -> Floats:
+    return np.where(known, values, 0.0)
+
+
+def _window(memory: EventMemory, start: int) -> EventWindow:
+    """Return the sums since and before a start; 0 is the first."""
+    before = np.zeros_like(memory.sums) if start == 0 else memory.starts[:, start - 1]
+    return EventWindow((memory.sums - before).T, before.T, memory.baseline.T)
+
+
+def _above_floor(since: Floats, floor: Floats) -> Bools:
+    """Return where the canary is shown to exceed the absolute floor, or there is none.
+
+    Mean over rises a of the Poisson likelihood ratio of rate floor·e^a against the floor itself.
+    """
+    expected = since[EXPOSURE] * np.where(np.isnan(floor), 1.0, floor)
+    rises = np.asarray(RATIO_NODES)[:, None]
+    ratio = np.clip(since[HITS] * rises - expected * np.expm1(rises), -MOST_LOG, MOST_LOG)
+    above: Bools = np.isnan(floor) | (np.exp(ratio).mean(axis=0) >= FLOOR_EVIDENCE)
+    return above
