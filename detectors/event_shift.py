@@ -24,10 +24,7 @@ from detectors.event_sums import (
 from detectors.findings import Findings, Limits
 from detectors.rows import Bools, Floats, Rows, advanced, some_pods
 from detectors.share import RATIO_NODES, pod_mass
-from detectors.starts import STARTS, weights
-
-LONG_S: Final = 120.0
-"""Intervals of at least this length average many scrapes: none is suspected of being odd."""
+from detectors.starts import ODD, STARTS, odd_bound, odd_intervals, weights
 
 BLOCK: Final = 256
 """Rows worked on at once: 100 nodes of each then stay in the second-level cache."""
@@ -67,8 +64,9 @@ class EventShift(Cadence):
     canary's own past; so traffic need not fall into the same intervals. Intervals, harmlessness
     and what the traffic would reveal are those of `CountRatio`.
 
-    A single interval never decides: what the most accusing one adds is bounded by the square
-    root of the threshold (not for intervals of two minutes and more, of which two are asked for).
+    Odd intervals never decide: what the most accusing ones add to the evidence of the others is
+    bounded (`starts.odd_bound`). A start whose rate does not reach the margin, or is not shown to
+    exceed the floor, counts as one.
 
     When it errs: a burst that lasts several intervals looks like a fault, as does a service whose
     innocent instances differ by more than τ. With κ = τ = 0 each start is a Bayes factor and a
@@ -152,7 +150,7 @@ class EventShift(Cadence):
     def _find(self, state: EventShiftState, told: Findings) -> Findings:
         memory, limits = state.memory, state.setup.limits
         weight = weights(memory.age, self.restart_ticks)
-        total, best = 1.0 - weight.sum(axis=0), np.full(len(state), -np.inf)
+        total, best = np.ones(len(state)), np.zeros(len(state))
         shown, harmful = told.recent_effect, np.zeros(len(state), np.bool_)
         for start in range(STARTS):
             if not weight[start].any():
@@ -163,14 +161,17 @@ class EventShift(Cadence):
             ready &= weight[start] > 0
             gated = ready & (effect >= limits.margin)
             gated &= _above_floor(window.since, limits.floor)
-            e = np.where(ready, self._evidence(window, start, state), 1.0)
-            weighted = weight[start] * np.where(gated, e, np.minimum(e, 1.0))
+            weighted = np.zeros(len(state))
+            rows = np.flatnonzero(gated)
+            if len(rows):
+                e = self._evidence(window.take(rows), start, state.take(rows))
+                weighted[rows] = weight[start, rows] * (e - 1.0)
             total = total + weighted
             better = gated & (weighted > best)
             best, shown = np.where(better, weighted, best), np.where(better, effect, shown)
             harmful |= gated
         tested = (memory.sums[:, TICKS] >= limits.persistence) & (memory.baseline[:, 0] > 0)
-        return replace(
+        found = replace(
             told,
             e_value=np.where(tested, total, 1.0),
             tested=tested,
@@ -178,18 +179,46 @@ class EventShift(Cadence):
             harmful=tested & harmful,
             harmless=tested & told.harmless,
         )
+        return found if self.paired else self._pooled(memory, found)
+
+    def _pooled(self, memory: EventMemory, found: Findings) -> Findings:
+        """Tell rates of all that was seen, not only of intervals in which both had traffic."""
+        window = _window(memory, 0)
+        hits, exposure, events, requests = (
+            window.since[HITS],
+            window.since[EXPOSURE],
+            *window.baseline[1:],
+        )
+        seen = (exposure > 0) & (requests > 0)
+        effect = np.where(seen, log_ratio_since(window, paired=False), np.nan)
+        return replace(
+            found,
+            effect=effect,
+            low=np.fmin(found.low, effect),
+            high=np.fmax(found.high, effect),
+            canary_value=_rate(hits, exposure),
+            baseline_value=_rate(events, requests),
+        )
 
     def _evidence(self, window: EventWindow, start: int, state: EventShiftState) -> Floats:
-        """Return the evidence since one start, bounded by what it is without its worst interval."""
-        noise, pods = state.setup.noise, state.memory.pods.T
+        """Return the evidence since one start, bounded by what it is without odd intervals."""
+        noise, pods, limits = state.setup.noise, state.memory.pods.T, state.setup.limits
         found = log_factor(window, noise, pods, paired=self.paired)
-        if self.tick_s < LONG_S:
-            worst = state.memory.worst[:, start].T
-            rest = replace(window, since=np.maximum(window.since - worst, 0.0))
-            without = log_factor(rest, noise, pods, paired=self.paired)
-            found = np.minimum(found, without + 0.5 * np.log(state.setup.limits.threshold))
+        odd = odd_intervals(limits.persistence, self.tick_s)
+        for most in range(1, ODD + 1):
+            if not (odd == most).any():
+                continue
+            aside = state.memory.worst[:, start, :most].sum(axis=1).T
+            rest = replace(window, since=np.maximum(window.since - aside, 0.0))
+            others = log_factor(rest, noise, pods, paired=self.paired)
+            bounded = np.minimum(found, others + odd_bound(limits.threshold, odd))
+            found = np.where(odd == most, bounded, found)
         evidence: Floats = np.exp(np.clip(found, -MOST_LOG, MOST_LOG))
         return evidence
+
+
+def _rate(events: Floats, exposure: Floats) -> Floats:
+    return np.where(exposure > 0, events / np.where(exposure > 0, exposure, 1.0), np.nan)
 
 
 def _where(known: Bools, values: Floats) -> Floats:

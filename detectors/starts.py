@@ -15,6 +15,32 @@ KEPT_STARTS: Final = 7
 STARTS: Final = KEPT_STARTS + 1
 """The first one and the kept restarts."""
 
+ODD: Final = 2
+"""Intervals that may be odd, at most: three must agree then."""
+
+LONG_S: Final = 120.0
+"""Intervals of at least this length average many scrapes."""
+
+
+def odd_intervals(persistence: Floats, tick_s: float) -> Floats:
+    """Return how many of the most accusing intervals must not decide by themselves, (rows,).
+
+    One less than must agree. An interval of two minutes and more is an average of many scrapes:
+    none is suspected there.
+    """
+    odd = np.clip(persistence - 1.0, 1.0, float(ODD))
+    return np.zeros_like(odd) if tick_s >= LONG_S else odd
+
+
+def odd_bound(threshold: Floats, odd: Floats) -> Floats:
+    """Return the log evidence that odd intervals may add: their part of what decides, (rows,).
+
+    Of n intervals that must agree, n - 1 bring at most (n - 1)/n of the threshold's logarithm,
+    however large they are.
+    """
+    bound: Floats = np.log(threshold) * odd / (odd + 1.0)
+    return bound
+
 
 def restarting(age: Ints, every: int) -> tuple[Ints, Ints]:
     """Return the rows that start a new instance at this age, and the slot it goes to.
