@@ -100,7 +100,6 @@ class CountedFamily(Family[CountNoise, S]):
         )
 
 
-
 class RatioFamily(CountedFamily[CountRatioState]):
     """Watches that read the same two counters.
 
@@ -143,6 +142,7 @@ class RatioFamily(CountedFamily[CountRatioState]):
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)
+
 
 def _consistent(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:
     """Return events that do not exceed their exposure.

@@ -26,6 +26,9 @@ from detectors.rows import Bools, Floats, Rows, advanced, some_pods
 from detectors.share import RATIO_NODES, pod_mass
 from detectors.starts import ODD, STARTS, odd_bound, odd_intervals, weights
 
+SURGE: Final = 3.0
+"""Traffic that grows by more than this from the usual is told, but not believed."""
+
 BLOCK: Final = 256
 """Rows worked on at once: 100 nodes of each then stay in the second-level cache."""
 
@@ -120,20 +123,16 @@ class EventShift(Cadence):
         """Add one interval to a block of rows, in place."""
         del setup
         memory.restart(self.restart_ticks)
-        both = pair.informative()
-        known, beside = both, both
-        if not self.paired:
-            sane = some_pods(pair.canary_pods) & some_pods(pair.baseline_pods)
-            known = consistent(pair.canary_events, pair.canary_exposure) & sane
-            beside = consistent(pair.baseline_events, pair.baseline_exposure) & sane
+        known = pair.informative() if self.paired else _consistent(pair)
         c, n1 = _where(known, pair.canary_events), _where(known, pair.canary_exposure)
-        b, n0 = _where(beside, pair.baseline_events), _where(beside, pair.baseline_exposure)
+        b, n0 = _where(known, pair.baseline_events), _where(known, pair.baseline_exposure)
         due = np.zeros_like(c)
         if self.paired:
-            due = (c + b) * n1 / np.where(both, n1 + n0, 1.0)
+            due = (c + b) * n1 / np.where(known, n1 + n0, 1.0)
         events = c + b if self.paired else np.zeros_like(c)
         interval = np.stack([(n1 > 0).astype(np.float64), c, events, due, n1], axis=1)
         reference = np.stack([(n0 > 0).astype(np.float64), b, n0], axis=1)
+        reference[:, 1:] *= _tamed(n0, memory.baseline)[:, None]
         pods = np.stack([pair.canary_pods, pair.baseline_pods], axis=1)
         memory.add(interval, reference, pods, known & (n1 > 0))
         memory.age[...] += 1
@@ -215,6 +214,29 @@ class EventShift(Cadence):
             found = np.where(odd == most, bounded, found)
         evidence: Floats = np.exp(np.clip(found, -MOST_LOG, MOST_LOG))
         return evidence
+
+
+def _consistent(pair: PairCounts) -> Bools:
+    """Return which rows make sense on both sides; one of them may have no traffic."""
+    return (
+        consistent(pair.canary_events, pair.canary_exposure)
+        & consistent(pair.baseline_events, pair.baseline_exposure)
+        & some_pods(pair.canary_pods)
+        & some_pods(pair.baseline_pods)
+    )
+
+
+def _tamed(exposure: Floats, baseline: Floats) -> Floats:
+    """Return the part of an interval that counts: one broken value must not outweigh the rest.
+
+    An interval with more than `SURGE` times the baseline's usual exposure counts as that many.
+    """
+    ticks, _, whole = baseline.T
+    usual = SURGE * whole / np.maximum(ticks, 1.0)
+    part: Floats = np.where(
+        (usual > 0) & (exposure > usual), usual / np.maximum(exposure, 1.0), 1.0
+    )
+    return np.minimum(part, 1.0)
 
 
 def _rate(events: Floats, exposure: Floats) -> Floats:

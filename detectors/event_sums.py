@@ -155,7 +155,7 @@ def _paired(window: EventWindow, offset: Floats, phi: Floats) -> tuple[Floats, F
 
 
 def _binomial(sums: Floats, shift: Floats) -> Floats:
-    share = sums[DUE] / np.maximum(sums[EVENTS], TINY)
+    share = np.minimum(sums[DUE] / np.maximum(sums[EVENTS], TINY), 1.0)
     found: Floats = sums[HITS] * shift - sums[EVENTS] * np.log1p(np.expm1(shift) * share)
     return found
 
@@ -201,9 +201,7 @@ def _mixed_over_rate(groups: Sequence[tuple[Floats, Floats]], shifts: Sequence[F
     return found
 
 
-def _tempering(
-    window: EventWindow, noise: EventNoise, pods: Floats, *, paired: bool
-) -> Floats:
+def _tempering(window: EventWindow, noise: EventNoise, pods: Floats, *, paired: bool) -> Floats:
     """Return φ; wobble adds at most 3·E/t: a noisy κ cannot silence where events are few."""
     share, hits, others = _split(window, paired=paired)
     ticks = np.maximum(window.since[TICKS], 1.0)
@@ -221,8 +219,8 @@ def _split(window: EventWindow, *, paired: bool) -> tuple[Floats, Floats, Floats
     """Return the canary's share of the exposure, its events and the baseline's, (rows,)."""
     since = window.since
     if paired:
-        share = since[DUE] / np.maximum(since[EVENTS], TINY)
-        return share, since[HITS], since[EVENTS] - since[HITS]
+        share = np.minimum(since[DUE] / np.maximum(since[EVENTS], TINY), 1.0)
+        return share, since[HITS], np.maximum(since[EVENTS] - since[HITS], 0.0)
     _, events, exposure = window.baseline
     whole = np.maximum(since[EXPOSURE] + exposure, TINY)
     return since[EXPOSURE] / whole, since[HITS], events

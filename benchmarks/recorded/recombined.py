@@ -85,9 +85,7 @@ def _drawn(
         yield _with(model, pool[canary], [pool[i] for i in baseline], name)
 
 
-def _with(
-    model: Case, canary: Stretch, baseline: Sequence[Stretch], name: str
-) -> dict[str, Any]:
+def _with(model: Case, canary: Stretch, baseline: Sequence[Stretch], name: str) -> dict[str, Any]:
     metrics = [
         {
             **m,
