@@ -11,7 +11,7 @@ from analyzer.family import Armed, InstanceId, Member
 from analyzer.increments import Floats
 from analyzer.ratio_family import CountedFamily
 from analyzer.rows import limits_of
-from analyzer.sample import Missing, Query, Series
+from analyzer.sample import Missing, Series
 from analyzer.signal import IntervalSignal, Reading
 from detectors.count_noise import CountNoise
 from detectors.counts import PairCounts

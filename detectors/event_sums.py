@@ -71,7 +71,8 @@ class EventMemory(Rows):
         Args:
             interval: (rows, 5) of the canary, 0 where it says nothing.
             baseline: (rows, 3) of the baseline.
-            pods: (rows, 2) instances. known: (rows,) where `pods` are to be kept.
+            pods: (rows, 2) instances.
+            known: (rows,) where `pods` are to be kept.
         """
         self.sums[...] += interval
         self.baseline[...] += baseline
@@ -132,7 +133,9 @@ def log_factor(window: EventWindow, noise: EventNoise, pods: Floats, *, paired: 
     paired h = 1 - E/(n1 + n0), as no more requests can fail than there are (else 1).
 
     Args:
-        window: the sums. noise: what to discount. pods: (2, rows) instances.
+        window: the sums.
+        noise: what to discount.
+        pods: (2, rows) instances.
         paired: both sides ran at the same time.
     """
     spread = 1.0 / pods[0] + 1.0 / pods[1]
@@ -180,7 +183,8 @@ def _mixed_over_rate(groups: Sequence[tuple[Floats, Floats]], shifts: Sequence[F
     they never overshoot.
 
     Args:
-        groups: events and exposures, (rows,) each. shifts: log odds less θ, (..., rows) each.
+        groups: events and exposures, (rows,) each.
+        shifts: log odds less θ, (..., rows) each.
     """
     events = HALF + np.asarray(sum(x for x, _ in groups))
     sizes = [np.ones_like(events), *(n for _, n in groups)]

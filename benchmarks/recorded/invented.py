@@ -138,7 +138,7 @@ def _correlated(carry: float, system: System, rng: np.random.Generator) -> Float
     return out
 
 
-def _metric(  # noqa: PLR0913  # the fields of a recorded metric
+def _metric(
     name: str, role: str, kind: str, unit: str, direction: str, values: Floats
 ) -> dict[str, Any]:
     rows = [[None if np.isnan(v) else float(v) for v in row] for row in values]
