@@ -144,7 +144,7 @@ class IntervalFamily(CountedFamily[EventShiftState]):
         names = [member.watch_id for member in self._order]
         nothing = np.zeros(sums.shape[1:])
         whole = sums + np.stack([self._held.get(name, nothing) for name in names])
-        ready = (whole[:, :, self.TOTAL] > 0).all(axis=1)
+        ready = (whole[:, 0, self.TOTAL] > 0) & (whole[:, 1, self.TOTAL] > 0)
         self._held = {name: whole[i] for i, name in enumerate(names) if live[i] and not ready[i]}
         return np.where(ready[:, None, None], whole, np.nan)
 

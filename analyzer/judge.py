@@ -24,6 +24,8 @@ SHARED_CAUTION = 10.0
 unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
 ATTRIBUTED = 1.0
 """A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
+NOTHING = "nothing is measured: no ready-made signal fits what the source exposes"
+"""Said when signals were to be found and none was."""
 
 
 class Verdict(StrEnum):
@@ -103,6 +105,8 @@ def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
     def conclude(verdict: Verdict, reasons: tuple[Reason, ...]) -> Judgement:
         return Judgement(verdict, reasons, total, limit, blind=blind, missing=missing)
 
+    if not policy.signals:
+        return conclude(Verdict.INCONCLUSIVE, (Reason("", NOTHING),))
     if total >= limit and _may_act(cases):
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
     if shared:

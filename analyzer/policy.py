@@ -44,6 +44,7 @@ class Policy:
         approval_expires_s: an approval that has not come by then is void; people are called.
         cool_down_s: a workload acted on is not acted on again for this long.
         actuators: names of the configured actuators to use, in order.
+        discovers: the signals are found when a watch begins; until then there are none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Policy:
     approval_expires_s: float = 1800.0
     cool_down_s: float = 1800.0
     actuators: tuple[str, ...] = ()
+    discovers: bool = False
 
     @property
     def weights(self) -> dict[str, float]:

@@ -134,7 +134,7 @@ def _trends_noise() -> TrendNoise:
 SPREAD = spread_of(np.random.default_rng(7).normal(0, 0.05, (60, 7)))
 """A baseline of seven pods that was seen for an hour."""
 
-_QUICK = {"restart_s": 30.0, "horizon_s": 200.0, "recent_s": 50.0}
+_QUICK: dict[str, Any] = {"restart_s": 30.0, "horizon_s": 200.0, "recent_s": 50.0}
 """Restarts every three ticks: short runs then see every kind of instance come and go."""
 
 _LATENCY = Limits.of(1, margin=np.log(1.1), harm=np.log(1.25), floor=np.nan, harm_rate=np.nan)

@@ -1,6 +1,6 @@
 """``policies``: what is measured, how sure the daemon must be, and what it may do."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -81,8 +81,9 @@ class PolicyModel(Model):
     """Who may decide by a message's buttons; default: nobody."""
     hold: HoldModel | None = None
     """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
-    signals: list[SignalModel] = Field(min_length=1)
-    """What is measured."""
+    signals: Literal["auto"] | Annotated[list[SignalModel], Field(min_length=1)] = "auto"
+    """What is measured. auto: ready-made signals, found when a watch begins from what the source
+    exposes for its instances; rollbackd signals lists them."""
 
     @field_validator("horizon")
     @classmethod
@@ -109,7 +110,10 @@ class PolicyModel(Model):
         hold = (HOLD,) if is_undone else ()
         policy = Policy(
             name=self.name,
-            signals=tuple(signal.signal() for signal in self.signals),
+            signals=()
+            if self.signals == "auto"
+            else tuple(signal.signal() for signal in self.signals),
+            discovers=self.signals == "auto",
             mode=self.mode,
             alpha=self.alpha,
             warm_up_s=self.warm_up,
