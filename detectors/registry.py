@@ -13,9 +13,7 @@ from detectors.leaks import LeakTrend
 from detectors.levels import LevelShift
 from detectors.means import MeanShift
 
-Detector: TypeAlias = (
-    CountRatio | EventShift | LatencyShift | LeakTrend | LevelShift | MeanShift
-)
+Detector: TypeAlias = CountRatio | EventShift | LatencyShift | LeakTrend | LevelShift | MeanShift
 
 DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
     {

@@ -131,6 +131,7 @@ def _trends_noise() -> TrendNoise:
     moves = np.random.default_rng(7).normal(0, 0.004, (720, 7))
     return fit_trend_noise(np.exp(np.cumsum(moves, axis=0) + 5.0), 10.0)
 
+
 SPREAD = spread_of(np.random.default_rng(7).normal(0, 0.05, (60, 7)))
 """A baseline of seven pods that was seen for an hour."""
 
