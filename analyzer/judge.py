@@ -86,7 +86,7 @@ def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
     weights = policy.weights
     acting = [s for s in policy.signals if s.tier is not Tier.INFO]
     cases = [
-        _Case(s, found.finding, weights[s.name] * _admitted(found.finding))
+        _Case(s, found.finding, weights[s.name] * admitted(found.finding))
         for s in acting
         if isinstance(found := evidence.get(s.name), Measured)
     ]
@@ -112,7 +112,7 @@ def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
     return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)
 
 
-def _admitted(finding: Finding) -> float:
+def admitted(finding: Finding) -> float:
     """Return the e-value that may be counted: at most 1 while the effect is below its margin.
 
     An untested or non-finite e-value is no evidence at all.
@@ -141,6 +141,8 @@ def _healthy(
 
 def compare(signal: Signal, finding: Finding) -> str:
     """Say in one line what was measured: "errors 4.1 % vs 0.4 %, ×10 [×6, ×17], e-value 3·10⁵"."""
+    if finding.told:
+        return f"{signal.name}: {finding.told}, e-value {write_e(finding.e_value)}"
     unit = signal.unit
     name = f"{signal.name} {finding.quantile}".rstrip()
     values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"

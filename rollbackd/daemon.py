@@ -29,6 +29,7 @@ from rollbackd.http import Doors, HttpServer, application
 from rollbackd.records import watch_from_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
 from rollbackd.wiring import KnownGood, Parts, assemble
 
 log = structlog.get_logger()
@@ -84,7 +85,10 @@ class Daemon:
         stack.callback(journal.close)
         parts = self._build(config, self._known_good)
         stack.callback(parts.close)
+        telemetry.count_spans(parts.span_fates)
         self._controller = self._control(parts, journal, telemetry)
+        if parts.traces is not None:
+            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
         self._controller.restore()
         doors = Doors(

@@ -9,9 +9,10 @@ from analyzer.judge import compare
 from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.sample import Missing
 from analyzer.signal import Signal
+from analyzer.traces.operations import name_of
 from analyzer.watch import Phase, Watch
 from analyzer.wording import duration
-from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
+from rollbackd.views import ExampleView, SignalPoint, SignalView, TimelineItem, WatchView
 
 MAX_POINTS = 240
 """Looks kept of each signal: enough for a plot as wide as a screen. When full, every second one is
@@ -131,7 +132,17 @@ class Portrait:
             summary=compare(signal, found.finding) if isinstance(found, Measured) else "",
             missing=missing if found is not None else "not measured yet",
             points=trail.all() if trail else (),
+            examples=_examples(found),
         )
+
+
+def _examples(found: Evidence | None) -> tuple[ExampleView, ...]:
+    if not isinstance(found, Measured):
+        return ()
+    return tuple(
+        ExampleView(e.side.value, name_of(e.operation), e.trace_id, e.url)
+        for e in found.finding.examples
+    )
 
 
 def _point(at: float, found: Evidence, canary: float, baseline: float) -> SignalPoint | None:

@@ -6,7 +6,7 @@ and every label value exists from the start with 0, so that a rate is never miss
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
+from rollbackd.traces.fates import Fate
 
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
@@ -74,6 +75,10 @@ class Telemetry:
         self._faults = meter.create_counter(
             "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
         )
+        self._span_fates: Callable[[], Mapping[Fate, int]] = dict
+        meter.create_observable_counter(
+            "rollbackd.trace.spans", [self._observe_spans], "1", "Spans by what became of them."
+        )
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
@@ -112,6 +117,10 @@ class Telemetry:
             for value in values:
                 counter.add(0, {label: value})
         self._faults.add(0)
+
+    def _observe_spans(self, _: CallbackOptions) -> list[Observation]:
+        fates = self._span_fates()
+        return [Observation(fates.get(fate, 0), {"fate": fate.value}) for fate in Fate]
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
@@ -157,6 +166,10 @@ class Telemetry:
     def faulted(self) -> None:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
+
+    def count_spans(self, fates: Callable[[], Mapping[Fate, int]]) -> None:
+        """Read from here, at every exposition, what became of the spans that came in."""
+        self._span_fates = fates
 
     def watching(self, phases: Mapping[Phase, int]) -> None:
         """Set how many watches are in each phase."""

@@ -13,6 +13,7 @@ from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
 from analyzer.rollout import Workload
+from analyzer.traces.operations import TraceSource
 from rollbackd.config.settings import (
     ActionSettings,
     Config,
@@ -27,6 +28,7 @@ from rollbackd.config.settings import (
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
+from rollbackd.traces.fates import Fate
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
@@ -42,6 +44,8 @@ class Parts:
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
+    traces: TraceSource | None = None
+    span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -63,10 +67,20 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         actuators = {action.name: _actuator(action, cluster) for action in config.actions}
         source = metric_source(config)
         stack.callback(source.close)
+        traces: TraceSource | None = None
+        span_fates: Callable[[], Mapping[Fate, int]] = dict
+        if config.traces is not None:
+            from rollbackd.traces.wiring import TraceParts  # noqa: PLC0415  only when used
+
+            parts = TraceParts.build(config.traces)
+            stack.callback(parts.intake.close)
+            parts.intake.start()
+            source, traces = parts.beside(source), parts.counters
+            span_fates = parts.fates
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, stack.pop_all())
+        return Parts(source, rollouts, actuators, traces, span_fates, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:

@@ -13,8 +13,8 @@ from rollbackd.config.problems import Fault, Location
 SOURCES = ("prometheus", "scrape", "recorded")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
-SIGNALS = ("ratio", "histogram", "interval", "level")
-EVENTS = ("ratio", "interval")
+SIGNALS = ("ratio", "histogram", "interval", "level", "traces")
+EVENTS = ("ratio", "interval", "traces")
 """Kinds of signals that count events, and so have rates."""
 
 
@@ -28,6 +28,20 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
+        yield from _traced(("policies", i), policy, values)
+
+
+def _traced(location: Location, policy: dict[str, Any], values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield signals of traces where no traces come from anywhere."""
+    if values.get("traces") is not None:
+        return
+    for i, signal in _items(policy, "signals"):
+        if signal.get("traces") is not None:
+            yield Fault(
+                (*location, "signals", i, "traces"),
+                "no source of traces is configured",
+                "add, at the top, traces: {receiver: {listen: 0.0.0.0:4318}}",
+            )
 
 
 def _source(values: dict[str, Any]) -> Iterator[Fault]:
@@ -140,7 +154,9 @@ def _signal(location: Location, signal: dict[str, Any]) -> Iterator[Fault]:
     if given and given.isdisjoint(EVENTS):
         for key in ("floor", "harm_rate"):
             if key in signal:
-                yield Fault((*location, key), "only ratios and intervals have this", "remove it")
+                yield Fault(
+                    (*location, key), "only ratios, intervals and traces have this", "remove it"
+                )
 
 
 def _exactly_one(

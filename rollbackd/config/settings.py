@@ -12,6 +12,7 @@ from pathlib import Path
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.secrets import Secret
+from rollbackd.config.trace_settings import TraceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,7 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    traces: TraceSettings | None = None
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.

@@ -12,6 +12,7 @@ from rollbackd.config.models.base import Address, Model, Text, default, host_and
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
+from rollbackd.config.models.traces import TracesModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, shown
 
 __all__ = ["ConfigModel", "json_schema"]
@@ -82,6 +83,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Where the daemon answers."""
     source: SourceModel
     """Where samples come from: exactly one of prometheus, scrape and recorded."""
+    traces: TracesModel | None = None
+    """Where traces come from; without it there are none, and no signal may be of traces."""
     rollouts: RolloutsModel
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
@@ -102,6 +105,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
             policies=tuple(policy.rule() for policy in self.policies),
+            traces=None if self.traces is None else self.traces.settings(),
         )
 
 

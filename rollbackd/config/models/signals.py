@@ -13,6 +13,7 @@ from analyzer.signal import (
     Reading,
     Signal,
     Tier,
+    TraceSignal,
 )
 from rollbackd.config.models.base import LabelName, Model, Name, Text, default
 from rollbackd.config.quantities import Increase, Share, fault, parse_ratio
@@ -23,6 +24,7 @@ MARGIN_AND_HARM = {
     "histogram": ("+10%", "+25%"),
     "interval": ("+25%", "2"),
     "level": ("+25%", "+50%"),
+    "traces": ("+25%", "2"),
 }
 """Defaults by kind of signal: error counts and single levels are noisier than typical latencies."""
 
@@ -71,6 +73,19 @@ class LevelModel(Model):
     """Unit of the values, for people."""
 
 
+class TracesSignalModel(Model):
+    """Every operation that traces tell of: errors, times, calls."""
+
+    services: list[Text] = Field(default_factory=list)
+    """Only operations of these services; default: all that the rollout's instances report as."""
+    operations: Annotated[int, Field(ge=1, le=2000, strict=True)] = 50
+    """How many operations are compared, the baseline's busiest first."""
+    min_spans: Annotated[int, Field(ge=1, strict=True)] = 20
+    """An operation with fewer spans on either side says nothing."""
+    growth: Increase = default("+50%")
+    """Smallest harmful growth of what an operation calls, itself counted, too."""
+
+
 def kind_of(values: dict[str, Any]) -> str:
     """Return which kind of signal is given; cross_checks.py lets exactly one pass."""
     return next((kind for kind in MARGIN_AND_HARM if values.get(kind) is not None), "ratio")
@@ -89,10 +104,14 @@ class SignalModel(Model):
     """Events per interval, such as CloudWatch sums or recording rules."""
     level: LevelModel | None = None
     """A gauge or a quantile, such as a queue's length; best at steps of 15 s and more."""
-    tier: Tier = Tier.CRITICAL
-    """critical acts alone, supporting needs company, info is only shown."""
-    weight: Annotated[float, Field(ge=0, strict=True)] = 0.5
-    """Share of the error budget alpha, relative to the other signals."""
+    traces: TracesSignalModel | None = None
+    """Every operation that traces tell of; the key traces at the top says where they come from."""
+    tier: Tier | None = None
+    """critical acts alone, supporting needs company, info is only shown. Default: supporting for
+    traces, critical for the others."""
+    weight: Annotated[float, Field(ge=0, strict=True)] | None = None
+    """Share of the error budget alpha, relative to the other signals. Default: 0.15 for traces,
+    0.5 for the others."""
     margin: Increase | None = None
     """Smallest harmful ratio of canary to baseline; inside it nothing is degraded. Default: +10%
     for histograms, +25% for the others."""
@@ -123,7 +142,7 @@ class SignalModel(Model):
     @field_validator("harm_rate")
     @classmethod
     def _beyond_floor(cls, harm_rate: float, info: ValidationInfo) -> float:
-        if kind_of(info.data) not in {"ratio", "interval"}:
+        if kind_of(info.data) not in {"ratio", "interval", "traces"}:
             return harm_rate  # it has no meaning; cross_checks.py says so when it is given
         floor = info.data.get("floor", 0.0)
         if harm_rate < floor or harm_rate == 0:
@@ -136,10 +155,11 @@ class SignalModel(Model):
     def signal(self) -> Signal:
         """Return the signal."""
         margin, harm = (parse_ratio(text) for text in MARGIN_AND_HARM[kind_of(vars(self))])
+        traced = self.traces is not None
         shared: dict[str, Any] = {
             "name": self.name,
-            "tier": self.tier,
-            "weight": self.weight,
+            "tier": self.tier or (Tier.SUPPORTING if traced else Tier.CRITICAL),
+            "weight": self.weight if self.weight is not None else (0.15 if traced else 0.5),
             "margin": self.margin or margin,
             "harm": self.harm or harm,
             "id_labels": tuple(self.id_labels) or None,
@@ -153,4 +173,7 @@ class SignalModel(Model):
             return LevelSignal(**dict(self.level), **shared)
         if self.histogram is not None:
             return HistogramSignal(**dict(self.histogram), **shared)
+        if self.traces is not None:
+            services = tuple(self.traces.services)
+            return TraceSignal(**(dict(self.traces) | {"services": services}), **rates, **shared)
         raise AssertionError("cross_checks.py lets exactly one kind of signal pass")
