@@ -153,9 +153,9 @@ def _point(at: float, found: Evidence, canary: float, baseline: float) -> Signal
             at,
             _known(canary),
             _known(baseline),
-            _known(f.ratio),
-            f.low if f.low > 0 else None,
-            _known(f.high),
+            None if f.told else _known(f.ratio),  # many operations have no ratio in common
+            f.low if f.low > 0 and not f.told else None,
+            None if f.told else _known(f.high),
             f.e_value,
         )
     if isnan(canary) and isnan(baseline):
