@@ -24,6 +24,7 @@ class Finding:
         drift_e: evidence that the baseline is worse than its own history (1 when unknown).
         ticks: how many ticks carried information.
         told: what is to be said instead of these numbers, when they sum up many comparisons.
+        drifting: what of it drifts, when they sum up many comparisons.
         examples: traces to look at.
     """
 
@@ -42,6 +43,7 @@ class Finding:
     drift_e: float = 1.0
     ticks: int = 0
     told: str = ""
+    drifting: str = ""
     examples: tuple[TraceExample, ...] = ()
 
 

@@ -165,13 +165,19 @@ def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
     return tuple(
         Reason(
             c.signal.name,
-            f"{c.signal.name}: the baseline itself is worse than its own history "
+            f"{_named(c)}: the baseline itself is worse than its own history "
             f"(e-value {write_e(c.finding.drift_e)}); not the canary's fault alone",
             c.finding.drift_e,
         )
         for c in cases
         if c.finding.drift_e >= SHARED_EVIDENCE
     )
+
+
+def _named(case: _Case) -> str:
+    """Return the signal's name, with what of it drifts where it is about many things."""
+    drifting = case.finding.drifting
+    return f"{case.signal.name} ({drifting})" if drifting else case.signal.name
 
 
 def _fine(case: _Case) -> str:

@@ -30,7 +30,7 @@ from analyzer.traces import operations as names
 from analyzer.traces.novelty import NoveltyFamily
 from analyzer.traces.operations import Detail, Instances, Seen, service_of
 from analyzer.traces.shares import SHARE_OF_ASPECT, Aspect, share_of_known, share_of_late
-from analyzer.traces.wording import Accusation, cleared, tell
+from analyzer.traces.wording import Accusation, cleared, drifting, tell
 
 AnyFamily = Family[Any, Any]
 
@@ -359,6 +359,7 @@ def _finding(every: list[Accusation], seen: dict[str, Seen]) -> Finding:
         harmless=bool(major) and all(a.finding.harmless for a in major) and not strong,
         drift_e=drift,
         detectable=None,
+        drifting=drifting(every),
         told=tell(accused, TOLD) if strong else cleared(every, len(seen)),
         examples=examples,
     )

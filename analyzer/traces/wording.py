@@ -53,6 +53,17 @@ def cleared(every: Sequence[Accusation], operations: int) -> str:
     return f"no operation is worse, {compared} of {operations} compared so far"
 
 
+def drifting(every: Sequence[Accusation]) -> str:
+    """Name the operations whose baseline is worse than its past, what is called before who calls."""
+    grown = {
+        one.operation: one.share * one.finding.drift_e
+        for one in sorted(every, key=lambda one: one.share * one.finding.drift_e)
+        if one.share * one.finding.drift_e >= 1.0
+    }
+    called_first = sorted(grown, key=lambda o: (kind_of(o) != "client", -grown[o], o))
+    return ", ".join(name_of(operation) for operation in called_first[:MENTIONED])
+
+
 def _operation(operation: str, accused: Sequence[Accusation]) -> str:
     aspects = {one.aspect: one for one in accused}
     detail = next((one.detail for one in accused if one.detail), None)

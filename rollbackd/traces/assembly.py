@@ -32,8 +32,8 @@ Ints = NDArray[np.int64]
 
 MOST_DEEP = 32
 """Steps of a critical path that are followed: enough for any call chain, and a cycle ends there."""
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_MIX2 = np.uint64(0xC2B2AE3D27D4EB4F)
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ def assemble(
     close = whole[kin.parent]
     near = _Family(kin.child[close], kin.parent[close])
     begun, ended, skewed = _inside(spans, near, length)
-    alone = length - _covered(near.parent, begun, ended, len(spans))
+    # to the nanosecond, which is what times are told in
+    alone = np.round(length - _covered(near.parent, begun, ended, len(spans)), 9)
     calls = np.bincount(near.parent, minlength=len(spans)).astype(np.float64)
     retried = _retried(spans, near)
     depth = _depths(spans, kin)
@@ -132,9 +133,8 @@ def _parents(spans: SpanColumns) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     Ids are mixed into 64 bits: among a million spans two differing ids meet once in 30 million
     times, and then one span is counted less.
     """
-    trace = spans.trace[:, 0] * _MIX ^ spans.trace[:, 1] * _MIX2
-    own = (trace ^ spans.span) * _MIX
-    wanted = (trace ^ spans.parent) * _MIX
+    trace = _mixed(_mixed(spans.trace[:, 0]) ^ spans.trace[:, 1])
+    own, wanted = _mixed(trace ^ spans.span), _mixed(trace ^ spans.parent)
     order = np.argsort(own)
     ranked = own[order]
     leads = np.ones(len(ranked), dtype=np.bool_)
@@ -148,6 +148,14 @@ def _parents(spans: SpanColumns) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     parent = np.where((known[found] == wanted) & (spans.parent != 0), at[found], -1)
     parent[parent == np.arange(len(parent))] = -1  # its own parent: a root
     return first, parent
+
+
+def _mixed(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread ids over all 64 bits (splitmix64's finaliser, Steele et al. 2014): some are counted up."""
+    first, second, third = _SHIFTS
+    ids = (ids ^ (ids >> first)) * _FACTORS[0]
+    ids = (ids ^ (ids >> second)) * _FACTORS[1]
+    return ids ^ (ids >> third)
 
 
 def _inside(spans: SpanColumns, near: _Family, length: Floats) -> tuple[Floats, Floats, int]:

@@ -77,7 +77,7 @@ def error_type(attributes: Mapping[str, object], exception: str) -> str:
         return f"HTTP {status}"
     for key in GRPC_KEYS:
         if key in attributes:
-            return shortened(f"gRPC {attributes[key]}")
+            return f"gRPC {attributes[key]}"[:MAX_ERROR]
     return shortened(str(said)) if said else "error"
 
 

@@ -159,7 +159,7 @@ WRONG: list[tuple[Change, str, str]] = [
     # signals
     (lambda v: signal(v).update(name="latency"), f"{S1}.name",
      'another signal, signals[0], is called "latency", too'),
-    (lambda v: signal(v).pop("ratio"), S0, "exactly one of ratio, histogram, interval, level is needed"),
+    (lambda v: signal(v).pop("ratio"), S0, "exactly one of ratio, histogram, interval, level, traces is needed"),
     (lambda v: signal(v).update(histogram={"buckets": "b"}), S0, "not ratio and histogram"),
     (lambda v: signal(v)["ratio"].update(bad="rate(x[5m])"), f"{S0}.ratio.bad",
      "is a function call, not a selector"),
@@ -176,7 +176,7 @@ WRONG: list[tuple[Change, str, str]] = [
     (lambda v: signal(v, 1).update(margin=1.3), f"{S1}.harm", "harm 1.25 (its default) is less"),
     (lambda v: signal(v).update(floor="1%"), f"{S0}.harm_rate", "at least floor 0.01"),
     (lambda v: signal(v).update(floor=2), f"{S0}.floor", "write 2% if you mean per cent"),
-    (lambda v: signal(v, 1).update(floor="1%"), f"{S1}.floor", "only ratios and intervals have this"),
+    (lambda v: signal(v, 1).update(floor="1%"), f"{S1}.floor", "only ratios, intervals and traces have this"),
     (lambda v: signal(v).update(weight=-1), f"{S0}.weight", "must be at least 0, and is -1"),
     (lambda v: signal(v).update(weight=True), f"{S0}.weight", "expected a number, got true"),
     (lambda v: [signal(v, i).update(weight=0) for i in (0, 1)], f"{P}.signals",
