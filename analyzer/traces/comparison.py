@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from analyzer.evidence import Evidence, Finding, Measured
 from analyzer.family import Family
 from analyzer.histogram_family import HistogramFamily
-from analyzer.judge import admitted
+from analyzer.judge import ATTRIBUTED, admitted
 from analyzer.level_family import LevelFamily
 from analyzer.policy import Policy
 from analyzer.ratio_family import RatioFamily
@@ -337,7 +337,7 @@ MAJOR = 0.1
 
 def _finding(every: list[Accusation], seen: dict[str, Seen]) -> Finding:
     """Return the one finding that stands for all operations."""
-    strong = _strongest(every)
+    strong = [a for a in _strongest(every) if a.contribution >= ATTRIBUTED]
     lead = (strong or sorted(every, key=lambda a: -a.contribution))[0]
     total = sum(s.canary for s in seen.values())
     major = [
@@ -349,7 +349,6 @@ def _finding(every: list[Accusation], seen: dict[str, Seen]) -> Finding:
     drift = sum(a.share * a.finding.drift_e for a in every)
     # what is not measured counts as 1: no drift is known there
     drift += max(0.0, 1.0 - sum(a.share for a in every))
-    accused = [a for a in strong if a.contribution >= strong[0].contribution * INTERESTING]
     examples = next((a.detail.examples for a in strong if a.detail), ())
     return replace(
         lead.finding,
@@ -360,6 +359,6 @@ def _finding(every: list[Accusation], seen: dict[str, Seen]) -> Finding:
         drift_e=drift,
         detectable=None,
         drifting=drifting(every),
-        told=tell(accused, TOLD) if strong else cleared(every, len(seen)),
+        told=tell(strong, TOLD) if strong else cleared(every, len(seen)),
         examples=examples,
     )

@@ -81,7 +81,7 @@ class TraceBook:
         self.keys = Ledger(KEY_COUNTERS, retention_s)
         self.examples = Examples()
         self._retention_s = retention_s
-        self._max_spans = max_spans
+        self.max_spans = max_spans
         self._gathering: list[SpanColumns] = []
         self._gathered = 0
         self._waiting = SpanColumns.empty()
@@ -93,7 +93,7 @@ class TraceBook:
 
     def admit(self, spans: int) -> None:
         """Tell whether so many spans could be taken. Raises Busy."""
-        if self._gathered + spans > self._max_spans:
+        if self._gathered + spans > self.max_spans:
             self.fates[Fate.REFUSED] += spans
             raise Busy(f"{self._gathered} spans wait to be counted")
 

@@ -135,10 +135,12 @@ def _take(door: Door, body: bytes, media: str) -> _Taken:
         request = parse_protobuf(body) if media == PROTOBUF else parse_json(body)
     except NotOtlp as error:
         raise Refused(400, str(error)) from error
-    now = door.now()
+    now, spans = door.now(), _count(request)
+    if spans > book.max_spans:
+        raise Refused(413, f"more than {book.max_spans} spans at once; send smaller batches")
     with book.lock:
         try:
-            book.admit(_count(request))
+            book.admit(spans)
         except Busy as error:
             raise Refused(429, f"more spans come than can be counted: {error}") from error
         raw = body if media == PROTOBUF else None

@@ -18,7 +18,7 @@ class Made:
     """A span to be; times in seconds around NOW."""
 
     name: str = "GET /"
-    kind: Span.SpanKind = SERVER
+    kind: Span.SpanKind.ValueType = SERVER
     start: float = 0.0
     end: float = 0.1
     trace: bytes = b"\1" * 16

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rollbackd.traces.assembly import MOST_DEEP, Counts, assemble
 from rollbackd.traces.measures import (
@@ -59,7 +60,7 @@ def counted(
     return assemble(columns(older or []), columns(ripe), columns(newer or []), longest_s=10.0)
 
 
-def table(counts: Counts, rows: int = 4) -> np.ndarray:  # type: ignore[type-arg]
+def table(counts: Counts, rows: int = 4) -> NDArray[np.float64]:
     out = np.zeros(rows * COUNTERS)
     out[counts.place] = counts.amount
     return out.reshape(rows, COUNTERS)
