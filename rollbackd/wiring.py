@@ -17,6 +17,7 @@ from analyzer.traces.operations import TraceSource
 from rollbackd.config.settings import (
     ActionSettings,
     Config,
+    EndpointSettings,
     KubernetesRollbackSettings,
     KubernetesSettings,
     NginxSwitchSettings,
@@ -72,7 +73,7 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
         if config.traces is not None:
             from rollbackd.traces.wiring import TraceParts  # noqa: PLC0415  only when used
 
-            parts = TraceParts.build(config.traces)
+            parts = TraceParts.build(config.traces, http_access)
             stack.callback(parts.intake.close)
             parts.intake.start()
             source, traces = parts.beside(source), parts.counters
@@ -102,12 +103,18 @@ def _prometheus(settings: PrometheusSettings) -> MetricSource:
     from rollbackd.sources.prometheus import PrometheusSource  # noqa: PLC0415  only when used
     from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415
 
+    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
+    return PrometheusSource(settings.url, access=http_access(settings), limits=limits)
+
+
+def http_access(settings: EndpointSettings) -> HttpAccess:
+    """Return how a configured server lets us in; tokens of the environment are read here."""
     headers = dict(settings.headers)
     token = settings.bearer_token
     if token is not None and token.file is None:
         headers["Authorization"] = f"Bearer {token.read()}"
     auth = settings.basic_auth
-    access = HttpAccess(
+    return HttpAccess(
         headers=tuple(headers.items()),
         bearer_token_file=token.file if token is not None else None,
         basic_auth=BasicAuth(auth.username, auth.password.read()) if auth is not None else None,
@@ -116,8 +123,6 @@ def _prometheus(settings: PrometheusSettings) -> MetricSource:
         cert_file=settings.tls.cert_file,
         key_file=settings.tls.key_file,
     )
-    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
-    return PrometheusSource(settings.url, access=access, limits=limits)
 
 
 def _scraper(settings: ScrapeSettings, config: Config) -> MetricSource:

@@ -11,6 +11,7 @@ from typing import Any
 from rollbackd.config.problems import Fault, Location
 
 SOURCES = ("prometheus", "scrape", "recorded")
+TRACES = ("receiver", "tempo", "jaeger")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
 SIGNALS = ("ratio", "histogram", "interval", "level", "traces")
@@ -21,6 +22,7 @@ EVENTS = ("ratio", "interval", "traces")
 def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     """Yield what does not fit together."""
     yield from _source(values)
+    yield from _traces(values)
     yield from _rollouts(values)
     yield from _actions(values)
     policies = _items(values, "policies")
@@ -29,6 +31,14 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
         yield from _traced(("policies", i), policy, values)
+
+
+def _traces(values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield when the place where traces come from is missing, or there are several."""
+    traces = values.get("traces")
+    if isinstance(traces, dict):
+        # two of them would count the same spans twice
+        yield from _exactly_one(("traces",), traces, TRACES)
 
 
 def _traced(location: Location, policy: dict[str, Any], values: dict[str, Any]) -> Iterator[Fault]:

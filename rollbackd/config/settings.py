@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.secrets import Secret
-from rollbackd.config.trace_settings import TraceSettings
+
+if TYPE_CHECKING:
+    from rollbackd.config.trace_settings import TraceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PrometheusSettings:
-    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask.
+class EndpointSettings:
+    """A server to ask over HTTP.
 
     Attributes:
-        url: its base address, without ``/api/v1`` and without a slash at its end.
+        url: its base address, without a slash at its end.
         timeout_s: how long one query may take.
         max_reply_bytes: a longer answer is cut off and counts as missing.
     """
@@ -75,6 +78,20 @@ class PrometheusSettings:
     bearer_token: Secret | None = None
     basic_auth: BasicAuth | None = None
     tls: TlsSettings = TlsSettings()
+
+    def secrets(self) -> dict[str, Secret]:
+        """Return its secrets by key."""
+        found = {}
+        if self.bearer_token is not None:
+            found["bearer_token"] = self.bearer_token
+        if self.basic_auth is not None:
+            found["basic_auth.password"] = self.basic_auth.password
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings(EndpointSettings):
+    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask; without ``/api/v1``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +288,7 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
-    traces: TraceSettings | None = None
+    traces: "TraceSettings | None" = None
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -293,10 +310,11 @@ class Config:
         found = {}
         if self.http.token is not None:
             found["http.token"] = self.http.token
-        if not isinstance(self.source, PrometheusSettings):
-            return found
-        if self.source.bearer_token is not None:
-            found["source.prometheus.bearer_token"] = self.source.bearer_token
-        if self.source.basic_auth is not None:
-            found["source.prometheus.basic_auth.password"] = self.source.basic_auth.password
+        asked: dict[str, EndpointSettings] = {}
+        if isinstance(self.source, PrometheusSettings):
+            asked["source.prometheus"] = self.source
+        if self.traces is not None:
+            asked |= {f"traces.{name}": end for name, end in self.traces.endpoints().items()}
+        for where, endpoint in asked.items():
+            found |= {f"{where}.{key}": value for key, value in endpoint.secrets().items()}
         return found

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rollbackd.config.settings import EndpointSettings
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiverSettings:
@@ -11,6 +13,24 @@ class ReceiverSettings:
     host: str
     port: int
     max_body: int
+
+
+@dataclass(frozen=True, slots=True)
+class TempoSettings:
+    """A Tempo to ask. ``by``: resource attributes that identify an instance there."""
+
+    endpoint: EndpointSettings
+    services: tuple[str, ...]
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JaegerSettings:
+    """A Jaeger to ask. ``traces``: how many are read of a service at once, at most."""
+
+    endpoint: EndpointSettings
+    services: tuple[str, ...]
+    traces: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,13 @@ class TraceSettings:
     instances: int
     link: str = ""
     receiver: ReceiverSettings | None = None
+    tempo: TempoSettings | None = None
+    jaeger: JaegerSettings | None = None
+
+    def endpoints(self) -> dict[str, EndpointSettings]:
+        """Return every server that is asked, by its key."""
+        asked = {"tempo": self.tempo, "jaeger": self.jaeger}
+        return {name: one.endpoint for name, one in asked.items() if one is not None}
 
     def address(self, trace_id: str) -> str:
         """Return where people see a trace, or ""."""

@@ -105,7 +105,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
             policies=tuple(policy.rule() for policy in self.policies),
-            traces=None if self.traces is None else self.traces.settings(),
+            traces=None if self.traces is None else self.traces.settings(base),
         )
 
 

@@ -1,22 +1,32 @@
 """``traces``: where traces come from."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from rollbackd.config.models.base import (
     Address,
     LabelName,
     Model,
     Text,
+    Url,
     default,
     host_and_port,
 )
+from rollbackd.config.models.source import EndpointModel
 from rollbackd.config.quantities import PositiveDuration, Size, fault, shown
-from rollbackd.config.trace_settings import ReceiverSettings, TraceSettings
+from rollbackd.config.settings import EndpointSettings
+from rollbackd.config.trace_settings import (
+    JaegerSettings,
+    ReceiverSettings,
+    TempoSettings,
+    TraceSettings,
+)
 from rollbackd.traces.labels import DEFAULT_LABELS
 
+MOST_GROUPS = 2
 Count = Annotated[int, Field(ge=1, strict=True)]
 
 
@@ -44,11 +54,57 @@ class ReceiverModel(Model):
         return ReceiverSettings(*host_and_port(self.listen), self.max_body)
 
 
+class TempoModel(EndpointModel):
+    """A Grafana Tempo with TraceQL metrics: counts and durations, but no self times and calls."""
+
+    url: Url
+    """Base address, without /api, such as http://tempo:3200."""
+    services: list[Text] = Field(min_length=1)
+    """Names of the services to ask about."""
+    by: list[Text] = default(["k8s.namespace.name", "k8s.pod.name"])
+    """Resource attributes that identify an instance in Tempo, two at most."""
+
+    @field_validator("by")
+    @classmethod
+    def _few(cls, by: list[str]) -> list[str]:
+        bad = [key for key in by if not re.fullmatch(r"[A-Za-z_][\w.]*", key)]
+        if bad:
+            raise fault(f"{shown(bad[0])} cannot be an attribute", "such as k8s.pod.name")
+        if not 1 <= len(by) <= MOST_GROUPS:
+            raise fault("one or two attributes are needed", "Tempo groups by five at most")
+        return by
+
+    def settings(self, base: Path) -> TempoSettings:
+        """Return the frozen settings."""
+        endpoint = self.endpoint(base, EndpointSettings)
+        return TempoSettings(endpoint, tuple(self.services), tuple(self.by))
+
+
+class JaegerModel(EndpointModel):
+    """A Jaeger, API v3 or v1, or a VictoriaTraces: a bounded number of traces is read and counted."""
+
+    url: Url
+    """Base address, without /api, such as http://jaeger:16686."""
+    services: list[Text] = Field(min_length=1)
+    """Names of the services to ask about."""
+    traces: Annotated[int, Field(ge=1, le=20_000, strict=True)] = 500
+    """Traces read of a service in ten seconds, at most; when there are more, that is said."""
+
+    def settings(self, base: Path) -> JaegerSettings:
+        """Return the frozen settings."""
+        endpoint = self.endpoint(base, EndpointSettings)
+        return JaegerSettings(endpoint, tuple(self.services), self.traces)
+
+
 class TracesModel(Model):
     """Where traces come from, and how much of them is kept. Spans are counted, never stored."""
 
     receiver: ReceiverModel | None = None
     """Receive spans ourselves, best from a collector that knows pods and does not sample."""
+    tempo: TempoModel | None = None
+    """Ask a Tempo."""
+    jaeger: JaegerModel | None = None
+    """Ask a Jaeger or a VictoriaTraces."""
     labels: dict[LabelName, list[Text]] = Field(default_factory=dict)
     """Labels that identify an instance, and the resource attributes each is read from, the first
     present wins; added to, or instead of, the built-in ones: namespace, pod, replicaset, instance
@@ -66,7 +122,7 @@ class TracesModel(Model):
     link: Annotated[Text, AfterValidator(_link)] | None = None
     """Address of a trace for people, with {trace_id} in it (Grafana, Jaeger)."""
 
-    def settings(self) -> TraceSettings:
+    def settings(self, base: Path) -> TraceSettings:
         """Return the frozen settings."""
         return TraceSettings(
             labels={**DEFAULT_LABELS, **{k: tuple(v) for k, v in self.labels.items()}},
@@ -77,4 +133,6 @@ class TracesModel(Model):
             instances=self.max_instances,
             link=self.link or "",
             receiver=None if self.receiver is None else self.receiver.settings(),
+            tempo=None if self.tempo is None else self.tempo.settings(base),
+            jaeger=None if self.jaeger is None else self.jaeger.settings(base),
         )
