@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -76,7 +77,8 @@ def _request(dice: random.Random, pod: str, now: float) -> bytes:
             status.value.int_value = 503 if failed and server else 200
             if failed and server:
                 span.status.code = 2
-    return made.SerializeToString()
+    body: bytes = made.SerializeToString()
+    return body
 
 
 def renewed(bodies: list[bytearray], dice: random.Random) -> Iterator[bytes]:
@@ -197,7 +199,7 @@ def _word(number: int) -> str:
             return letters
 
 
-def _add(book: TraceBook, rows: np.ndarray, dice: np.random.Generator, now: float) -> None:  # type: ignore[type-arg]
+def _add(book: TraceBook, rows: NDArray[np.int64], dice: np.random.Generator, now: float) -> None:
     """Add some spans of middling length to every row, as the assembly would."""
     spans = dice.poisson(20, len(rows)).astype(np.float64)
     calls = dice.poisson(spans).astype(np.float64)

@@ -12,7 +12,6 @@ from analyzer.evidence import Evidence, Finding, Measured
 from analyzer.family import Family
 from analyzer.histogram_family import HistogramFamily
 from analyzer.judge import ATTRIBUTED, admitted
-from analyzer.level_family import LevelFamily
 from analyzer.policy import Policy
 from analyzer.ratio_family import RatioFamily
 from analyzer.rollout import Side
@@ -27,6 +26,7 @@ from analyzer.signal import (
     TraceSignal,
 )
 from analyzer.traces import operations as names
+from analyzer.traces.fan_out import FanOutFamily
 from analyzer.traces.novelty import NoveltyFamily
 from analyzer.traces.operations import Detail, Instances, Seen, service_of
 from analyzer.traces.shares import SHARE_OF_ASPECT, Aspect, share_of_known, share_of_late
@@ -267,7 +267,7 @@ class TraceComparison:
             case HistogramSignal():
                 return HistogramFamily(part, labels, self._tick_s, horizon_s)
             case LevelSignal():
-                return LevelFamily(part, labels, self._tick_s, horizon_s)
+                return FanOutFamily(labels, self._tick_s, horizon_s)
             case _:
                 raise TypeError(f"no family compares {part}")
 
@@ -288,7 +288,7 @@ def _signal(aspect: Aspect, signal: TraceSignal) -> SeriesSignal:
         case Aspect.FAN_OUT:
             margin = signal.growth
             harm = max(signal.harm, margin)
-            values = Selector(names.FAN_OUT)
+            values = Selector(names.CALLS)
             return LevelSignal(name=aspect.value, values=values, margin=margin, harm=harm)
         case _:
             assert_never(aspect)

@@ -22,8 +22,8 @@ ASSEMBLED: Final = "trace:assembled"
 RETRIED: Final = "trace:retried"
 ERRORS: Final = "trace:errors_by_type"
 """Failed spans by error type, in the label ``key``."""
-FAN_OUT: Final = "trace:fan_out"
-"""A level: spans per span, itself and its direct children, over one step of the grid."""
+CALLS: Final = "trace:calls"
+"""Direct children of assembled spans."""
 PREFIX: Final = "trace:"
 
 InstanceId = tuple[str, ...]

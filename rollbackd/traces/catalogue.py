@@ -89,6 +89,8 @@ class Catalogue:
         self.row_owner: list[Instance | None] = []
         self.row_operation: NDArray[np.int32] = np.empty(1024, dtype=np.int32)
         self._free: list[int] = []
+        self.version = 0
+        """Grows whenever a row is given to somebody, or taken back."""
         self._templates: dict[str, str] = {}
 
     @property
@@ -174,6 +176,7 @@ class Catalogue:
         if row >= len(self.row_operation):
             self.row_operation = np.concatenate([self.row_operation, self.row_operation])
         self.row_operation[row] = operation
+        self.version += 1
         instance.by_operation[operation] = row
         return row
 
@@ -184,4 +187,5 @@ class Catalogue:
         for row in rows:
             self.row_owner[row] = None
         self._free.extend(rows)
+        self.version += bool(rows)
         return rows

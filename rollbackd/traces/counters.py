@@ -20,7 +20,7 @@ from analyzer.traces.operations import (
 )
 from rollbackd.traces.book import SILENT_S, KeyKind, TraceBook
 from rollbackd.traces.catalogue import Instance
-from rollbackd.traces.ledger import Floats
+from rollbackd.traces.ledger import Floats, Ints
 from rollbackd.traces.measures import (
     ALL_TIME,
     ASSEMBLED,
@@ -42,6 +42,7 @@ PLAIN: Final = {
     names.FAILED: FAILED,
     names.ASSEMBLED: ASSEMBLED,
     names.RETRIED: RETRIED,
+    names.CALLS: CALLS,
 }
 BUCKETED: Final = {names.DURATIONS: DURATIONS, names.SELF_TIMES: SELF_TIMES}
 LE: Final = "le"
@@ -52,13 +53,45 @@ Link = Callable[[str], str]
 """From a trace id to an address people can open, "" when none is configured."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Rows of the book and whose they are: the key without what the metric adds; and when seen."""
+KEPT_ANSWERS: Final = 256
+"""Selections of rows that are kept from tick to tick: families ask the same again."""
 
-    keys: tuple[tuple[str, ...], ...]
-    rows: tuple[tuple[int, ...], ...]
-    seen: Floats
+Keys = tuple[tuple[str, ...], ...]
+
+
+@dataclass(slots=True)
+class _Found:
+    """Rows of the book that answer a query, and whose they are.
+
+    Attributes:
+        keys: without what the metric adds. rows: of the book; owner: which key each belongs to.
+        instances: who tells of each key. bucketed: the keys with every bound, once asked for.
+    """
+
+    keys: Keys
+    rows: Ints
+    owner: Ints
+    instances: tuple[tuple[Instance, ...], ...]
+    bucketed: Keys = ()
+
+    def silent_after(self) -> Floats:
+        """Return until when each key's values mean something."""
+        return SILENT_S + np.array([max(i.seen for i in of) for of in self.instances])
+
+    def with_bounds(self) -> Keys:
+        """Return the keys with every bound; the same object each time."""
+        if not self.bucketed:
+            self.bucketed = tuple((*key, le) for key in self.keys for le in LE_TEXTS)
+        return self.bucketed
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A selection that holds for one restriction and one version of the catalogue."""
+
+    restrict: object
+    version: int
+    found: "_Found | Missing"
 
 
 class TraceCounters:
@@ -71,24 +104,21 @@ class TraceCounters:
     def __init__(self, book: TraceBook, link: Link = lambda _: "") -> None:
         self._book = book
         self._link = link
+        self._kept: dict[object, _Kept] = {}
 
     # MetricSource
 
     def fetch(self, queries: Sequence[Query], grid: Grid) -> list[Reply]:
         """Answer queries for the counters of operations."""
         with self._book.lock:
-            found: dict[object, _Found | Missing] = {}
-            return [self._answer(query, grid, found) for query in queries]
+            return [self._answer(query, grid) for query in queries]
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _answer(self, query: Query, grid: Grid, known: dict[object, _Found | Missing]) -> Reply:
+    def _answer(self, query: Query, grid: Grid) -> Reply:
         labels = tuple(label for label in query.by if label not in {LE, names.KEY})
-        key = (labels, id(query.restrict))
-        if key not in known:
-            known[key] = self._find(labels, dict(query.restrict))
-        found = known[key]
+        found = self._selected(labels, query)
         if isinstance(found, Missing):
             return found
         metric = query.selector.metric
@@ -97,13 +127,23 @@ class TraceCounters:
             series = Series(query.by, found.keys, values[:, 0], grid)
         elif metric in BUCKETED:
             series = self._buckets(query, found, grid, BUCKETED[metric])
-        elif metric == names.FAN_OUT:
-            series = Series(query.by, found.keys, self._fan_out(found, grid), grid)
         elif metric == names.ERRORS:
             series = self._by_key(query, found, grid)
         else:
             return Missing(Absence.INVALID, f"traces have no {metric}")
         return series
+
+    def _selected(self, labels: tuple[str, ...], query: Query) -> _Found | Missing:
+        """Return the rows that answer a query, as they were found before if nothing changed."""
+        key = (labels, id(query.restrict))
+        version = self._book.catalogue.version
+        kept = self._kept.get(key)
+        if kept is None or kept.restrict is not query.restrict or kept.version != version:
+            if len(self._kept) >= KEPT_ANSWERS:
+                self._kept.clear()
+            found = self._find(labels, dict(query.restrict))
+            kept = self._kept[key] = _Kept(query.restrict, version, found)
+        return kept.found
 
     def _find(
         self, labels: tuple[str, ...], restrict: Mapping[str, frozenset[str]]
@@ -115,8 +155,9 @@ class TraceCounters:
             what = f"spans are not known by {', '.join(unknown)}, only by {have}"
             return Missing(Absence.INVALID, what)
         wanted = restrict.get(names.OPERATION)
-        rows: dict[tuple[str, ...], list[int]] = {}
-        seen: dict[tuple[str, ...], float] = {}
+        place: dict[tuple[str, ...], int] = {}
+        rows: list[tuple[int, int]] = []
+        instances: list[list[Instance]] = []
         for instance in self._book.instances():
             of = dict(zip(catalogue.names, instance.labels, strict=True))
             if any(label in of and of[label] not in some for label, some in restrict.items()):
@@ -125,44 +166,38 @@ class TraceCounters:
                 operation = catalogue.operations[number].label
                 if wanted is None or operation in wanted:
                     key = tuple(of.get(label, operation) for label in labels)
-                    rows.setdefault(key, []).append(row)
-                    seen[key] = max(seen.get(key, -np.inf), instance.seen)
+                    owner = place.setdefault(key, len(place))
+                    if owner == len(instances):
+                        instances.append([])
+                    rows.append((row, owner))
+                    instances[owner].append(instance)
         if not rows:
             return Missing(Absence.NO_SERIES, "no spans of these instances")
-        at = np.array([seen[key] for key in rows])
-        return _Found(tuple(rows), tuple(map(tuple, rows.values())), at)
+        both = np.array(rows, dtype=np.int64)
+        return _Found(tuple(place), both[:, 0], both[:, 1], tuple(map(tuple, instances)))
 
     def _values(self, found: _Found, times: Floats, columns: slice) -> Floats:
         """Return counters by key, (keys, counters, times); NaN while its process is silent."""
-        flat = [row for rows in found.rows for row in rows]
-        owner = [i for i, rows in enumerate(found.rows) for _ in rows]
-        values = self._book.rows.at(flat, times, columns)
-        if len(flat) == len(found.keys):
+        values = self._book.rows.at(found.rows, times, columns)
+        if len(found.rows) == len(found.keys):
             out = values
         else:
             out = np.full((len(found.keys), *values.shape[1:]), np.nan)
-            for i, one in zip(owner, values, strict=True):
+            for i, one in zip(found.owner.tolist(), values, strict=True):
                 out[i] = np.where(np.isnan(out[i]), one, out[i] + np.nan_to_num(one))
-        silent = times > found.seen[:, None] + SILENT_S
+        silent = times > found.silent_after()[:, None]
         out[np.broadcast_to(silent[:, None, :], out.shape)] = np.nan
         return out
 
     def _buckets(self, query: Query, found: _Found, grid: Grid, columns: slice) -> Series:
         values = np.cumsum(self._values(found, grid.times, columns), axis=1)
-        keys = tuple((*key, le) for key in found.keys for le in LE_TEXTS)
+        keys = found.with_bounds()
         return Series(query.by, keys, values.reshape(len(keys), grid.count), grid)
-
-    def _fan_out(self, found: _Found, grid: Grid) -> Floats:
-        times = np.concatenate([[grid.start - grid.step], grid.times])
-        values = self._values(found, times, slice(ASSEMBLED, CALLS + 1))
-        spans, calls = np.moveaxis(np.diff(values, axis=2), 1, 0)
-        return np.where(spans > 0, 1.0 + calls / np.where(spans > 0, spans, 1.0), np.nan)
 
     def _by_key(self, query: Query, found: _Found, grid: Grid) -> Series:
         entries = [
-            ((*key, text), number)
-            for key, rows in zip(found.keys, found.rows, strict=True)
-            for row in rows
+            ((*found.keys[owner], text), number)
+            for row, owner in zip(found.rows.tolist(), found.owner.tolist(), strict=True)
             for text, number in self._book.keys_of(row, KeyKind.ERROR)
         ]
         keys = tuple(dict.fromkeys(key for key, _ in entries))
