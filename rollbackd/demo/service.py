@@ -151,6 +151,8 @@ def application(
         if behaviour.armed:
             behaviour.arm()
         yield
+        if stock is not None:
+            await stock.close()
 
     return Starlette(routes=[Route("/", shop), Route("/metrics", metrics)], lifespan=lifespan)
 

@@ -7,6 +7,7 @@ it becomes slow, for everybody who asks.
 import asyncio
 import random
 import signal
+from contextlib import suppress
 
 import click
 
@@ -53,6 +54,11 @@ class StockClient:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a query."""
+        return len(self._idle)
+
     async def query(self) -> None:
         """Ask once. Raises OSError or EOFError."""
         connection = (
@@ -68,6 +74,14 @@ class StockClient:
             writer.close()
             raise
         self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Close the connections that wait."""
+        for _, writer in self._idle:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        self._idle.clear()
 
 
 async def _serve(port: int, stock: Stock) -> None:
