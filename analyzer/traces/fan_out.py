@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
 from analyzer.ratio_family import Pairing
-from analyzer.recovery import HarmCounts
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
@@ -98,7 +98,7 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
     def harm_counts(self, tally: Tally[MeanNoise]) -> HarmCounts:
         """Return nothing: calls are no events among others whose share could be compared."""
         del tally
-        return HarmCounts(0.0, 0.0, 0.0, 0.0)
+        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
 
 
 def _level(spans: Floats, calls: Floats) -> tuple[Floats, Floats]:
