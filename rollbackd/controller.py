@@ -40,6 +40,7 @@ from analyzer.ports import RolloutSource
 from analyzer.rollout import Rollout, Side, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
+from analyzer.traces.comparison import watch_of
 from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
@@ -56,6 +57,7 @@ from rollbackd.records import (
 )
 from rollbackd.signal_finder import SignalFinder, resumed
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, view_to_json
 
@@ -149,6 +151,7 @@ class Controller:
         self._journal = journal
         self._telemetry = telemetry
         self._now = now
+        self._traces: TraceDesk | None = None
         self._desk: ActionDesk | None = None
         self._tracked: dict[str, Tracked] = {}
         self._ended: set[str] = set()
@@ -163,6 +166,10 @@ class Controller:
     def employ(self, desk: ActionDesk) -> None:
         """Connect the desk, which needs ``handle`` to answer to."""
         self._desk = desk
+
+    def consult(self, traces: TraceDesk) -> None:
+        """Ask the desk for traces, before each tick, which operations there are."""
+        self._traces = traces
 
     def restore(self) -> None:
         """Take up every watch that is not over.
@@ -229,9 +236,11 @@ class Controller:
         with self._telemetry.tracer.start_as_current_span("tick"):
             self._follow_rollouts(now)
             self._tend_comparison()
+            if self._traces is not None:
+                self._traces.tend(self._comparison.traces)
             for family in self._collector.collect(self._comparison.families, now):
                 for member in family.members:
-                    self._end_broken(member.watch_id)
+                    self._end_broken(watch_of(member.watch_id))
             self._tend_comparison()
             evidence = self._comparison.evidence()
             for watch_id, tracked in list(self._tracked.items()):
