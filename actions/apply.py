@@ -43,15 +43,18 @@ class Patience:
     """How long to try.
 
     Attributes:
-        attempts: tries of a call that fails in passing. backoff_s: wait before the second try,
-            doubled each time up to max_backoff_s.
+        attempts: tries of a call that fails in passing; with the waits between them some two
+            minutes, in which an API server that restarts is back. backoff_s: wait before the second
+            try, doubled each time up to max_backoff_s. longest_asked_s: a longer wait that the
+            other side asks for is cut short to this.
         settle_s: how long a written change may take to show its effect.
         poll_s: time between two looks meanwhile.
     """
 
-    attempts: int = 6
+    attempts: int = 12
     backoff_s: float = 0.5
     max_backoff_s: float = 15.0
+    longest_asked_s: float = 60.0
     settle_s: float = 600.0
     poll_s: float = 1.0
 
@@ -165,7 +168,8 @@ class Applier:
             except Transient as error:
                 if attempt == self.patience.attempts:
                     raise _OutOfPatience(f"gave up after {attempt} tries: {error}") from error
-            if not self.pause(wait):
+                asked = min(error.retry_after_s, self.patience.longest_asked_s)
+            if not self.pause(max(wait, asked)):
                 return None
             wait = min(2 * wait, self.patience.max_backoff_s)
         raise AssertionError("unreachable: the loop returns or raises")

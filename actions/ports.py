@@ -1,10 +1,11 @@
 """The ports this layer calls, and the errors that may cross them, named by the reaction to them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from actions.facts import Fact
 from actions.plan import Draft, Step
 from analyzer.rollout import Rollout
 
@@ -14,7 +15,13 @@ class ActionError(Exception):
 
 
 class Transient(ActionError):
-    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off."""
+    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off.
+
+    Attributes:
+        retry_after_s: seconds the other side asked us to wait; 0 when it did not say.
+    """
+
+    retry_after_s: float = 0.0
 
 
 class Fenced(Transient):
@@ -64,6 +71,23 @@ class Actuator(Protocol):
         Idempotent: when the desired state is already there, nothing is written. Raises Conflict
         (nothing was written), Transient (unknown whether it was written) or Permanent.
         """
+
+
+class FactSource(Protocol):
+    """Who knows something about a rollout that guards want to know and no actuator tells."""
+
+    def facts(self, rollout: Rollout) -> Sequence[Fact]:
+        """Return what is known; reads only.
+
+        What cannot be read is told as a fact that says so. Raises Transient.
+        """
+
+
+class SchemaGuard(FactSource, Protocol):
+    """Who knows whether a database schema, as a canary left it, still serves the baseline.
+
+    Its facts are ``actions.facts.SchemaBound``; none when nothing speaks against going back.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from analyzer.check import Check, CheckOutcome
 from analyzer.judge import Judgement
 from analyzer.rollout import Revision
 
@@ -16,10 +17,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan passed all guards."""
+    """A plan passed all guards; some may have warned or ask for a person's approval."""
 
     plan_key: str
     text: str
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def asks(self) -> str:
+        """Why a person has to approve it in mode enforce, too; "" when nothing asks for that."""
+        return "; ".join(c.text for c in self.checks if c.outcome is CheckOutcome.ASKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class PlanRefused:
     """No plan can be made, for these reasons."""
 
     reasons: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,17 @@ class RecoveryMeasured:
 
     recovered: bool | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """Somebody rolled out again, after our action, the very revision that was left.
+
+    ``hint``: who it may have been, for people, or "".
+    """
+
+    revision: Revision
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +133,7 @@ Event = (
     | Acted
     | ActFailed
     | RecoveryMeasured
+    | PutBack
     | Snoozed
     | Resumed
     | Demanded

@@ -26,6 +26,7 @@ from analyzer.events import (
     MakePlan,
     Planned,
     PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Rejected,
     Resumed,
@@ -33,7 +34,7 @@ from analyzer.events import (
     Superseded,
 )
 from analyzer.judge import SHARED_CAUTION, Judgement, Verdict
-from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.policy import Mode, Policy, WhenMissing, lowered
 from analyzer.rollout import Revision, Rollout, Workload
 from analyzer.wording import duration
 
@@ -142,7 +143,7 @@ def begin(rollout: Rollout, policy: Policy, now: float) -> Watch:
         canary=rollout.canary,
         baseline=rollout.baseline,
         policy=policy.name,
-        mode=policy.mode,
+        mode=lowered(policy.mode, rollout.mode),
         started_at=now,
         since=now,
         annotations=rollout.annotations,
@@ -180,6 +181,8 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
             return _acted(watch, event, now)
         case RecoveryMeasured():
             return _verified(watch, event, policy, now)
+        case PutBack():
+            return _put_back(watch, event, now)
         case Snoozed() | Resumed():
             return _paused(watch, event, now)
         case Demanded():
@@ -239,6 +242,7 @@ def _incident_unseen(watch: Watch, judgement: Judgement, policy: Policy) -> bool
     """
     return (
         watch.hold is Hold.SHARED_INCIDENT
+        and not judgement.by_facts
         and bool(judgement.missing)
         and judgement.e_value < SHARED_CAUTION / policy.alpha
     )
@@ -291,6 +295,10 @@ def _planned(watch: Watch, event: Planned | PlanRefused, now: float) -> Next:
         note = f"rolling back at the demand of {watch.demanded_by}: {event.text}"
         acting = _enter(watch, Phase.ACTING, note, now)
         return acting, (Announce(note, urgent=True), Act(event.plan_key))
+    if watch.mode is Mode.ENFORCE and event.asks:
+        note = f"a guard asks for a person ({event.asks}); waiting for approval: {event.text}"
+        asking = _enter(watch, Phase.AWAITING_APPROVAL, note, now)
+        return asking, (Announce(note, urgent=True), AskApproval(event.plan_key))
     match watch.mode:
         case Mode.OBSERVE:
             note = f"would have acted, but the mode is observe: {event.text}"
@@ -345,6 +353,17 @@ def _verified(watch: Watch, event: RecoveryMeasured, policy: Policy, now: float)
         note = f"acted, but recovery could not be verified within {waited}: {event.text}"
         return _call_people(watch, note, now)
     return watch, ()
+
+
+def _put_back(watch: Watch, event: PutBack, now: float) -> Next:
+    if watch.phase is not Phase.VERIFYING:
+        return watch, ()
+    hint = f" ({event.hint})" if event.hint else ""
+    note = (
+        f"{event.revision.label} was rolled back, and somebody put it back{hint}; it is not "
+        "rolled back again: find out who, instead of a fight over it"
+    )
+    return _call_people(watch, note, now)
 
 
 def _paused(watch: Watch, event: Snoozed | Resumed, now: float) -> Next:

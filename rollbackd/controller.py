@@ -16,6 +16,7 @@ import structlog
 
 from actions.ports import Entry, Journal, Transient
 from analyzer.comparison import Comparison
+from analyzer.distress import Distress, Facts, Standing, weigh
 from analyzer.events import (
     Act,
     Announce,
@@ -26,6 +27,8 @@ from analyzer.events import (
     Judged,
     MakePlan,
     Planned,
+    PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Superseded,
 )
@@ -34,7 +37,7 @@ from analyzer.family import Armed
 from analyzer.judge import judge, out_of_sight
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource
-from analyzer.rollout import Rollout, Workload
+from analyzer.rollout import Rollout, Side, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
 from analyzer.watch import Phase, Watch, begin, resume, step
@@ -45,6 +48,7 @@ from rollbackd.portrait import Portrait
 from rollbackd.records import (
     armed_from_json,
     armed_to_json,
+    facts_to_json,
     roster_from_json,
     roster_to_json,
     watch_from_json,
@@ -82,7 +86,9 @@ class Policies(Protocol):
 class Tracked:
     """One watch with everything that is kept beside it.
 
-    ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
+    ``rollout`` is None after a restart until its source reports it again; ``distress`` is then
+    seen anew, which can only delay; ``standing`` is what the journal says of it, None when that was
+    another process; ``armed`` names the
     signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
     ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
     journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
@@ -93,6 +99,8 @@ class Tracked:
     policy: Policy
     rollout: Rollout | None = None
     roster: Roster = field(default_factory=Roster)
+    distress: Distress = field(default_factory=Distress)
+    standing: Standing | None = Standing.QUIET
     portrait: Portrait = field(default_factory=Portrait)
     armed: frozenset[str] = frozenset()
     compared: bool = False
@@ -181,7 +189,9 @@ class Controller:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
             known = self._policy_data(policy) == recorded
-            tracked = self._tracked[watch_id] = Tracked(watch, policy, policy_recorded=known)
+            tracked = self._tracked[watch_id] = Tracked(
+                watch, policy, standing=None, policy_recorded=known
+            )
             beside = [found.get(watch_id) for found in (views, rosters, armed)]
             self._guarded(watch_id, partial(self._resume, tracked, *beside))
 
@@ -241,6 +251,7 @@ class Controller:
         try:
             work()
         except Transient as error:
+            self._telemetry.journal_failed()
             log.warning("journal not writable, trying again", watch=watch_id, error=str(error))
         except Exception:
             log.exception("watch broke", watch=watch_id)
@@ -286,10 +297,13 @@ class Controller:
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
                 continue
+            newer = newest.get(tracked.watch.workload)
             if tracked.watch.phase is Phase.VERIFYING:
+                if newer is not None and newer.canary.id == tracked.watch.canary.id:
+                    back = PutBack(newer.canary, tracked.portrait.said_by("gitops"))
+                    self._guarded(watch_id, partial(self.handle, watch_id, back))
                 self._guarded(watch_id, partial(self._follow_restored, tracked, now))
             elif untold is None:
-                newer = newest.get(tracked.watch.workload)
                 tracked.absent += 1
                 if newer is None and tracked.absent < ABSENT_LOOKS:
                     continue
@@ -311,11 +325,13 @@ class Controller:
                 if view is not None:
                     self._views = self._views | {watch_id: view}
             self._telemetry.entered(Phase.WARMING)
-            log.info("watch began", watch=watch_id, policy=policy.name, mode=policy.mode.value)
+            mode = tracked.watch.mode.value
+            log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
         if tracked.watch.phase.final:
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
+        tracked.distress = tracked.distress.observe(rollout, now)
         if not tracked.policy_recorded:
             data = self._policy_data(tracked.policy)
             self._journal.append(Entry(now, watch_id, "policy", tracked.policy.name, data))
@@ -332,6 +348,7 @@ class Controller:
         for source in self._sources:
             seen = source.instances(watch.workload, watch.baseline)
             if not isinstance(seen, Missing) and seen:
+                tracked.distress = tracked.distress.restored(seen, now)
                 restored = tracked.roster.restored(seen, now, tracked.policy.warm_up_s)
                 self._enrol(tracked, restored, now)
 
@@ -357,7 +374,10 @@ class Controller:
             for found in evidence.values():
                 if isinstance(found, Missing):
                     self._telemetry.missed_signal(found.reason)
-            judgement = judge(tracked.policy, evidence)
+            warm = tracked.roster.warm(Side.CANARY, now) if tracked.rollout else None
+            facts = weigh(tracked.distress, tracked.policy, warm)
+            self._note_facts(tracked, facts)
+            judgement = judge(tracked.policy, evidence, facts)
             if watch_id in self._unseen:
                 judgement = out_of_sight(judgement, self._unseen[watch_id])
             self._telemetry.judged(judgement.verdict)
@@ -367,6 +387,13 @@ class Controller:
             if tracked.watch.phase is not Phase.AWAITING_APPROVAL:
                 for command in resume(tracked.watch):
                     self._give(tracked, command)
+
+    def _note_facts(self, tracked: Tracked, facts: Facts) -> None:
+        """Write what the cluster says whenever it comes to another standing."""
+        if facts.standing is not tracked.standing:
+            entry = Entry(self._now(), tracked.watch.id, "facts", "", facts_to_json(facts))
+            self._journal.append(entry)
+            tracked.standing = facts.standing
 
     def _note_armed(self, tracked: Tracked) -> None:
         armed = self._comparison.armed(tracked.watch.id)
@@ -379,6 +406,9 @@ class Controller:
         waited = now - tracked.watch.since
         last_call = waited >= tracked.policy.recovery_s - self._collector.tick_s
         recovered, text = self._comparison.recovery(tracked.watch.id, last_call=last_call)
+        if recovered is None and not tracked.armed:
+            since, lasting_s = tracked.watch.since, tracked.policy.persistence_s
+            recovered, text = tracked.distress.recovered(since, lasting_s)
         self.handle(tracked.watch.id, RecoveryMeasured(recovered, text))
 
     # Events and their consequences
@@ -394,6 +424,8 @@ class Controller:
             if tracked is None:
                 return
             watch, commands = step(tracked.watch, event, tracked.policy, self._now())
+            if isinstance(event, Planned | PlanRefused) and watch is not tracked.watch:
+                tracked.portrait.checks = event.checks
             if isinstance(event, Planned) and watch.plan_key == event.plan_key:
                 tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
             if not self._commit(tracked, watch):
@@ -442,7 +474,7 @@ class Controller:
                     desk.plan(watch.id, tracked.policy, tracked.rollout, watch.attempts + 1)
             case Act(plan_key=key):
                 if desk is not None:
-                    desk.act(watch.id, key)
+                    desk.act(watch.id, tracked.policy, key)
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
 
@@ -506,6 +538,19 @@ class Controller:
         seen = self._views.get(tracked.watch.id)
         over = tracked.unshowable or (seen is not None and seen.final)
         return seen if over else self._draw(tracked.watch, tracked, now)
+
+    def followed(self) -> tuple[Watch, ...]:
+        """Return every watch that is followed, and those that ended lately."""
+        with self._lock:
+            return tuple(tracked.watch for tracked in self._tracked.values())
+
+    def remark(self, watch_id: str, text: str, *, urgent: bool) -> None:
+        """Put a remark into a watch's time line while it goes on, and tell people."""
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is not None and not tracked.watch.phase.final:
+                tracked.portrait.note(self._now(), "hold", text)
+        log.log(30 if urgent else 20, "announced", watch=watch_id, text=text)
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""

@@ -17,6 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
@@ -27,17 +28,24 @@ from rollbackd.config.settings import Config
 from rollbackd.controller import KEEP_FINAL, Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
+from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.kubernetes.access_review import AccessReview
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
+from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
+from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
+from rollbackd.releases import Releases
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
-from rollbackd.wiring import KnownGood, Parts, Permit, assemble
+from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
 log = structlog.get_logger()
 
@@ -45,8 +53,12 @@ LATE_TICKS = 3
 """Ticks that may be missed before the daemon calls itself not ready."""
 LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
+HOLDS_S = 2.0
+"""How often it is looked whether a rollout is to be held: a rolling update does not wait."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
+REVIEW_S = 300.0
+"""Between two reviews of our rights in the cluster."""
 BEGIN_AGAIN_S = 1.0
 """Between two tries to take up the watches, when this replica was elected and cannot."""
 STOPPED = 0
@@ -75,6 +87,7 @@ class Daemon:
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
+        self._review: AccessReview | None = None
         self.is_deposed = False
 
     def __enter__(self) -> Self:
@@ -101,8 +114,12 @@ class Daemon:
         stack.callback(parts.close)
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
+        self._pumps = self._made_pumps(parts, journal, telemetry)
+        for pump in self._pumps:
+            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
+        telemetry.follow(self._views)
         if not role.is_elected:
             role.begin()
             self._controller.restore()
@@ -123,6 +140,7 @@ class Daemon:
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=decisions.decide,
+            release=self._releases.release,
             token=_reader(config.http.token),
         )
         site = self._site(decisions, journal)
@@ -132,12 +150,35 @@ class Daemon:
         server.start()
         self.port = server.port
         scheduler = stack.enter_context(self._scheduled())
+        self._review_rights(scheduler, stack)
         if role.is_elected:
             role.stand(partial(self._lead, scheduler), self._depose)
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
         stack.callback(self._stopping.set)
+
+    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
+        for name in parts.notifiers:
+            telemetry.expect_notifier(name)
+        return [
+            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
+            for name, notifier in parts.notifiers.items()
+        ]
+
+    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        cluster = self._config.rollouts.kubernetes
+        if cluster is None:
+            return
+        connection = Connection(cluster_access(cluster))
+        stack.callback(connection.close)
+        telling = self._telemetry.lacking_rights
+        review = self._review = AccessReview(connection, needs(self._config), telling)
+        at_once = datetime.now(UTC)
+        scheduler.add_job(
+            review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
+        )
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http
@@ -155,7 +196,7 @@ class Daemon:
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
         """Take up the watches on a thread of its own: the lease is to be renewed meanwhile."""
-        scheduler.add_job(self._take_over, args=[scheduler], id="take over")
+        scheduler.add_job(self._take_over, args=[scheduler], id="take-over")
 
     def _take_over(self, scheduler: BackgroundScheduler) -> None:
         """Take the pen and every watch that is not over, then tick."""
@@ -164,6 +205,7 @@ class Daemon:
                 self._role.begin()
                 self._controller.restore()
             except Transient as error:
+                self._telemetry.journal_failed()
                 log.warning("watches not taken up, trying again", error=str(error))
                 self._pause(BEGIN_AGAIN_S)
             except Exception:
@@ -198,11 +240,22 @@ class Daemon:
         applier = Applier(
             parts.actuators, journal, time.time, self._pause, permit=self._role.permit
         )
-        desk = ActionDesk(
-            parts.actuators, applier, journal, self._controller.handle, time.time, telemetry
-        )
+        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
+        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
+        self._holds = self._holding(parts, journal)
+        gates = () if self._holds is None else (self._holds,)
+        self._releases = Releases(applier, journal, gates, time.time)
+        planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
         return desk
+
+    def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
+        if parts.holdings is None:
+            return None
+        rules = self._config.policies
+        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        return Holds(*parts.holdings, self._controller, settings, journal, time.time)
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -213,10 +266,10 @@ class Daemon:
 
     @contextmanager
     def _scheduled(self) -> Iterator[BackgroundScheduler]:
-        """Run what jobs there will be. Two threads, so that housekeeping never delays a tick."""
+        """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(5)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -231,6 +284,9 @@ class Daemon:
 
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
+        # Notifiers keep notes in the journal, which only the leader may write.
+        for pump in self._pumps:
+            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)
@@ -238,6 +294,9 @@ class Daemon:
         scheduler.add_job(
             self._tidy, "interval", seconds=HOUSEKEEPING_S, id="housekeeping", jitter=60
         )
+        if self._holds is not None:
+            seconds = min(HOLDS_S, tick_s)
+            scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
 
     def _tick(self) -> None:
         if not self._role.leads:
@@ -260,6 +319,8 @@ class Daemon:
 
     def _tidy(self) -> None:
         """Forget watches that were over long ago."""
+        if not self._role.leads:
+            return
         now = time.time()
         watches = self._journal.latest("watch").items()
         over = [w for w, entry in watches if watch_from_json(entry.data).phase.final]
@@ -267,6 +328,8 @@ class Daemon:
 
     def _unready(self) -> str:
         """Return why the daemon is not ready, or "". A follower is, when it could take over."""
+        if self._review is not None and (lacking := self._review.unready()):
+            return lacking
         if not self._role.leads:
             return self._role.unready()
         if self._ticked_at is None:

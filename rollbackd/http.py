@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from actions.ports import Transient
+from actions.ports import ActionError, Transient
 from rollbackd.config.secrets import SecretError
 from rollbackd.decisions import (
     MAX_SNOOZE_S,
@@ -29,6 +29,7 @@ from rollbackd.decisions import (
     Person,
     Verb,
 )
+from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from rollbackd.web.openapi import document
@@ -60,6 +61,15 @@ class DecisionModel(BaseModel):
         return Decision(self.watch, self.decision, by, self.plan, self.turn, self.for_s)
 
 
+class ReleaseModel(BaseModel):
+    """A person's word to let go of what a watch holds, as it comes in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    watch: str
+    by: str = Field(min_length=1, max_length=200)
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """What the HTTP server may ask the daemon.
@@ -68,6 +78,7 @@ class Doors:
         views: the newest snapshot. metrics: the exposition.
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen.
+        release: lets go of what a watch holds.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
     """
@@ -76,6 +87,7 @@ class Doors:
     metrics: Callable[[], bytes]
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
+    release: Callable[[str, str], Released]
     token: Callable[[], str] | None = None
 
 
@@ -101,13 +113,16 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             return _strict_json({"error": "there is no such watch"}, 404)
         return _strict_json(view_to_json(found))
 
-    description = document(version("rollbackd"), DecisionModel)
+    description = document(version("rollbackd"), DecisionModel, ReleaseModel)
 
     def openapi(_: Request) -> Response:
         return _strict_json(description)
 
     async def decide(request: Request) -> Response:
         return await _decide(doors, request)
+
+    async def release(request: Request) -> Response:
+        return await _release(doors, request)
 
     return Starlette(
         routes=[
@@ -117,6 +132,7 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             Route("/api/v1/openapi.json", openapi),
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
+            Route("/api/v1/releases", release, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
             *pages,
         ],
@@ -148,18 +164,9 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Take a decision: ``{"watch", "decision", "plan", "turn", "by"}`` with a bearer token."""
-    try:
-        authorised = _authorised(doors, request)
-    except SecretError as error:
-        log.warning("token not readable", error=str(error))
-        return _strict_json({"error": "the daemon cannot read its token now"}, 503)
-    if not authorised:
-        return _strict_json({"error": "not authorised to decide"}, 403)
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
+    body = await _authorised_body(doors, request)
+    if isinstance(body, Response):
+        return body
     try:
         decision = DecisionModel.model_validate_json(body).decision_()
     except ValueError as error:
@@ -173,6 +180,42 @@ async def _decide(doors: Doors, request: Request) -> Response:
             {"error": outcome.text, "phase": outcome.phase}, STATUS[outcome.answer]
         )
     return _strict_json({"phase": outcome.phase, "text": outcome.text})
+
+
+async def _release(doors: Doors, request: Request) -> Response:
+    """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
+    body = await _authorised_body(doors, request)
+    if isinstance(body, Response):
+        return body
+    try:
+        asked = ReleaseModel.model_validate_json(body)
+    except ValueError as error:
+        return _strict_json({"error": f"not a release: {error}"}, 422)
+    if _find(doors, asked.watch) is None:
+        return _strict_json({"error": "there is no such watch"}, 404)
+    try:
+        released = await run_in_threadpool(doors.release, asked.watch, asked.by)
+    except ActionError as error:
+        return _strict_json({"error": f"not all was let go, ask again: {error}"}, 503)
+    answer = {"done": list(released.done), "failed": list(released.failed)}
+    return _strict_json(answer, 409 if released.failed else 200)
+
+
+async def _authorised_body(doors: Doors, request: Request) -> bytes | Response:
+    """Return what somebody with the token sent, or the answer that refuses it."""
+    try:
+        authorised = _authorised(doors, request)
+    except SecretError as error:
+        log.warning("token not readable", error=str(error))
+        return _strict_json({"error": "the daemon cannot read its token now"}, 503)
+    if not authorised:
+        return _strict_json({"error": "not authorised to decide"}, 403)
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
+    return body
 
 
 def _authorised(doors: Doors, request: Request) -> bool:

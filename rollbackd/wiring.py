@@ -6,10 +6,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from actions import gitops_hold
 from actions.apply import always
+from actions.argo_abort import KIND as ARGO
+from actions.argo_abort import ArgoAbort
+from actions.by_kind import ByKind
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.canary_scale import CanaryScale
+from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
-from actions.ports import Actuator
+from actions.ports import Actuator, SchemaGuard
+from actions.schema_annotations import AnnotatedSchema
+from actions.set_rollback import PLURALS, SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
@@ -25,12 +34,20 @@ from rollbackd.config.settings import (
     ScrapeSettings,
     SplitterSwitchSettings,
 )
+from rollbackd.holds import Pauses, Standings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.notifiers.port import Notifier
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
+
+LEFT_TO_FLAGGER = (
+    "Flagger goes back by itself when its own analysis fails, and would misread what others change; "
+    "stop it there, by hand or by a webhook of type rollback"
+)
+"""Why a plan for a Canary is refused."""
 
 Permit = Callable[[], None]
 """Returns when this process may change the world now; raises Fenced otherwise."""
@@ -41,11 +58,18 @@ KnownGood = Callable[[Workload], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The adapters that the configuration asks for."""
+    """The adapters that the configuration asks for.
+
+    ``schemas``: who knows whether a database schema allows a way back. ``holdings``: what shows
+    and what pauses the workloads that can be held.
+    """
 
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
+    schemas: tuple[SchemaGuard, ...] = ()
+    holdings: tuple[Standings, Pauses] | None = None
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -69,13 +93,22 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
         cluster = Connection(cluster_access(access), permit) if access is not None else None
         if cluster is not None:
             stack.callback(cluster.close)
-        actuators = {action.name: _actuator(action, cluster) for action in config.actions}
+        owners = None
+        if cluster is not None and access is not None:
+            owners = GitOpsOwners(cluster, access.argocd_namespace)
+        actuators = {action.name: _actuator(action, cluster, owners) for action in config.actions}
+        schemas: tuple[SchemaGuard, ...] = ()
+        if cluster is not None and owners is not None:
+            actuators[gitops_hold.NAME] = GitOpsHold(cluster, owners)
+            schemas = (AnnotatedSchema(cluster),)
         source = metric_source(config)
         stack.callback(source.close)
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, stack.pop_all())
+        notifiers = _notifiers(config, cluster)
+        holdings = _holdings(rollouts, cluster)
+        return Parts(source, rollouts, actuators, schemas, holdings, notifiers, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -160,6 +193,7 @@ def _rollout_sources(
             reading,
             namespaces=watched.namespaces,
             selector=watched.label_selector or "",
+            kinds=watched.kinds,
         )
         rollouts.start()
         sources.append(rollouts)
@@ -168,6 +202,29 @@ def _rollout_sources(
 
         sources.append(StaticRollouts(settings.static, file=settings.static_file, clock=time.time))
     return tuple(sources)
+
+
+def _notifiers(config: Config, cluster: Connection | None) -> dict[str, Notifier]:
+    """Return who tells of watches in the cluster itself, by name."""
+    watched = config.rollouts.kubernetes
+    if cluster is None or watched is None or not watched.events:
+        return {}
+    from rollbackd.notifiers.cluster_events import ClusterEvents  # noqa: PLC0415  only when used
+
+    return {"kubernetes-events": ClusterEvents(cluster, watched.cluster)}
+
+
+def _holdings(
+    rollouts: tuple[RolloutSource, ...], cluster: Connection | None
+) -> tuple[Standings, Pauses] | None:
+    """Return how Deployments are held, also when no policy holds any: marks may be left."""
+    if cluster is None:
+        return None
+    from actions.kubernetes_pause import KubernetesPause  # noqa: PLC0415  only when used
+    from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415
+
+    followed = next(each for each in rollouts if isinstance(each, KubernetesRollouts))
+    return followed, KubernetesPause(cluster)
 
 
 def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
@@ -180,12 +237,14 @@ def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
     )
 
 
-def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
+def _actuator(
+    settings: ActionSettings, cluster: Connection | None, owners: GitOpsOwners | None
+) -> Actuator:
     match settings:
         case KubernetesRollbackSettings(name=name):
             if cluster is None:
                 raise ValueError(f"action {name} needs rollouts.kubernetes")
-            return KubernetesRollback(cluster, name=name)
+            return _rollback(settings, cluster, owners)
         case NginxSwitchSettings():
             return NginxSwitch(
                 upstream_file=settings.upstream_file,
@@ -203,6 +262,22 @@ def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
             return SplitterSwitch(file=file, servers=_servers(settings), name=name)
         case _:
             assert_never(settings)
+
+
+def _rollback(
+    settings: KubernetesRollbackSettings, cluster: Connection, owners: GitOpsOwners | None
+) -> Actuator:
+    from rollbackd.rollouts.flagger import KIND as FLAGGER  # noqa: PLC0415  only when used
+
+    name = settings.name
+    sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
+    by_kind: dict[str, Actuator] = {
+        "Deployment": KubernetesRollback(cluster, name=name, owners=owners),
+        CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
+        ARGO: ArgoAbort(cluster, name=name),
+        **dict.fromkeys(PLURALS, sets),
+    }
+    return ByKind(by_kind, name, {FLAGGER: LEFT_TO_FLAGGER})
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

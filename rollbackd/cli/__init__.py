@@ -10,6 +10,7 @@ from rollbackd.cli.decide import approve, reject, resume, rollback, snooze
 from rollbackd.cli.demo import demo
 from rollbackd.cli.explain import explain
 from rollbackd.cli.logs import LogFormat, LogSettings
+from rollbackd.cli.release import release
 from rollbackd.cli.replay import replay
 from rollbackd.cli.run import run
 from rollbackd.cli.schema import schema
@@ -39,7 +40,8 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
 
 
 COMMANDS = (
-    run, validate, status, explain, replay, approve, reject, rollback, snooze, resume, demo, schema,
+    run, validate, status, explain, replay, approve, reject, rollback, snooze, resume, release,
+    demo, schema,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -3,7 +3,7 @@
 import getpass
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AWAITING = "awaiting approval"
 
 
-def _who_and_what(command: Callable[..., None]) -> Callable[..., None]:
+def who_and_what(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every decision needs to know: which watch, and who says so."""
     options = (
         click.argument("watch"),
@@ -37,7 +37,7 @@ _yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command()
-@_who_and_what
+@who_and_what
 @_plan_option
 def approve(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Let the plan of WATCH be carried out."""
@@ -45,7 +45,7 @@ def approve(watch: str, config_file: Path | None, plan: str | None, by: str) -> 
 
 
 @click.command()
-@_who_and_what
+@who_and_what
 @_plan_option
 def reject(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Forbid the plan of WATCH; the watch then ends as "needs a human"."""
@@ -53,7 +53,7 @@ def reject(watch: str, config_file: Path | None, plan: str | None, by: str) -> N
 
 
 @click.command()
-@_who_and_what
+@who_and_what
 @_yes_option
 def rollback(watch: str, config_file: Path | None, yes: bool, by: str) -> None:
     """Roll WATCH back now, whatever the evidence says. The guards are asked all the same."""
@@ -61,7 +61,7 @@ def rollback(watch: str, config_file: Path | None, yes: bool, by: str) -> None:
 
 
 @click.command()
-@_who_and_what
+@who_and_what
 @_yes_option
 @click.option(
     "--minutes",
@@ -78,7 +78,7 @@ def snooze(watch: str, config_file: Path | None, yes: bool, by: str, minutes: fl
 
 
 @click.command()
-@_who_and_what
+@who_and_what
 def resume(watch: str, config_file: Path | None, by: str) -> None:
     """End the snooze of WATCH."""
     _demand(watch, config_file, {"decision": "resume", "by": by}, None)
@@ -119,6 +119,20 @@ def _daemon(
     wanted: str, config_file: Path | None
 ) -> tuple[Callable[[dict[str, object]], None], "WatchView"]:
     """Return how to tell the daemon a decision about a watch, and the watch as it is now."""
+    post, view = tell(wanted, config_file)
+
+    def decide(decision: dict[str, object]) -> None:
+        about = {"watch": view.id, "turn": view.turn}
+        answer = post("/api/v1/decisions", decision | about)
+        click.echo(f"{view.workload}: {answer['phase']}")
+
+    return decide, view
+
+
+def tell(
+    wanted: str, config_file: Path | None
+) -> tuple[Callable[[str, dict[str, object]], dict[str, Any]], "WatchView"]:
+    """Return how to post something about a watch to the daemon, and the watch as it is now."""
     config = load_or_exit(config_file or DEFAULT)
     token = config.http.token
     if token is None:
@@ -129,10 +143,8 @@ def _daemon(
     if not found.live:
         raise click.ClickException("the daemon does not answer, so nothing was decided")
 
-    def post(decision: dict[str, object]) -> None:
-        about = {"watch": view.id, "turn": view.turn}
-        phase = _post(f"{config.http.url}/api/v1/decisions", decision | about, token.read())
-        click.echo(f"{view.workload}: {phase}")
+    def post(path: str, content: dict[str, object]) -> dict[str, Any]:
+        return _post(f"{config.http.url}{path}", content, token.read())
 
     return post, view
 
@@ -144,7 +156,7 @@ def _show(view: "WatchView") -> None:
         click.echo(f"  • {reason}")
 
 
-def _post(url: str, decision: dict[str, object], token: str) -> str:
+def _post(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:
     import requests  # noqa: PLC0415 - only what asks the daemon pays for it
 
     session = requests.Session()
@@ -159,6 +171,7 @@ def _post(url: str, decision: dict[str, object], token: str) -> str:
     except (requests.RequestException, ValueError) as error:
         text = f"no answer from the daemon ({error}); it may have decided: see rollbackd status"
         raise click.ClickException(text) from error
-    if not reply.ok:
-        raise click.ClickException(str(answer.get("error", reply.status_code)))
-    return str(answer["phase"])
+    if not isinstance(answer, dict) or "error" in answer:
+        why = answer.get("error") if isinstance(answer, dict) else None
+        raise click.ClickException(str(why or f"the daemon answered {reply.status_code}"))
+    return answer

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from actions.gitops_hold import NAME as HOLD
 from rollbackd.config.problems import Fault, Location
 
 SOURCES = ("prometheus", "scrape", "recorded")
@@ -31,6 +32,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
+    yield from _holds(values, policies)
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
@@ -78,6 +80,7 @@ def static_checks(static: object, location: Location) -> Iterator[Fault]:
 def _actions(values: dict[str, Any]) -> Iterator[Fault]:
     actions = _items(values, "actions")
     yield from _unique(("actions",), actions, "action")
+    yield from _gitops(values, actions)
     rollouts = values.get("rollouts")
     for i, action in actions:
         yield from _exactly_one(("actions", i), action, ACTIONS)
@@ -90,6 +93,43 @@ def _actions(values: dict[str, Any]) -> Iterator[Fault]:
                 ("actions", i, "kubernetes-rollback"),
                 "no cluster is configured",
                 "add rollouts.kubernetes, or choose another action",
+            )
+
+
+def _gitops(values: dict[str, Any], actions: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    for i, action in actions:
+        if action.get("name") == HOLD:
+            yield Fault(
+                ("actions", i, "name"), f'"{HOLD}" is an action of ours', "choose another name"
+            )
+    rollouts = values.get("rollouts")
+    places: list[tuple[Location, object]] = [(("guards",), values.get("guards"))]
+    places += [(("policies", i, "guards"), p.get("guards")) for i, p in _items(values, "policies")]
+    for location, guards in places:
+        if not isinstance(guards, dict) or guards.get("gitops") != "hold":
+            continue
+        if isinstance(rollouts, dict) and rollouts.get("kubernetes") is None:
+            yield Fault(
+                (*location, "gitops"),
+                "no cluster is configured, so there is no owner to hold",
+                "add rollouts.kubernetes, or use refuse or warn",
+            )
+
+
+def _holds(values: dict[str, Any], policies: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    rollbacks = {
+        action.get("name")
+        for _, action in _items(values, "actions")
+        if action.get("kubernetes-rollback") is not None
+    }
+    for i, policy in policies:
+        names = policy.get("actions")
+        used = {n for n in names if isinstance(n, str)} if isinstance(names, list) else set()
+        if policy.get("hold") is not None and not rollbacks & used:
+            yield Fault(
+                ("policies", i, "hold"),
+                "a rollout that is held and found bad could not be rolled back",
+                "add a kubernetes-rollback action to the policy",
             )
 
 
@@ -138,6 +178,12 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
             (*location, "mode"),
             f"mode {policy['mode']} needs at least one action",
             f"add actions: [...] ({choices}), or use mode observe",
+        )
+    if policy.get("hold") is not None and policy.get("mode", "observe") == "observe":
+        yield Fault(
+            (*location, "hold"),
+            "mode observe changes nothing, and a hold pauses Deployments",
+            "use mode approve or enforce, or remove hold",
         )
     yield from _action_names((*location, "actions"), names, known)
 

@@ -10,7 +10,9 @@ from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from analyzer.policy import Policy
+from actions.guards.settings import GuardSettings
+from actions.hold_settings import HoldSettings
+from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.secrets import Secret
@@ -168,17 +170,20 @@ SourceSettings = PrometheusSettings | ScrapeSettings | RecordedSettings
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """A cluster whose Deployments are watched.
+    """A cluster whose workloads are watched.
 
     Attributes:
         cluster: its name in watch ids and messages.
         in_cluster: use the pod's service account; None = when there is one and nothing else said.
         server: address of an API server without authentication (``kubectl proxy``, tests).
         namespaces: only these; empty = all.
-        label_selector: only Deployments with these labels, in Kubernetes' syntax.
+        label_selector: only workloads with these labels, in Kubernetes' syntax.
+        kinds: only these kinds of workloads.
+        events: an Event is written on the workload for each change of a watch.
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
+        argocd_namespace: where Argo CD's Applications are.
     """
 
     cluster: str
@@ -190,6 +195,9 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
+    events: bool = False
+    argocd_namespace: str = "argocd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +240,13 @@ class RolloutsSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesRollbackSettings:
-    """Rolls a Deployment back, in the cluster that ``rollouts.kubernetes`` names."""
+    """Rolls a workload back, in the cluster that ``rollouts.kubernetes`` names.
+
+    ``delete_stuck_pods``: pods that keep a StatefulSet from going back may be deleted.
+    """
 
     name: str
+    delete_stuck_pods: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +327,16 @@ class Deciders:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy, the rollouts that it is for, and who may decide about them."""
+    """A policy, the rollouts it is for, who may decide about them, and the guards of its plans.
+
+    ``hold``: when its rolling updates are held back to be judged; None when they are not.
+    """
 
     policy: Policy
     match: Match = Match()
     deciders: Deciders = Deciders()
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    hold: HoldSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,8 +368,10 @@ class Config:
 
         The policy that the workload names itself wins; else the first that matches, in the
         file's order. A workload that names a policy which does not exist gets none: another
-        one could do more than its owner wants.
+        one could do more than its owner wants. One that says so is left alone altogether.
         """
+        if rollout.mode == NOT_WATCHED:
+            return None
         if rollout.policy is not None:
             return self.named(rollout.policy)
         return next((rule.policy for rule in self.policies if rule.match.fits(rollout)), None)

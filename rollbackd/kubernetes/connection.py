@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 
-PAGE_LIMIT = 500
-"""Objects in one page of a list: bounds the memory that raw JSON takes before it is slimmed."""
+PAGE_LIMIT = 100
+"""Objects in one page of a list: bounds the memory that raw JSON takes before it is slimmed. What a
+page took stays with the process: for 5,000 pods of 9 kB, pages of 500 cost 123 MB, pages of 100
+cost 36 MB, and no more time (``benchmarks.big_cluster``)."""
 
 WATCH_GRACE_S = 10.0
 """Seconds that a watch may be silent beyond the end it was given, before it counts as broken."""
@@ -97,6 +99,16 @@ class Connection:
         return self.request(
             "PATCH", path, body=operations, content_type="application/json-patch+json"
         )
+
+    def create(self, path: str, body: Mapping[str, Any]) -> JsonObject:
+        """Create an object and return what it became. Raises as ``request``."""
+        return self.request("POST", path, body=dict(body))
+
+    def delete(self, path: str, uid: str, version: str) -> None:
+        """Delete one object, if it is still this one in this version. Raises as ``request``."""
+        preconditions = {"uid": uid, "resourceVersion": version}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        self.request("DELETE", path, body=options)
 
     def pages(self, path: str, query: Mapping[str, str]) -> Iterator[tuple[list[JsonObject], str]]:
         """Yield a collection page by page, each with the version of the whole list.

@@ -10,12 +10,13 @@ _SPECIAL = {"enum": ["NaN", "Infinity", "-Infinity"]}
 _REFERENCE = "#/components/schemas/{model}"
 
 
-def document(version: str, decision: type[BaseModel]) -> dict[str, Any]:
+def document(version: str, decision: type[BaseModel], release: type[BaseModel]) -> dict[str, Any]:
     """Return the description.
 
     Args:
         version: of rollbackd.
         decision: the model that reads a decision.
+        release: the model that reads the word to let go of what a watch holds.
     """
     schemas: dict[str, Any] = {
         "Error": {
@@ -29,9 +30,16 @@ def document(version: str, decision: type[BaseModel]) -> dict[str, Any]:
             "required": ["phase", "text"],
         },
     }
+    texts = {"type": "array", "items": {"type": "string"}}
+    schemas["Released"] = {
+        "type": "object",
+        "properties": {"done": texts, "failed": texts},
+        "required": ["done", "failed"],
+    }
     for name, schema in (
         ("WatchView", TypeAdapter(WatchView).json_schema(ref_template=_REFERENCE)),
         ("Decision", decision.model_json_schema(ref_template=_REFERENCE)),
+        ("Release", release.model_json_schema(ref_template=_REFERENCE)),
     ):
         schemas |= schema.pop("$defs", {}) | {name: schema}
     schemas["WatchView"]["required"] = sorted(schemas["WatchView"]["properties"])
@@ -75,6 +83,21 @@ def _paths() -> dict[str, Any]:
             "503": _error("It could not be recorded; nothing was done; decide again."),
         },
     }
+    released = _json({"$ref": "#/components/schemas/Released"})
+    release = {
+        "summary": "Let go of what a watch holds: GitOps owners, a rollout that is held back",
+        "security": [{"token": []}],
+        "requestBody": {"required": True} | _json({"$ref": "#/components/schemas/Release"}),
+        "responses": {
+            "200": {"description": "Everything was let go, or nothing was held."} | released,
+            "403": _error("The token is wrong."),
+            "404": _error("There is no such watch."),
+            "409": {"description": "Not all could be let go; `failed` says why."} | released,
+            "413": _error("The body is too long."),
+            "422": _error("The body is no release."),
+            "503": _error("The cluster or the journal does not answer; ask again."),
+        },
+    }
     return {
         "/api/v1/watches": {
             "get": {
@@ -95,6 +118,7 @@ def _paths() -> dict[str, Any]:
             }
         },
         "/api/v1/decisions": {"post": decide},
+        "/api/v1/releases": {"post": release},
     }
 
 

@@ -1,6 +1,7 @@
 """What a good file becomes."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def test_defaults_are_those_of_the_core(tmp_path: Path) -> None:
     assert rule.policy.mode is Mode.OBSERVE
     assert (config.tick_s, config.settle_s) == (10.0, 5.0)
     assert config.http == HttpSettings("127.0.0.1", 9469)
-    assert config.journal.url == f"sqlite:///{tmp_path}/rollbackd.db"
+    assert config.journal.address() == f"sqlite:///{tmp_path}/rollbackd.db"
+    assert (config.leadership.namespace, config.leadership.duration_s) == (None, 15.0)
     assert config.source == PrometheusSettings("http://prometheus:9090", 10.0, 64 * 2**20)
     assert config.rollouts.kubernetes == KubernetesSettings("default", 600.0, ("namespace", "pod"))
     assert config.secrets() == {}
@@ -226,6 +228,14 @@ def test_the_workloads_own_choice_then_the_first_match(
     assert config.named(policy or "gone") == found
 
 
+def test_a_workload_that_wants_to_be_left_alone_has_no_policy(tmp_path: Path) -> None:
+    config = load(write(tmp_path, minimal()))
+    watched = rollout()
+    assert config.policy_for(watched) is not None
+    assert config.policy_for(replace(watched, mode="observe")) is not None
+    assert config.policy_for(replace(watched, mode="off")) is None
+
+
 def test_secrets_are_named_in_the_file_and_read_when_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,3 +311,14 @@ def test_the_schema_describes_every_key() -> None:
     assert policy["warm_up"]["default"] == "1m"
     assert policy["warm_up"]["type"] == "string"
     assert "nginx-switch" in schema["$defs"]["ActionModel"]["properties"]
+
+
+def test_the_journals_address_is_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "dsn").write_text("postgresql://u:pw@h/d\n")
+    shared = {"journal": {"dsn_file": "dsn"}, "leadership": {"lease_namespace": "watch"}}
+    config = load(write(tmp_path, minimal() | shared))
+    assert config.journal.address() == "postgresql://u:pw@h/d"
+    assert str(config.journal) == f"PostgreSQL, with the address in the file {tmp_path}/dsn"
+    assert config.secrets()["journal.dsn"].file == tmp_path / "dsn"
+    assert config.leadership.namespace == "watch"
+    assert "pw" not in repr(config)

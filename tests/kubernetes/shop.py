@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from tests.fakes.kube_api import ClusterSettings, FakeKubeApi
 
 DEPLOYMENTS = "/apis/apps/v1/deployments"
+OUR_OWN = ("/apis/coordination.k8s.io/", "/apis/authorization.k8s.io/")
+"""What a daemon writes for itself."""
 
 
 @contextmanager
@@ -38,6 +41,16 @@ def manifest(image: str = "shop:1", name: str = "shop", **spec: object) -> dict[
             **spec,
         },
     }
+
+
+def beside(api: FakeKubeApi, canary: str = "shop:2") -> None:
+    """Deploy shop:1, and a canary Deployment of another image beside it; wait for both."""
+    for name, image, track in (("shop", "shop:1", "stable"), ("shop-canary", canary, "canary")):
+        made = manifest(image, name)
+        made["metadata"]["labels"] = {"app": "shop", "rollbackd.io/track": track}
+        api.create(made)
+    settle(api, "shop")
+    settle(api, "shop-canary")
 
 
 def deployment(api: FakeKubeApi, name: str = "shop") -> dict[str, Any]:
@@ -70,6 +83,26 @@ def replica_set(api: FakeKubeApi, image: str) -> dict[str, Any] | None:
     return None
 
 
+def revision(api: FakeKubeApi, image: str) -> Revision:
+    """Return the revision that runs an image."""
+    found = replica_set(api, image)
+    assert found is not None
+    return Revision(found["metadata"]["uid"], found["metadata"]["labels"]["pod-template-hash"])
+
+
+def rollout(api: FakeKubeApi, canary: str = "shop:2", baseline: str = "shop:1") -> Rollout:
+    """Return the rollout from one image to another."""
+    return Rollout(
+        workload=Workload("test", "default", "Deployment", "shop"),
+        canary=revision(api, canary),
+        baseline=revision(api, baseline),
+        canary_instances=(),
+        baseline_instances=(),
+        id_labels=("namespace", "pod"),
+        started_at=0.0,
+    )
+
+
 def settle(api: FakeKubeApi, name: str = "shop") -> None:
     """Wait until the Deployment has finished its rollout."""
 
@@ -84,10 +117,10 @@ def settle(api: FakeKubeApi, name: str = "shop") -> None:
 
 
 def writes(api: FakeKubeApi) -> int:
-    """Count the changes of workloads that were written over HTTP so far."""
+    """Count the changes that were written over HTTP so far, besides leases and access reviews."""
     return sum(
         request.method not in {"GET", "HEAD"}
-        and request.path.startswith("/apis/apps/")
+        and not request.path.startswith(OUR_OWN)
         and (request.status or 500) < 300
         for request in api.requests()
     )

@@ -539,6 +539,27 @@ def test_a_policy_that_is_gone_leaves_its_watches_alone(mall: Mall) -> None:
     assert any(entry["event"] == "watch dropped" for entry in logs)
 
 
+def test_what_is_put_back_after_a_rollback_is_told_and_never_fought_over() -> None:
+    """As Argo CD does when nobody holds it."""
+    mall, journal = Mall(), MemoryJournal()
+    mall.release("v2", BAD)
+    life = Lifetime(mall, journal)
+    life.until("verifying")
+    mall.release("v2", BAD)
+    view = life.until("needs a human", watch="@v2.1")
+    assert any("somebody put it back" in item.text for item in view.timeline)
+    assert mall.writes == ["shop"]
+    again = life.until("needs a human", watch="@v2.2")
+    refused = {guard.guard for guard in again.guards if guard.outcome != "passed"}
+    assert refused == {"returned", "cool-down"}
+    assert mall.writes == ["shop"]
+    life.end()
+    reborn = Lifetime(mall, journal)
+    reborn.tick()
+    assert mall.writes == ["shop"]
+    reborn.end()
+
+
 def test_a_restart_while_the_source_has_no_series_yet_goes_on_when_it_has(mall: Mall) -> None:
     policy = replace(POLICY, signals=(ERRORS, LATENCY))
     with running(mall, policy) as first:

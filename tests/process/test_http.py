@@ -9,12 +9,13 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from actions.ports import Transient
+from actions.ports import ActionError, Conflict, Transient
 from analyzer.events import Approved, Event, Rejected
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Decision, Decisions, Outcome
 from rollbackd.http import MAX_BODY, Doors, HttpServer, application
+from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, views_from_json
 from tests.cli import sample_views
@@ -66,6 +67,12 @@ class House:
             phase = "acting" if isinstance(event, Approved) else "needs a human"
             self.seen = (replace(WAITING, phase=phase, turn=1), *self.seen[1:])
 
+    def release(self, watch_id: str, by: str) -> Released:
+        if isinstance(self.trouble, ActionError):
+            raise self.trouble
+        failed = ("Flux Kustomization a/b was changed",) if by == "unlucky" else ()
+        return Released((f"put back what {watch_id} held",), failed)
+
     def read_token(self) -> str:
         if isinstance(self.token, Exception):
             raise self.token
@@ -81,6 +88,9 @@ class Reception:
     def decide(self, decision: Decision) -> Outcome:
         return self.house.decide(decision)
 
+    def release(self, watch_id: str, by: str) -> Released:
+        return self.house.release(watch_id, by)
+
     def read_token(self) -> str:
         return self.house.read_token()
 
@@ -90,6 +100,7 @@ class Reception:
             metrics=lambda: b"up 1.0\n",
             unready=lambda: self.house.why_not,
             decide=self.decide,
+            release=self.release,
             token=self.read_token,
         )
 
@@ -309,3 +320,39 @@ def test_ipv6_addresses_are_served() -> None:
     server.start()
     assert requests.get(f"http://[::1]:{server.port}/healthz", timeout=10).ok
     server.close()
+
+
+def let_go(site: Site, token: str | None = TOKEN, **fields: object) -> requests.Response:
+    body = {"watch": WAITING.id, "by": "ann", **fields}
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return requests.post(f"{site.url}/api/v1/releases", json=body, headers=headers, timeout=10)
+
+
+def test_what_is_held_is_let_go_on_a_word(site: Site) -> None:
+    answer = let_go(site)
+    assert answer.status_code == 200
+    assert answer.json() == {"done": [f"put back what {WAITING.id} held"], "failed": []}
+
+
+def test_what_could_not_be_let_go_is_told(site: Site) -> None:
+    answer = let_go(site, by="unlucky")
+    assert answer.status_code == 409
+    assert answer.json()["failed"] == ["Flux Kustomization a/b was changed"]
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+def test_nobody_else_lets_go(site: Site, token: str | None) -> None:
+    assert let_go(site, token).status_code == 403
+
+
+@pytest.mark.parametrize(("fields", "status"), [({"watch": "no"}, 404), ({"plan": "p"}, 422)])
+def test_a_release_must_be_of_a_watch(site: Site, fields: dict[str, str], status: int) -> None:
+    assert let_go(site, **fields).status_code == status
+
+
+@pytest.mark.parametrize("trouble", [Transient("timeout"), Conflict("changed")])
+def test_trouble_in_letting_go_is_told(site: Site, trouble: Exception) -> None:
+    site.house.trouble = trouble
+    answer = let_go(site)
+    assert answer.status_code == 503
+    assert "ask again" in answer.json()["error"]

@@ -52,6 +52,7 @@ def test_a_fault_and_the_last_tick_exist_at_zero(telemetry: Telemetry) -> None:
     assert found["rollbackd_watch_faults_total", ()] == 0.0
     assert found["rollbackd_last_tick_timestamp_seconds", ()] == 0.0
     assert found["rollbackd_leader", ()] == 0.0
+    assert found["rollbackd_journal_failures_total", ()] == 0.0
     assert found["rollbackd_leadership_changes_total", ()] == 0.0
 
 
@@ -69,6 +70,9 @@ def test_leading_and_its_end_are_changes_of_leadership(telemetry: Telemetry) -> 
 def test_a_source_that_tells_no_rollouts_shows(telemetry: Telemetry) -> None:
     assert samples(telemetry)["rollbackd_rollout_source_up", ()] == 1.0
     telemetry.told_rollouts(False)
+    telemetry.lacking_rights(2, 1)
+    assert samples(telemetry)["rollbackd_rights_missing", (("use", "watch"),)] == 2.0
+    assert samples(telemetry)["rollbackd_rights_missing", (("use", "act"),)] == 1.0
     assert samples(telemetry)["rollbackd_rollout_source_up", ()] == 0.0
 
 
@@ -83,6 +87,7 @@ def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
     telemetry.acted("done")
     telemetry.missed_run("tick")
     telemetry.faulted()
+    telemetry.journal_failed()
     telemetry.watching({Phase.ACTING: 3})
     found = {key: value for key, value in samples(telemetry).items() if value}
     expected = {
@@ -96,6 +101,7 @@ def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
         ("rollbackd_actions_total", (("outcome", "done"),)): 1.0,
         ("rollbackd_runs_missed_total", (("task", "tick"),)): 1.0,
         ("rollbackd_watch_faults_total", ()): 1.0,
+        ("rollbackd_journal_failures_total", ()): 1.0,
         ("rollbackd_watches", (("phase", "acting"),)): 3.0,
         ("rollbackd_last_tick_timestamp_seconds", ()): 1235.0,
         ("rollbackd_rollout_source_up", ()): 1.0,

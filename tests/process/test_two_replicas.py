@@ -75,8 +75,10 @@ class Sleeper(Lifeline):
 class Replica:
     """A process that follows until it is elected, then leads until it dies or is deposed."""
 
-    def __init__(self, name: str, mall: Mall, store: Store, life: Lifeline) -> None:
-        self.name, self.mall, self.life = name, mall, life
+    def __init__(
+        self, name: str, mall: Mall, store: Store, life: Lifeline, skew_s: float = 0.0
+    ) -> None:
+        self.name, self.mall, self.life, self.skew_s = name, mall, life, skew_s
         self.journal = PenJournal(store, life)
         self.lifetime: Lifetime | None = None
         self.elector = Elector(
@@ -85,7 +87,7 @@ class Replica:
             PACE,
             on_elected=lambda: None,
             on_lost=lambda: None,
-            clock=mall.clock,
+            clock=lambda: mall.clock() + 1000.0 * skew_s,  # steady clocks begin anywhere
         )
 
     def follow(self) -> None:
@@ -95,7 +97,11 @@ class Replica:
             self.elector.advance()
         self.journal.take_pen()
         self.lifetime = Lifetime(
-            self.mall, self.journal, life=self.life, permit=self.elector.permit
+            self.mall,
+            self.journal,
+            life=self.life,
+            permit=self.elector.permit,
+            skew_s=self.skew_s,
         )
 
     def lead(self, ticks: int) -> None:
@@ -130,15 +136,20 @@ def check(mall: Mall, store: Store) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(breaths=st.lists(st.integers(0, 40), max_size=4), settling=st.integers(0, 2))
+@given(
+    breaths=st.lists(st.integers(0, 40), max_size=4),
+    settling=st.integers(0, 2),
+    skews=st.lists(st.sampled_from([-120.0, -7.0, 0.0, 7.0, 120.0]), min_size=5, max_size=5),
+)
 def test_whoever_dies_at_whichever_write_the_other_finishes(
-    breaths: list[int], settling: int
+    breaths: list[int], settling: int, skews: list[float]
 ) -> None:
+    """Also when the wall clocks of the replicas differ by minutes."""
     mall, store = Mall(), Store()
     mall.release("v2", BAD)
     mall.settling = settling
     for n, remaining in enumerate(breaths):
-        replica = Replica(f"r{n % 2}-{n}", mall, store, Lifeline())
+        replica = Replica(f"r{n % 2}-{n}", mall, store, Lifeline(), skews[n])
         replica.follow()
         replica.life.breaths = remaining
         with suppress(Killed):

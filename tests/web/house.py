@@ -10,6 +10,7 @@ from analyzer.events import Approved, Demanded, Event, Rejected, Snoozed
 from rollbackd.config.settings import Deciders, PolicyRule, TrustedProxy
 from rollbackd.decisions import Decisions
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
@@ -90,6 +91,7 @@ def open_house(
         metrics=lambda: b"",
         unready=lambda: "",
         decide=decisions.decide,
+        release=lambda watch, by: Released((f"{by} let {watch} go",)),
         token=read,
     )
     site = Site(

@@ -20,7 +20,7 @@ def api() -> Iterator[schemathesis.BaseSchema]:
 
 def test_every_answer_is_as_described(api: schemathesis.BaseSchema) -> None:
     operations = [each.ok() for each in api.get_all_operations() if isinstance(each, Ok)]
-    assert len(operations) == 3
+    assert len(operations) == 4
     for operation in operations:
 
         @given(case=operation.as_strategy())

@@ -23,31 +23,160 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty when a policy that may act names an action that may delete stuck pods. */}}
+{{- define "rollbackd.deletesPods" -}}
+{{- range $policy := .Values.config.policies }}
+{{- range $.Values.config.actions }}
+{{- $rollback := index . "kubernetes-rollback" }}
+{{- if and (has $policy.mode (list "approve" "enforce")) (has .name $policy.actions) $rollback $rollback.delete_stuck_pods }}yes{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The plurals of the kinds of workloads that are followed, as a JSON list. */}}
+{{- define "rollbackd.workloads" -}}
+{{- $kinds := default (list "Deployment" "StatefulSet" "DaemonSet") (.Values.config.rollouts.kubernetes).kinds }}
+{{- $plurals := list }}
+{{- range without $kinds "Rollout" "Canary" }}
+{{- $plurals = append $plurals (printf "%ss" (lower .)) }}
+{{- end }}
+{{- toJson (uniq $plurals) }}
+{{- end }}
+
+{{/* Not empty when Rollouts of Argo are followed. */}}
+{{- define "rollbackd.followsArgo" -}}
+{{- if has "Rollout" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
+{{- end }}
+
+{{/* The plurals of what their revisions are kept in, as a JSON list. */}}
+{{- define "rollbackd.revisions" -}}
+{{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
+{{- $plurals := list }}
+{{- range $workloads }}
+{{- $plurals = append $plurals (ternary "replicasets" "controllerrevisions" (eq . "deployments")) }}
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+{{- $plurals = append $plurals "replicasets" }}
+{{- end }}
+{{- toJson (uniq $plurals) }}
+{{- end }}
+
+{{/* Not empty when Events are written on workloads. */}}
+{{- define "rollbackd.writesEvents" -}}
+{{- if (.Values.config.rollouts.kubernetes).events }}yes{{ end }}
+{{- end }}
+
 {{- define "rollbackd.rules" -}}
 {{- $proposes := "" }}
+{{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
+{{- $revisions := include "rollbackd.revisions" . | fromJsonArray }}
 {{- range .Values.config.policies }}
 {{- $proposes = printf "%s%s" $proposes (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
 {{- end }}
+{{- $gets := or $proposes (include "rollbackd.writesEvents" .) }}
 # Following rollouts: caches that are listed and watched.
 - apiGroups: [apps]
-  resources: [deployments, replicasets]
+  resources: [{{ join ", " (concat $workloads $revisions) }}]
   verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
 {{- if $proposes }}
-# Planning a rollback, in mode observe, too: the Deployment as it is now.
+# Planning a rollback, in mode observe, too: the workload as it is now, and its revisions.
+{{- if has "controllerrevisions" $revisions }}
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [controllerrevisions]
   verbs: [get]
+{{- end }}
+{{- if has "deployments" $workloads }}
+# Would the revision to go back to fit: what limits how many pods there may be.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
+{{- end }}
+{{- end }}
+{{- if and $gets $workloads }}
+- apiGroups: [apps]
+  resources: [{{ join ", " $workloads }}]
+  verbs: [get]
+{{- end }}
+{{- if include "rollbackd.writesEvents" . }}
+# events: what happens to a watch, on the workload.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [list, watch{{ if $gets }}, get{{ end }}]
+{{- end }}
+{{- if has "Canary" (default list (.Values.config.rollouts.kubernetes).kinds) }}
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [list, watch]
 {{- end }}
 {{- end }}
 
 {{- define "rollbackd.actingRules" -}}
-# Rolling back, in modes approve and enforce: the Deployment's template.
+# Rolling back, in modes approve and enforce: the workload's template.
+{{- with include "rollbackd.workloads" . | fromJsonArray }}
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [{{ join ", " . }}]
   verbs: [patch]
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "rollbackd.deletesPods" . }}
+# delete_stuck_pods: pods that keep a StatefulSet from going back.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+{{- end }}
+{{- end }}
+
+{{- define "rollbackd.leadingRules" -}}
+# Electing a leader: its Lease, which a right to create cannot name.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "rollbackd.fullname" . }}]
+  verbs: [get, patch]
+{{- end }}
+
+{{/* Not empty when a policy that acts stops the sync of GitOps owners. */}}
+{{- define "rollbackd.holdsOwners" -}}
+{{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
+{{- $common := dig "guards" "gitops" "refuse" (toJson .Values.config | fromJson) }}
+{{- range .Values.config.policies }}
+{{- if and (has .name $acting) (eq (dig "guards" "gitops" $common (toJson . | fromJson)) "hold") }}yes{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollbackd.ownerRules" -}}
+{{- $verbs := ternary "[get, patch]" "[get]" (not (empty (include "rollbackd.holdsOwners" .))) }}
+# Would a GitOps owner put back what was rolled back; and stopping its sync, where it is held.
+{{- if has "argocd" .Values.rbac.gitops }}
+- apiGroups: [argoproj.io]
+  resources: [applications]
+  verbs: {{ $verbs }}
+{{- end }}
+{{- if has "flux" .Values.rbac.gitops }}
+- apiGroups: [kustomize.toolkit.fluxcd.io]
+  resources: [kustomizations]
+  verbs: {{ $verbs }}
+- apiGroups: [helm.toolkit.fluxcd.io]
+  resources: [helmreleases]
+  verbs: {{ $verbs }}
+{{- end }}
 {{- end }}
 
 {{/* The namespaces that are followed, as a JSON list; empty: all. */}}
@@ -58,7 +187,10 @@
 {{/* Refuses what contradicts itself, before anything is installed. */}}
 {{- define "rollbackd.refusals" -}}
 {{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
-{{- if and $acting (not .Values.persistence.enabled) }}
+{{- if and (gt (int .Values.replicaCount) 1) (not (include "rollbackd.sharesJournal" .)) }}
+{{- fail (printf "replicaCount is %d, but the journal is an SQLite file, which has one writer. Name a Secret with the address of a PostgreSQL database in secrets.journalDsn, or use one replica." (int .Values.replicaCount)) }}
+{{- end }}
+{{- if and $acting (not .Values.persistence.enabled) (not (include "rollbackd.sharesJournal" .)) }}
 {{- fail (printf "persistence.enabled is false, but policies may act (%s): a restart would forget steps half done and cool-downs. Enable it, or use mode observe." (join ", " $acting)) }}
 {{- end }}
 {{- $namespaces := include "rollbackd.namespaces" . | fromJsonArray }}
@@ -67,7 +199,7 @@
 {{- fail (printf "rbac.actionNamespaces: %s is not among config.rollouts.kubernetes.namespaces" .) }}
 {{- end }}
 {{- end }}
-{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) 1 }}
-{{- fail "podDisruptionBudget.maxUnavailable: there is one replica; 0 or 1" }}
+{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) (max 1 (sub (int .Values.replicaCount) 1)) }}
+{{- fail "podDisruptionBudget.maxUnavailable must be less than replicaCount; with one replica, 0 or 1" }}
 {{- end }}
 {{- end }}

@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
+from actions.guards.settings import GuardSettings
 from rollbackd.config import settings
 from rollbackd.config.models.actions import ActionModel
 from rollbackd.config.models.base import Model, default
+from rollbackd.config.models.guards import GuardsModel
 from rollbackd.config.models.http import HttpModel
 from rollbackd.config.models.journal import JournalModel, LeadershipModel
 from rollbackd.config.models.notifiers import LinksModel, NotifierModel
@@ -43,6 +45,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
     """What can be done; policies use these by name."""
+    guards: GuardsModel = Field(default_factory=GuardsModel)
+    """Reasons not to act, for all policies; each may set its own."""
     policies: list[PolicyModel] = Field(min_length=1)
     """What is measured and what may be done about it; the first that matches is used."""
     notifiers: list[NotifierModel] = Field(default_factory=list)
@@ -53,6 +57,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     def config(self, file: Path) -> settings.Config:
         """Return the frozen configuration; relative file names are relative to the file."""
         base = file.parent
+        guards = self.guards.settings(GuardSettings())
+        rollbacks = frozenset(a.name for a in self.actions if a.kubernetes_rollback is not None)
         return settings.Config(
             file=file,
             tick_s=self.tick,
@@ -62,7 +68,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             source=self.source.settings(base),
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
-            policies=tuple(policy.rule() for policy in self.policies),
+            policies=tuple(policy.rule(guards, rollbacks) for policy in self.policies),
             notifiers=tuple(notifier.settings(base) for notifier in self.notifiers),
             links=self.links.settings(),
             leadership=self.leadership.settings(),

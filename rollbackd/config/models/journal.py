@@ -68,7 +68,8 @@ class LeadershipModel(Model):
     lease_namespace: Name | None = None
     """Namespace of the Kubernetes Lease; default: no Kubernetes Lease, a row in PostgreSQL."""
     lease_name: Name = "rollbackd"
-    """Name of the lease; installations that share a namespace or a database need different ones."""
+    """Name of the lease; installations that share a namespace need different ones. A database is
+    for one installation: its journal has one writer."""
     duration: PositiveDuration = default("15s")
     """Without a sign of life for so long, another replica takes over (duration)."""
     renew_by: PositiveDuration = default("10s")
