@@ -27,6 +27,8 @@ SHARED_CAUTION = 10.0
 unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
 ATTRIBUTED = 1.0
 """A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
+NOTHING = "nothing is measured: no ready-made signal fits what the source exposes"
+"""Said when signals were to be found and none was."""
 
 
 class Verdict(StrEnum):
@@ -119,6 +121,8 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
         reasons = reasons + told if drifting else told + reasons
         return Judgement(verdict, reasons, total, limit, blind, missing, by_facts)
 
+    if not policy.signals:
+        return conclude(Verdict.INCONCLUSIVE, (Reason("", NOTHING),))
     if total >= limit and _may_act(cases):
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
     if used.standing is Standing.ACCUSED and policy.facts is FactUse.ACT and not drifting:

@@ -54,6 +54,7 @@ from rollbackd.records import (
     watch_from_json,
     watch_to_json,
 )
+from rollbackd.signal_finder import SignalFinder, resumed
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, view_to_json
@@ -125,9 +126,10 @@ class Controller:
         journal: the record.
         telemetry: counts what happens.
         now: seconds since the epoch.
+        finder: finds the signals of policies that ask for ready-made ones.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts it works with
         self,
         *,
         sources: Sequence[RolloutSource],
@@ -137,8 +139,10 @@ class Controller:
         journal: Journal,
         telemetry: Telemetry,
         now: Callable[[], float],
+        finder: SignalFinder | None = None,
     ) -> None:
         self._sources = sources
+        self._finder = finder
         self._policies = policies
         self._collector = collector
         self._comparison = comparison
@@ -182,7 +186,8 @@ class Controller:
                 self._conclude(watch)
                 continue
             recorded = policies[watch_id].data if watch_id in policies else None
-            policy = self._policies.named(watch.policy)
+            named = self._policies.named(watch.policy)
+            policy = None if named is None else resumed(named, recorded)
             if policy is None and watch.phase in _MUST_END and recorded is not None:
                 policy = policy_from_json(recorded)
             if policy is None:
@@ -316,6 +321,8 @@ class Controller:
         tracked = self._tracked.get(watch_id)
         if tracked is None:
             policy = None if watch_id in self._ended else self._policies.policy_for(rollout)
+            if policy is not None and self._finder is not None:
+                policy = self._finder.complete(policy, rollout, now)
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)

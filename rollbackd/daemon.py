@@ -39,6 +39,7 @@ from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.releases import Releases
+from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
@@ -234,6 +235,7 @@ class Daemon:
             journal=journal,
             telemetry=telemetry,
             now=time.time,
+            finder=SignalFinder(parts.source, config.settle_s),
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:

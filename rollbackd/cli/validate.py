@@ -144,6 +144,8 @@ def _signals(policy: "Policy") -> Iterator[str]:
 
     width = max(8, *(len(signal.name) for signal in policy.signals))
     weights = policy.weights
+    if policy.discovers:
+        yield "    ready-made signals, found when a watch begins; see: rollbackd signals"
     for signal in policy.signals:
         what = series_of(signal)
         share = f", {weights[signal.name]:.0%} of α" if signal.name in weights else ""
