@@ -43,6 +43,16 @@ def manifest(image: str = "shop:1", name: str = "shop", **spec: object) -> dict[
     }
 
 
+def beside(api: FakeKubeApi, canary: str = "shop:2") -> None:
+    """Deploy shop:1, and a canary Deployment of another image beside it; wait for both."""
+    for name, image, track in (("shop", "shop:1", "stable"), ("shop-canary", canary, "canary")):
+        made = manifest(image, name)
+        made["metadata"]["labels"] = {"app": "shop", "rollbackd.io/track": track}
+        api.create(made)
+    settle(api, "shop")
+    settle(api, "shop-canary")
+
+
 def deployment(api: FakeKubeApi, name: str = "shop") -> dict[str, Any]:
     """Return the Deployment as it is now."""
     return api.get("apps/v1", "Deployment", name)
