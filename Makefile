@@ -47,6 +47,7 @@ test-cluster: setup ## What it needs of a cluster, on a real one: KUBECONFIG=...
 	ROLLBACKD_TEST_CLUSTER=1 $(BIN)/pytest -n 0 tests/cluster
 
 bench: setup ## Measure speed, memory and delay; prints figures, asserts nothing
+	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.tick
 	$(BIN)/python -m benchmarks.delay
 	$(BIN)/python -m benchmarks.big_cluster

@@ -129,6 +129,8 @@ class Comparison:
 
     def _check(self, family: AnyFamily, watch_id: str) -> RecoveryCheck:
         tally = family.tally(watch_id)
+        if isinstance(family, LevelFamily):
+            return family.recovery(tally)
         member: Member[Any] = tally.member
         signal = member.signal
         # the share of slow requests moves by more than latency itself: +10 % makes it about ×1.5

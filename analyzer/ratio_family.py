@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,12 @@ from analyzer.increments import Floats
 from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
-from analyzer.signal import RatioSignal
+from analyzer.signal import RatioSignal, Selector
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
 from detectors.findings import Findings
+from detectors.rows import Rows
+
+S = TypeVar("S", bound=Rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +53,23 @@ class Pairing:
         return pairing, np.stack([total.values, counted], axis=1)
 
 
-class RatioFamily(Family[CountNoise, CountRatioState]):
-    """Watches that read the same two counters.
+class CountedFamily(Family[CountNoise, S]):
+    """Watches that read the same two series of counted events: all of them, and the bad ones.
 
     Args:
-        signal: any of the signals of this family; only its selectors are read.
+        total: series of all events. bad: series of the bad ones.
         id_labels: metric labels that identify an instance.
-        tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+        tick_s: distance of grid points.
     """
 
     TOTAL: ClassVar = 0
     BAD: ClassVar = 1
 
     def __init__(
-        self, signal: RatioSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
+        self, total: Selector, bad: Selector, id_labels: tuple[str, ...], tick_s: float
     ) -> None:
         super().__init__(id_labels, tick_s)
-        self._queries = (Query(signal.total, id_labels), Query(signal.bad, id_labels))
-        self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
+        self._queries = (Query(total, id_labels), Query(bad, id_labels))
         self._pairing = Pairing.of((), ())
 
     def selectors(self) -> tuple[Query, ...]:
@@ -87,6 +89,38 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         events, exposure = _consistent(gained[:, self.BAD].T, gained[:, self.TOTAL].T)
         noise = fit_count_noise(events, exposure, tail=False)
         return Armed(self.past_until, noise)
+
+    def _exposure(self, sums: Floats) -> Floats:
+        exposure: Floats = sums[..., self.TOTAL]
+        return exposure
+
+    def values(self, sums: Floats) -> Floats:
+        """Return the shares of bad events."""
+        total, bad = sums[:, self.TOTAL], sums[:, self.BAD]
+        share: Floats = np.minimum(1.0, bad / np.where(total > 0, total, np.nan))
+        return share
+
+    def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
+        """Return bad events and all events, before the action and since."""
+        return HarmCounts(
+            *(Share(s[self.BAD], s[self.TOTAL]) for s in (tally.canary, tally.before, tally.after))
+        )
+
+
+class RatioFamily(CountedFamily[CountRatioState]):
+    """Watches that read the same two counters.
+
+    Args:
+        signal: any of the signals of this family; only its selectors are read.
+        id_labels: metric labels that identify an instance.
+        tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+    """
+
+    def __init__(
+        self, signal: RatioSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
+    ) -> None:
+        super().__init__(signal.total, signal.bad, id_labels, tick_s)
+        self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
 
     def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> CountRatioState:
         signal = member.signal
@@ -115,22 +149,6 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)
-
-    def _exposure(self, sums: Floats) -> Floats:
-        exposure: Floats = sums[..., self.TOTAL]
-        return exposure
-
-    def values(self, sums: Floats) -> Floats:
-        """Return the shares of bad events."""
-        total, bad = sums[:, self.TOTAL], sums[:, self.BAD]
-        share: Floats = np.minimum(1.0, bad / np.where(total > 0, total, np.nan))
-        return share
-
-    def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
-        """Return bad events and all events, before the action and since."""
-        return HarmCounts(
-            *(Share(s[self.BAD], s[self.TOTAL]) for s in (tally.canary, tally.before, tally.after))
-        )
 
 
 def _consistent(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:

@@ -16,6 +16,7 @@ import structlog
 
 from actions.ports import Entry, Journal, Transient
 from analyzer.comparison import Comparison
+from analyzer.distress import Distress, Facts, Standing, weigh
 from analyzer.events import (
     Act,
     Announce,
@@ -36,7 +37,7 @@ from analyzer.family import Armed
 from analyzer.judge import judge, out_of_sight
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource
-from analyzer.rollout import Rollout, Workload
+from analyzer.rollout import Rollout, Side, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
 from analyzer.traces.comparison import watch_of
@@ -48,11 +49,13 @@ from rollbackd.portrait import Portrait
 from rollbackd.records import (
     armed_from_json,
     armed_to_json,
+    facts_to_json,
     roster_from_json,
     roster_to_json,
     watch_from_json,
     watch_to_json,
 )
+from rollbackd.signal_finder import SignalFinder, resumed
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
@@ -86,7 +89,9 @@ class Policies(Protocol):
 class Tracked:
     """One watch with everything that is kept beside it.
 
-    ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
+    ``rollout`` is None after a restart until its source reports it again; ``distress`` is then
+    seen anew, which can only delay; ``standing`` is what the journal says of it, None when that was
+    another process; ``armed`` names the
     signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
     ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
     journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
@@ -97,6 +102,8 @@ class Tracked:
     policy: Policy
     rollout: Rollout | None = None
     roster: Roster = field(default_factory=Roster)
+    distress: Distress = field(default_factory=Distress)
+    standing: Standing | None = Standing.QUIET
     portrait: Portrait = field(default_factory=Portrait)
     armed: frozenset[str] = frozenset()
     compared: bool = False
@@ -121,9 +128,10 @@ class Controller:
         journal: the record.
         telemetry: counts what happens.
         now: seconds since the epoch.
+        finder: finds the signals of policies that ask for ready-made ones.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts it works with
         self,
         *,
         sources: Sequence[RolloutSource],
@@ -133,8 +141,10 @@ class Controller:
         journal: Journal,
         telemetry: Telemetry,
         now: Callable[[], float],
+        finder: SignalFinder | None = None,
     ) -> None:
         self._sources = sources
+        self._finder = finder
         self._policies = policies
         self._collector = collector
         self._comparison = comparison
@@ -183,14 +193,17 @@ class Controller:
                 self._conclude(watch)
                 continue
             recorded = policies[watch_id].data if watch_id in policies else None
-            policy = self._policies.named(watch.policy)
+            named = self._policies.named(watch.policy)
+            policy = None if named is None else resumed(named, recorded)
             if policy is None and watch.phase in _MUST_END and recorded is not None:
                 policy = policy_from_json(recorded)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
             known = self._policy_data(policy) == recorded
-            tracked = self._tracked[watch_id] = Tracked(watch, policy, policy_recorded=known)
+            tracked = self._tracked[watch_id] = Tracked(
+                watch, policy, standing=None, policy_recorded=known
+            )
             beside = [found.get(watch_id) for found in (views, rosters, armed)]
             self._guarded(watch_id, partial(self._resume, tracked, *beside))
 
@@ -317,6 +330,8 @@ class Controller:
         tracked = self._tracked.get(watch_id)
         if tracked is None:
             policy = None if watch_id in self._ended else self._policies.policy_for(rollout)
+            if policy is not None and self._finder is not None:
+                policy = self._finder.complete(policy, rollout, now)
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
@@ -326,11 +341,13 @@ class Controller:
                 if view is not None:
                     self._views = self._views | {watch_id: view}
             self._telemetry.entered(Phase.WARMING)
-            log.info("watch began", watch=watch_id, policy=policy.name, mode=policy.mode.value)
+            mode = tracked.watch.mode.value
+            log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
         if tracked.watch.phase.final:
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
+        tracked.distress = tracked.distress.observe(rollout, now)
         if not tracked.policy_recorded:
             data = self._policy_data(tracked.policy)
             self._journal.append(Entry(now, watch_id, "policy", tracked.policy.name, data))
@@ -347,6 +364,7 @@ class Controller:
         for source in self._sources:
             seen = source.instances(watch.workload, watch.baseline)
             if not isinstance(seen, Missing) and seen:
+                tracked.distress = tracked.distress.restored(seen, now)
                 restored = tracked.roster.restored(seen, now, tracked.policy.warm_up_s)
                 self._enrol(tracked, restored, now)
 
@@ -372,7 +390,10 @@ class Controller:
             for found in evidence.values():
                 if isinstance(found, Missing):
                     self._telemetry.missed_signal(found.reason)
-            judgement = judge(tracked.policy, evidence)
+            warm = tracked.roster.warm(Side.CANARY, now) if tracked.rollout else None
+            facts = weigh(tracked.distress, tracked.policy, warm)
+            self._note_facts(tracked, facts)
+            judgement = judge(tracked.policy, evidence, facts)
             if watch_id in self._unseen:
                 judgement = out_of_sight(judgement, self._unseen[watch_id])
             self._telemetry.judged(judgement.verdict)
@@ -382,6 +403,13 @@ class Controller:
             if tracked.watch.phase is not Phase.AWAITING_APPROVAL:
                 for command in resume(tracked.watch):
                     self._give(tracked, command)
+
+    def _note_facts(self, tracked: Tracked, facts: Facts) -> None:
+        """Write what the cluster says whenever it comes to another standing."""
+        if facts.standing is not tracked.standing:
+            entry = Entry(self._now(), tracked.watch.id, "facts", "", facts_to_json(facts))
+            self._journal.append(entry)
+            tracked.standing = facts.standing
 
     def _note_armed(self, tracked: Tracked) -> None:
         armed = self._comparison.armed(tracked.watch.id)
@@ -394,6 +422,9 @@ class Controller:
         waited = now - tracked.watch.since
         last_call = waited >= tracked.policy.recovery_s - self._collector.tick_s
         recovered, text = self._comparison.recovery(tracked.watch.id, last_call=last_call)
+        if recovered is None and not tracked.armed:
+            since, lasting_s = tracked.watch.since, tracked.policy.persistence_s
+            recovered, text = tracked.distress.recovered(since, lasting_s)
         self.handle(tracked.watch.id, RecoveryMeasured(recovered, text))
 
     # Events and their consequences

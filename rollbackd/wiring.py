@@ -8,11 +8,17 @@ from typing import assert_never
 
 from actions import gitops_hold
 from actions.apply import always
+from actions.argo_abort import KIND as ARGO
+from actions.argo_abort import ArgoAbort
+from actions.by_kind import ByKind
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.canary_scale import CanaryScale
 from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
 from actions.ports import Actuator, SchemaGuard
 from actions.schema_annotations import AnnotatedSchema
+from actions.set_rollback import PLURALS, SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
@@ -33,11 +39,18 @@ from rollbackd.config.settings import (
 from rollbackd.holds import Pauses, Standings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.notifiers.port import Notifier
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
 from rollbackd.traces.fates import Fate
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
+
+LEFT_TO_FLAGGER = (
+    "Flagger goes back by itself when its own analysis fails, and would misread what others change; "
+    "stop it there, by hand or by a webhook of type rollback"
+)
+"""Why a plan for a Canary is refused."""
 
 Permit = Callable[[], None]
 """Returns when this process may change the world now; raises Fenced otherwise."""
@@ -59,6 +72,7 @@ class Parts:
     actuators: Mapping[str, Actuator]
     schemas: tuple[SchemaGuard, ...] = ()
     holdings: tuple[Standings, Pauses] | None = None
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     traces: TraceSource | None = None
     span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
@@ -107,9 +121,18 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
+        notifiers = _notifiers(config, cluster)
         holdings = _holdings(rollouts, cluster)
         return Parts(
-            source, rollouts, actuators, schemas, holdings, traces, span_fates, stack.pop_all()
+            source,
+            rollouts,
+            actuators,
+            schemas=schemas,
+            holdings=holdings,
+            notifiers=notifiers,
+            traces=traces,
+            span_fates=span_fates,
+            stack=stack.pop_all(),
         )
 
 
@@ -199,6 +222,7 @@ def _rollout_sources(
             reading,
             namespaces=watched.namespaces,
             selector=watched.label_selector or "",
+            kinds=watched.kinds,
         )
         rollouts.start()
         sources.append(rollouts)
@@ -207,6 +231,16 @@ def _rollout_sources(
 
         sources.append(StaticRollouts(settings.static, file=settings.static_file, clock=time.time))
     return tuple(sources)
+
+
+def _notifiers(config: Config, cluster: Connection | None) -> dict[str, Notifier]:
+    """Return who tells of watches in the cluster itself, by name."""
+    watched = config.rollouts.kubernetes
+    if cluster is None or watched is None or not watched.events:
+        return {}
+    from rollbackd.notifiers.cluster_events import ClusterEvents  # noqa: PLC0415  only when used
+
+    return {"kubernetes-events": ClusterEvents(cluster, watched.cluster)}
 
 
 def _holdings(
@@ -239,7 +273,7 @@ def _actuator(
         case KubernetesRollbackSettings(name=name):
             if cluster is None:
                 raise ValueError(f"action {name} needs rollouts.kubernetes")
-            return KubernetesRollback(cluster, name=name, owners=owners)
+            return _rollback(settings, cluster, owners)
         case NginxSwitchSettings():
             return NginxSwitch(
                 upstream_file=settings.upstream_file,
@@ -257,6 +291,22 @@ def _actuator(
             return SplitterSwitch(file=file, servers=_servers(settings), name=name)
         case _:
             assert_never(settings)
+
+
+def _rollback(
+    settings: KubernetesRollbackSettings, cluster: Connection, owners: GitOpsOwners | None
+) -> Actuator:
+    from rollbackd.rollouts.flagger import KIND as FLAGGER  # noqa: PLC0415  only when used
+
+    name = settings.name
+    sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
+    by_kind: dict[str, Actuator] = {
+        "Deployment": KubernetesRollback(cluster, name=name, owners=owners),
+        CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
+        ARGO: ArgoAbort(cluster, name=name),
+        **dict.fromkeys(PLURALS, sets),
+    }
+    return ByKind(by_kind, name, {FLAGGER: LEFT_TO_FLAGGER})
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

@@ -97,12 +97,13 @@ def _signal(out: "Console", signal: "SignalView", started_at: float) -> None:
         _hanging(out, "  ", f"not measured at the last look: {signal.missing}")
     last = next((p for p in reversed(signal.points) if p.ratio is not None), None)
     if last is not None and signal.kind != MANY:
+        growth = " a minute" if signal.kind == "leak" else ""
         _hanging(
             out,
             "  ",
             f"canary {evidence.amount(last.canary, signal.unit)}, "
             f"baseline {evidence.amount(last.baseline, signal.unit)}: "
-            f"×{_ratio(last.ratio)} [×{_ratio(last.low)}, ×{_ratio(last.high)}], "
+            f"×{_ratio(last.ratio)} [×{_ratio(last.low)}, ×{_ratio(last.high)}]{growth}, "
             f"harmful from ×{signal.margin:g}; "
             f"e-value {evidence.e_value(last.e_value)} of {evidence.e_value(signal.threshold)}",
         )

@@ -144,6 +144,8 @@ def _signals(policy: "Policy") -> Iterator[str]:
 
     width = max(8, *(len(signal.name) for signal in policy.signals))
     weights = policy.weights
+    if policy.discovers:
+        yield "    ready-made signals, found when a watch begins; see: rollbackd signals"
     for signal in policy.signals:
         if isinstance(signal, TraceSignal):
             of = ", ".join(signal.services) or "the rollout's instances"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from actions.guards.settings import GuardSettings
 from actions.hold_settings import HoldSettings
-from analyzer.policy import Policy
+from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.secrets import Secret
@@ -188,14 +188,16 @@ SourceSettings = PrometheusSettings | ScrapeSettings | RecordedSettings
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """A cluster whose Deployments are watched.
+    """A cluster whose workloads are watched.
 
     Attributes:
         cluster: its name in watch ids and messages.
         in_cluster: use the pod's service account; None = when there is one and nothing else said.
         server: address of an API server without authentication (``kubectl proxy``, tests).
         namespaces: only these; empty = all.
-        label_selector: only Deployments with these labels, in Kubernetes' syntax.
+        label_selector: only workloads with these labels, in Kubernetes' syntax.
+        kinds: only these kinds of workloads.
+        events: an Event is written on the workload for each change of a watch.
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
@@ -211,6 +213,8 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
+    events: bool = False
     argocd_namespace: str = "argocd"
 
 
@@ -254,9 +258,13 @@ class RolloutsSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesRollbackSettings:
-    """Rolls a Deployment back, in the cluster that ``rollouts.kubernetes`` names."""
+    """Rolls a workload back, in the cluster that ``rollouts.kubernetes`` names.
+
+    ``delete_stuck_pods``: pods that keep a StatefulSet from going back may be deleted.
+    """
 
     name: str
+    delete_stuck_pods: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,8 +387,10 @@ class Config:
 
         The policy that the workload names itself wins; else the first that matches, in the
         file's order. A workload that names a policy which does not exist gets none: another
-        one could do more than its owner wants.
+        one could do more than its owner wants. One that says so is left alone altogether.
         """
+        if rollout.mode == NOT_WATCHED:
+            return None
         if rollout.policy is not None:
             return self.named(rollout.policy)
         return next((rule.policy for rule in self.policies if rule.match.fits(rollout)), None)
