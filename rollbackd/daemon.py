@@ -43,6 +43,7 @@ from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
@@ -113,7 +114,10 @@ class Daemon:
         # Every replica has its caches filled, so that the next leader begins at once.
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
+        telemetry.count_spans(parts.span_fates)
         self._controller = self._control(parts, journal, telemetry)
+        if parts.traces is not None:
+            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
         self._pumps = self._made_pumps(parts, journal, telemetry)
         for pump in self._pumps:
