@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from actions.plan import Plan, Step
 from actions.ports import (
-    Actuator,
     Conflict,
     Entry,
     Journal,
+    Performer,
     Permanent,
     StepState,
     Transient,
@@ -66,7 +66,7 @@ class Applier:
             the step in flight is left for the next start, which verifies and finishes it.
     """
 
-    actuators: Mapping[str, Actuator]
+    actuators: Mapping[str, Performer]
     journal: Journal
     now: Callable[[], float]
     pause: Callable[[float], bool]
@@ -126,7 +126,7 @@ class Applier:
         self._note(plan, "step-done", step)
         return True
 
-    def _settle(self, actuator: Actuator, step: Step, state: StepState) -> bool:
+    def _settle(self, actuator: Performer, step: Step, state: StepState) -> bool:
         """Wait until a written change is in place."""
         deadline = self.now() + self.patience.settle_s
         while state is not StepState.DONE:
@@ -166,7 +166,7 @@ class _OutOfPatience(Exception):
     """Passing trouble did not pass."""
 
 
-def _perform(actuator: Actuator, step: Step) -> StepState:
+def _perform(actuator: Performer, step: Step) -> StepState:
     """Write the change, unless the write of an earlier try got through after all."""
     state = actuator.inspect(step)
     if state is StepState.MOVED_ON:
