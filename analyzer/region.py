@@ -24,6 +24,7 @@ from analyzer.region_events import (
     RegionEvent,
     Released,
     Renew,
+    Restored,
     StageBlocked,
     StageDone,
     Standing,
@@ -147,6 +148,8 @@ def step(region: Region, event: RegionEvent, policy: RegionPolicy, now: float) -
             return _ordered(region, event, now)
         case Released():
             return _released(region, event, now)
+        case Restored():
+            return _restored(region, event, now)
         case _:
             assert_never(event)
 
@@ -404,3 +407,12 @@ def _released(region: Region, event: Released, now: float) -> Next:
     free = replace(region, ordered_by="", attempts=0, relapsed=False, renewed_at=now)
     free = replace(free, well_since=None)
     return _enter(free, _home(region), f"released by {event.by}", now), (Renew(),)
+
+
+def _restored(region: Region, event: Restored, now: float) -> Next:
+    if not region.away or region.phase.moving:
+        return region, ()
+    home = replace(region, away=False, ordered_by="", attempts=0, relapsed=False, plan_key="")
+    note = f"its records were put back by {event.by}"
+    home = _enter(replace(home, moved_at=now), RegionPhase.NORMAL, note, now)
+    return home, (Announce(f"{region.name}: {note}"), Renew())

@@ -87,6 +87,13 @@ class Released:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The records are again as they were before our move; we did not do that."""
+
+    by: str
+
+
 RegionEvent = (
     Assessed
     | MovePlanned
@@ -98,6 +105,7 @@ RegionEvent = (
     | ActFailed
     | Ordered
     | Released
+    | Restored
 )
 
 

@@ -27,6 +27,8 @@ from rollbackd.controller import Controller
 from rollbackd.desk import ActionDesk
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.records import watch_from_json
+from rollbackd.regions.doors import region_routes
+from rollbackd.regions.keeper import RegionKeeper
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
 from rollbackd.wiring import KnownGood, Parts, assemble
@@ -94,7 +96,9 @@ class Daemon:
             decide=self._controller.handle,
             token=None if config.http.token is None else config.http.token.read,
         )
-        server = HttpServer(application(doors), config.http.host, config.http.port)
+        self._keeper = self._keep_regions(journal, telemetry, stack)
+        more = [] if self._keeper is None else region_routes(self._keeper, doors.token)
+        server = HttpServer(application(doors, more), config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
         self.port = server.port
@@ -123,6 +127,21 @@ class Daemon:
         self._controller.employ(desk)
         return desk
 
+    def _keep_regions(
+        self, journal: SqlJournal, telemetry: Telemetry, stack: ExitStack
+    ) -> RegionKeeper | None:
+        """Build the keeper of the configured regions, where it was left."""
+        settings = self._config.regions
+        if settings is None:
+            return None
+        from rollbackd.regions.wiring import Surroundings, region_keeper  # noqa: PLC0415  if used
+
+        views = self._controller.views
+        around = Surroundings(journal, telemetry, time.time, self._pause, views)
+        keeper = region_keeper(self._config, settings, around, stack)
+        keeper.restore()
+        return keeper
+
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
 
@@ -132,10 +151,10 @@ class Daemon:
 
     @contextmanager
     def _scheduled(self) -> Iterator[None]:
-        """Run the jobs. Two threads, so that housekeeping never delays a tick."""
+        """Run the jobs, each on a thread of its own, so that none delays another."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(3)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -148,6 +167,10 @@ class Daemon:
         scheduler.add_job(
             self._tidy, "interval", seconds=HOUSEKEEPING_S, id="housekeeping", jitter=60
         )
+        if self._keeper is not None:
+            scheduler.add_job(
+                self._keeper.tick, "interval", seconds=tick_s, id="regions", next_run_time=at_once
+            )
         scheduler.start()
         try:
             yield

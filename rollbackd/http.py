@@ -3,8 +3,9 @@
 import hmac
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 import uvicorn
@@ -57,8 +58,8 @@ class Doors:
     token: Callable[[], str] | None = None
 
 
-def application(doors: Doors) -> Starlette:
-    """Return the ASGI application."""
+def application(doors: Doors, more: Sequence[Route] = ()) -> Starlette:
+    """Return the ASGI application; ``more``: routes of parts that are not always there."""
 
     def metrics(_: Request) -> Response:
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -90,6 +91,7 @@ def application(doors: Doors) -> Starlette:
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
+            *more,
         ]
     )
 
@@ -105,22 +107,9 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Approve or reject one plan: ``{"watch", "plan", "approve", "by"}`` with a bearer token."""
-    try:
-        authorised = _authorised(doors, request)
-    except SecretError as error:
-        log.warning("token not readable", error=str(error))
-        return _strict_json({"error": "the daemon cannot read its token now"}, 503)
-    if not authorised:
-        return _strict_json({"error": "not authorised to decide"}, 403)
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
-    try:
-        decision = Decision.model_validate_json(body)
-    except ValueError as error:
-        return _strict_json({"error": f"not a decision: {error}"}, 422)
+    decision = await authorised_body(doors.token, request, Decision)
+    if isinstance(decision, Response):
+        return decision
     if _find(doors, decision.watch) is None:
         return _strict_json({"error": "there is no such watch"}, 404)
     kind = Approved if decision.approve else Rejected
@@ -132,10 +121,35 @@ async def _decide(doors: Doors, request: Request) -> Response:
     return _strict_json({"phase": after.phase if after else "unknown"})
 
 
-def _authorised(doors: Doors, request: Request) -> bool:
-    if doors.token is None:
+B = TypeVar("B", bound=BaseModel)
+
+
+async def authorised_body(
+    token: Callable[[], str] | None, request: Request, model: type[B]
+) -> B | Response:
+    """Return what a person who may decide sent, or the answer that refuses it."""
+    try:
+        authorised = _authorised(token, request)
+    except SecretError as error:
+        log.warning("token not readable", error=str(error))
+        return _strict_json({"error": "the daemon cannot read its token now"}, 503)
+    if not authorised:
+        return _strict_json({"error": "not authorised to decide"}, 403)
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
+    try:
+        return model.model_validate_json(body)
+    except ValueError as error:
+        return _strict_json({"error": f"not a decision: {error}"}, 422)
+
+
+def _authorised(token: Callable[[], str] | None, request: Request) -> bool:
+    if token is None:
         return False
-    wanted = f"Bearer {doors.token()}".encode()
+    wanted = f"Bearer {token()}".encode()
     return hmac.compare_digest(request.headers.get("authorization", "").encode(), wanted)
 
 

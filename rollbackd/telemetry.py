@@ -25,7 +25,7 @@ from analyzer.watch import Phase
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
-TASKS = ("tick", "housekeeping")
+TASKS = ("tick", "housekeeping", "regions")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 

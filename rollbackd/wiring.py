@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
@@ -27,6 +27,9 @@ from rollbackd.config.settings import (
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
+
+if TYPE_CHECKING:
+    from rollbackd.sources.prometheus import PrometheusSource
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
@@ -57,7 +60,7 @@ def assemble(config: Config, known_good: KnownGood) -> Parts:
     """
     with ExitStack() as stack:
         access = config.rollouts.kubernetes
-        cluster = Connection(_cluster_access(access)) if access is not None else None
+        cluster = Connection(cluster_access(access)) if access is not None else None
         if cluster is not None:
             stack.callback(cluster.close)
         actuators = {action.name: _actuator(action, cluster) for action in config.actions}
@@ -73,7 +76,7 @@ def metric_source(config: Config) -> MetricSource:
     """Build the configured metric source, started where it works on its own."""
     match config.source:
         case PrometheusSettings() as settings:
-            return _prometheus(settings)
+            return prometheus_source(settings)
         case ScrapeSettings() as settings:
             return _scraper(settings, config)
         case RecordedSettings(files=files):
@@ -84,7 +87,8 @@ def metric_source(config: Config) -> MetricSource:
             assert_never(config.source)
 
 
-def _prometheus(settings: PrometheusSettings) -> MetricSource:
+def prometheus_source(settings: PrometheusSettings) -> "PrometheusSource":
+    """Build a source that asks a Prometheus."""
     from rollbackd.sources.prometheus import PrometheusSource  # noqa: PLC0415  only when used
     from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415
 
@@ -161,7 +165,8 @@ def _rollout_sources(
     return tuple(sources)
 
 
-def _cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
+    """Return how the configured cluster is reached."""
     return ClusterAccess(
         server=settings.server,
         kubeconfig=settings.kubeconfig,

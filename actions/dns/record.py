@@ -96,15 +96,25 @@ def fault(record: Record, zone: str) -> str | None:
         record: as it is, or as it would be.
         zone: the zone that the backend is allowed to change; "" when it cannot know.
     """
-    name, zone = record.name, canonical(zone)
+    return name_fault(record.name, record.type, zone) or _members_fault(record)
+
+
+def name_fault(name: str, type_: str, zone: str) -> str | None:
+    """Return why a name of this type must not be changed by us, whatever it leads to, or None."""
+    name, zone = canonical(name), canonical(zone)
     if zone and name != zone and not name.endswith(f".{zone}"):
         return f"{name} is not in the zone {zone}, which is all that this backend may change"
-    if zone and record.type == "CNAME" and name == zone:
+    if zone and type_ == "CNAME" and name == zone:
         return (
             f"{name} is the zone's apex, and a CNAME cannot be there; use A and AAAA, or an alias"
         )
-    if record.type not in {"A", "AAAA", "CNAME"}:
-        return f"{name} is a {record.type} record; only A, AAAA and CNAME can move between regions"
+    if type_ not in {"A", "AAAA", "CNAME"}:
+        return f"{name} is a {type_} record; only A, AAAA and CNAME can move between regions"
+    return None
+
+
+def _members_fault(record: Record) -> str | None:
+    name = record.name
     if not record.members:
         return f"{name} {record.type} would lead to nothing"
     for member in record.members:

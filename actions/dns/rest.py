@@ -1,5 +1,6 @@
 """One call to a provider's JSON API, with its refusals named by the reaction to them."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -18,6 +19,23 @@ class Session(Protocol):
         self, method: str, url: str, *, json: object = ..., timeout: float = ...
     ) -> requests.Response:
         """Send one request."""
+
+
+class TokenSession(requests.Session):
+    """A session that sends a bearer token, read anew for every request.
+
+    Args:
+        token: reads it.
+    """
+
+    def __init__(self, token: Callable[[], str]) -> None:
+        super().__init__()
+        self._token = token
+        self.auth = self._signed
+
+    def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token()}"
+        return request
 
 
 def call(

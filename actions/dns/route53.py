@@ -51,6 +51,9 @@ class Client(Protocol):
     def get_hosted_zone(self, **request: object) -> dict[str, Any]:
         """Return what is known of a zone."""
 
+    def close(self) -> None:
+        """Release connections."""
+
 
 class Route53:
     """One hosted zone; implements ``actions.dns.ports.DnsBackend``.

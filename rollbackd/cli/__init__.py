@@ -8,6 +8,7 @@ import click
 
 from rollbackd.cli.decide import approve, reject
 from rollbackd.cli.demo import demo
+from rollbackd.cli.dns import dns
 from rollbackd.cli.explain import explain
 from rollbackd.cli.logs import LogFormat, LogSettings
 from rollbackd.cli.run import run
@@ -37,5 +38,5 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
     context.obj = LogSettings(LogFormat(log_format), log_level)
 
 
-for command in (run, validate, status, explain, approve, reject, demo, schema):
+for command in (run, validate, status, explain, approve, reject, dns, demo, schema):
     main.add_command(command)

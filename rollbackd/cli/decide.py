@@ -62,7 +62,8 @@ def _decide(
     if plan is None:
         _ask(view, allowed=allowed)
     decision = {"watch": view.id, "plan": plan or view.plan_key, "approve": allowed, "by": by}
-    phase = _post(f"{config.http.url}/api/v1/decisions", decision, config.http.token.read())
+    after = post(f"{config.http.url}/api/v1/decisions", decision, config.http.token.read())
+    phase = str(after["phase"])
     if phase == AWAITING:
         raise click.ClickException(f"plan {plan} is not the one in force: nothing was decided")
     click.echo(f"{view.workload}: {phase}")
@@ -77,7 +78,12 @@ def _ask(view: "WatchView", *, allowed: bool) -> None:
     click.confirm("Carry it out?" if allowed else "Forbid it?", abort=True)
 
 
-def _post(url: str, decision: dict[str, object], token: str) -> str:
+def post(url: str, decision: dict[str, object], token: str) -> dict[str, object]:
+    """Return what the daemon answers to a person's decision.
+
+    Raises:
+        click.ClickException: it refused, in its words, or did not answer.
+    """
     import requests  # noqa: PLC0415 - only what asks the daemon pays for it
 
     session = requests.Session()
@@ -94,4 +100,4 @@ def _post(url: str, decision: dict[str, object], token: str) -> str:
         raise click.ClickException(text) from error
     if not reply.ok:
         raise click.ClickException(str(answer.get("error", reply.status_code)))
-    return str(answer["phase"])
+    return dict(answer)

@@ -28,6 +28,9 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
+    regions = values.get("regions")
+    if isinstance(regions, dict):
+        yield from _signals(("regions",), regions)
 
 
 def _source(values: dict[str, Any]) -> Iterator[Fault]:
@@ -89,9 +92,7 @@ def _actions(values: dict[str, Any]) -> Iterator[Fault]:
 
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     signals = _items(policy, "signals")
-    yield from _unique((*location, "signals"), signals, "signal")
-    for i, signal in signals:
-        yield from _signal((*location, "signals", i), signal)
+    yield from _signals(location, policy)
     acting = [signal for _, signal in signals if signal.get("tier", "critical") != "info"]
     if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
         yield Fault(
@@ -132,6 +133,13 @@ def _action_names(location: Location, names: object, known: Sequence[str]) -> It
             )
         elif name in names[:i]:
             yield Fault((*location, i), f'"{name}" is there already', "an action is used once")
+
+
+def _signals(location: Location, holder: dict[str, Any]) -> Iterator[Fault]:
+    signals = _items(holder, "signals")
+    yield from _unique((*location, "signals"), signals, "signal")
+    for i, signal in signals:
+        yield from _signal((*location, "signals", i), signal)
 
 
 def _signal(location: Location, signal: dict[str, Any]) -> Iterator[Fault]:

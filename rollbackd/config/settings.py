@@ -11,6 +11,7 @@ from pathlib import Path
 
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
+from rollbackd.config.region_settings import RegionsSettings
 from rollbackd.config.secrets import Secret
 
 
@@ -270,6 +271,7 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    regions: RegionsSettings | None = None
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -291,6 +293,8 @@ class Config:
         found = {}
         if self.http.token is not None:
             found["http.token"] = self.http.token
+        if self.regions is not None:
+            found |= self.regions.secrets()
         if not isinstance(self.source, PrometheusSettings):
             return found
         if self.source.bearer_token is not None:

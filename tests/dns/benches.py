@@ -17,6 +17,7 @@ from actions.dns.cloudflare import Cloudflare
 from actions.dns.external_dns import GROUP, ExternalDns
 from actions.dns.ports import DnsBackend
 from actions.dns.record import Member, Record, Routing
+from actions.dns.rest import TokenSession
 from actions.dns.rfc2136 import DynamicUpdate, Key
 from actions.dns.route53 import Route53
 from actions.ports import ActionError
@@ -312,9 +313,8 @@ def cloudflare(kind: str) -> Callable[[Path], Any]:
         provider = StubCloudflare(
             records if kind == "plain" else [], [] if kind == "plain" else [balancer]
         )
-        with requests.Session() as session:
+        with TokenSession(lambda: "token") as session:
             session.trust_env = False
-            session.headers["Authorization"] = "Bearer token"
             with _disturbed(
                 provider,
                 lambda authority: Cloudflare(

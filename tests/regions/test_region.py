@@ -18,6 +18,7 @@ from analyzer.region_events import (
     RegionCommand,
     RegionEvent,
     Released,
+    Restored,
     StageBlocked,
     StageDone,
     Standing,
@@ -169,6 +170,7 @@ EVENTS = st.one_of(
     st.builds(ActFailed, KEYS, st.just("x"), st.booleans()),
     st.builds(Ordered, st.sampled_from(Direction), st.just("ann")),
     st.builds(Released, st.just("ann")),
+    st.builds(Restored, st.just("ann")),
 )
 STORIES = st.lists(st.tuples(st.floats(0, 40), EVENTS), max_size=60)
 

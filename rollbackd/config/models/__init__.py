@@ -10,6 +10,7 @@ from rollbackd.config import settings
 from rollbackd.config.models.actions import ActionModel
 from rollbackd.config.models.base import Address, Model, Text, default, host_and_port, secret
 from rollbackd.config.models.policies import PolicyModel
+from rollbackd.config.models.regions import RegionsModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, shown
@@ -88,6 +89,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """What can be done; policies use these by name."""
     policies: list[PolicyModel] = Field(min_length=1)
     """What is measured and what may be done about it; the first that matches is used."""
+    regions: RegionsModel | None = None
+    """Regions that traffic can leave by DNS; default: none are watched."""
 
     def config(self, file: Path) -> settings.Config:
         """Return the frozen configuration; relative file names are relative to the file."""
@@ -102,6 +105,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
             policies=tuple(policy.rule() for policy in self.policies),
+            regions=None if self.regions is None else self.regions.settings(base),
         )
 
 
