@@ -7,6 +7,7 @@ the region was healthy all the time that the policy asks for, counted from when 
 two moves are at least the dwell time apart unless a person orders one.
 """
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
@@ -33,6 +34,8 @@ from analyzer.wording import duration
 
 MAX_ATTEMPTS = 3
 """Plans made for one move before people are called: who loses three times is fighting somebody."""
+
+_NUMBERS = re.compile(r"\d[\d.,e+]*(?: m?s)?")
 
 
 class RegionPhase(StrEnum):
@@ -152,6 +155,11 @@ def step(region: Region, event: RegionEvent, policy: RegionPolicy, now: float) -
             return _restored(region, event, now)
         case _:
             assert_never(event)
+
+
+def same_words(one: str, other: str) -> bool:
+    """Tell whether two sentences say the same, but for their numbers, which change all the time."""
+    return _NUMBERS.sub("", one) == _NUMBERS.sub("", other)
 
 
 def _enter(region: Region, phase: RegionPhase, note: str, now: float) -> Region:
@@ -319,7 +327,7 @@ def _refused(region: Region, event: PlanRefused, now: float) -> Next:
     if region.phase not in {RegionPhase.SICK, RegionPhase.FAILED_OVER}:
         return region, ()
     note = "not moving: " + "; ".join(event.reasons)
-    if note == region.note:
+    if same_words(note, region.note):
         return region, ()
     told = (Announce(f"{region.name}: {note}", urgent=True),)
     if not region.ordered_by:
@@ -375,8 +383,9 @@ def _hindered(
         note = "the next stage has to wait: " + "; ".join(event.reasons)
         if now - region.stage_at >= policy.stuck_after_s:
             return _call_people(region, note, now)
-        told = () if note == region.note else (Announce(f"{region.name}: {note}", urgent=True),)
-        return replace(region, note=note), told
+        if same_words(note, region.note):
+            return region, ()
+        return replace(region, note=note), (Announce(f"{region.name}: {note}", urgent=True),)
     untouched = event.conflict and region.stage == 0
     away = region.phase is RegionPhase.FAILING_OVER
     if untouched and away and region.attempts < MAX_ATTEMPTS:

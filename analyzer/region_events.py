@@ -14,7 +14,7 @@ class Standing(StrEnum):
     SICK = "sick"
     """Worse than the other regions, and worse than its own history."""
     SHARED = "shared incident"
-    """Other regions are worse than their history, too: moving traffic would not help."""
+    """Worse than its own history, and not than the others: moving traffic would not help."""
     UNDECIDED = "undecided"
     BLIND = "blind"
     """It cannot be measured; nothing follows from that."""

@@ -6,8 +6,6 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any
 
-MIN_DRAIN_S = 30
-"""Resolvers keep an answer at least this long, whatever a smaller TTL says."""
 IPV4_PARTS = 4
 
 
@@ -57,11 +55,6 @@ class Record:
     members: tuple[Member, ...]
     routing: Routing = Routing.PLAIN
     weight_unit: float = 1.0
-
-    @property
-    def drain_s(self) -> int:
-        """How long resolvers may go on giving this answer after it was changed."""
-        return max(self.ttl, MIN_DRAIN_S)
 
     @property
     def answers(self) -> frozenset[str]:

@@ -19,12 +19,18 @@ class Limits:
         min_healthy: regions that must be healthy and have traffic after a move away.
         max_moves: moves within ``moves_within_s``, over all regions.
         max_ttl_s: longer TTLs are refused: the move would take too long to help.
+        min_drain_s: resolvers keep an answer at least this long, whatever a smaller TTL says.
     """
 
     min_healthy: int = 1
     max_moves: int = 4
     moves_within_s: float = 86400.0
     max_ttl_s: float = 3600.0
+    min_drain_s: float = 30.0
+
+    def drain_s(self, record: Record) -> float:
+        """Return how long resolvers may give a record's answer after it was changed."""
+        return max(float(record.ttl), self.min_drain_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def into_health(situation: MoveSituation) -> str | None:
     if situation.direction is Direction.BACK:
         return None
     unfit = [r for r in situation.receivers if not r.standing.takes_traffic]
-    return "; ".join(f"{r.name} is {r.standing.value}: {r.text}" for r in unfit) or None
+    return "; ".join(f"{r.name} is {r.standing.value}" for r in unfit) or None
 
 
 def into_proven_health(situation: MoveSituation) -> str | None:
@@ -108,7 +114,7 @@ def into_proven_health(situation: MoveSituation) -> str | None:
     if situation.direction is Direction.AWAY or region.ordered_by:
         return None
     if region.standing is not Standing.HEALTHY:
-        return f"{region.name} is {region.standing.value}: {region.text}"
+        return f"{region.name} is {region.standing.value}"
     return None
 
 

@@ -130,7 +130,7 @@ def restore(region: str, config_file: Path | None, yes: bool) -> None:
                 if not yes:
                     click.confirm("Put it back?", abort=True)
                 backends[where].swap(now, origin)
-                click.echo(f"  done; resolvers follow within {now.drain_s} s")
+                click.echo(f"  done; resolvers follow within {settings.limits.drain_s(now):.0f} s")
     except ActionError as error:
         raise click.ClickException(str(error)) from error
 

@@ -7,6 +7,7 @@ the time, and a whole service has bad days; only one region getting worse alone 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
 
 from analyzer.comparison import Comparison
 from analyzer.evidence import EvidenceOf, Measured
@@ -69,7 +70,7 @@ class Assessor:
         self._renewals: set[str] = set()
 
     def renew(self, region: str) -> None:
-        """Begin to compare a region with the others anew, with the next assessment."""
+        """Begin to compare a region anew, with the next assessment."""
         self._renewals.add(region)
 
     def assess(self) -> dict[str, Assessed]:
@@ -109,8 +110,7 @@ class Assessor:
         """Compare a region, with the instances that there are now."""
         if region in self._renewals:
             self._renewals.discard(region)
-            self._comparison.leave(_against_others(region))
-            self._rosters.pop(_against_others(region), None)
+            self._leave(region)
         ours = self._instances.get(region, ())
         theirs = tuple(i for r in self._regions if r != region for i in self._instances.get(r, ()))
         self._enrol(_against_others(region), region, ours, theirs, now)
@@ -163,21 +163,27 @@ def assessed(judgement: Judgement, drift: Mapping[str, float]) -> Assessed:
     text = "; ".join(r.text for r in judgement.reasons[:2]) or "nothing was measured yet"
     if judgement.blind:
         return Assessed(Standing.BLIND, text)
+    worse = {name: e for name, e in drift.items() if e >= judgement.limit}
     named = {r.signal for r in judgement.reasons if r.strength > 0}
-    worse = {name: e for name, e in drift.items() if name in named and e >= judgement.limit}
+    if judgement.verdict is Verdict.DEGRADED and named & set(worse):
+        name = max(named & set(worse), key=lambda signal: worse[signal])
+        own = f"{name} is worse than its own history (e-value {e_value(worse[name])})"
+        return Assessed(Standing.SICK, f"{text}; {own}")
+    if worse:
+        # with the others or not: a region that is worse than it was takes nobody's traffic
+        return Assessed(Standing.SHARED, f"worse than its own history: {text}")
     match judgement.verdict:
-        case Verdict.DEGRADED if worse:
-            name, evidence = max(worse.items(), key=lambda item: item[1])
-            own = f"{name} is worse than its own history (e-value {e_value(evidence)})"
-            return Assessed(Standing.SICK, f"{text}; {own}")
         case Verdict.DEGRADED:
             return Assessed(Standing.UNDECIDED, f"worse than the others, as it was before: {text}")
         case Verdict.SHARED_INCIDENT:
-            return Assessed(Standing.SHARED, text)
+            what = "others are worse than their history, this one is not"
+            return Assessed(Standing.UNDECIDED, f"{what}: {text}")
         case Verdict.HEALTHY:
             return Assessed(Standing.HEALTHY, text)
-        case _:
+        case Verdict.INCONCLUSIVE:
             return Assessed(Standing.UNDECIDED, text)
+        case _:
+            assert_never(judgement.verdict)
 
 
 def drifts(policy: Policy, evidence: EvidenceOf) -> dict[str, float]:

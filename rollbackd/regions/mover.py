@@ -20,7 +20,7 @@ from actions.regions.guards import (
 from actions.regions.planner import plan_move, stage_of, stages, until_stage, watch_id
 from actions.regions.shift import Endpoints, NoWay, Shift, away, back
 from analyzer.events import ActFailed, PlanRefused
-from analyzer.region import Region, RegionPhase
+from analyzer.region import Region, RegionPhase, same_words
 from analyzer.region_events import (
     Direction,
     MovePlanned,
@@ -99,7 +99,7 @@ class Mover:
         self._applier = applier
         self._journal = journal
         self._now = now
-        self._refused: dict[str, dict[str, list[str]]] = {}
+        self._refused: dict[str, str] = {}
 
     def plan(self, region: Region, direction: Direction, others: Sequence[Region]) -> RegionEvent:
         """Return what came of planning a move. Raises Transient: ask again later."""
@@ -145,8 +145,9 @@ class Mover:
             case Failed(reason=reason, conflict=conflict):
                 return ActFailed(plan_key, reason, conflict)
             case Done():
-                old = [records_of(s)[0].drain_s for s in part.steps if stage_of(s) == stage]
-                return StageDone(plan_key, stage, self._now() + max(old))
+                changed = [records_of(s)[0] for s in part.steps if stage_of(s) == stage]
+                drain_s = max(self._limits.drain_s(record) for record in changed)
+                return StageDone(plan_key, stage, self._now() + drain_s)
 
     def _read(self, kept: KeptRecord) -> Record:
         return self._backends[kept.backend].read(kept.name, kept.type)
@@ -225,9 +226,9 @@ class Mover:
 
     def _refuse(self, region: Region, reasons: tuple[str, ...]) -> PlanRefused:
         """Write a refusal; the same one as before is not written again."""
-        data = {"reasons": list(reasons)}
-        if self._refused.get(region.name) != data:
-            entry = Entry(self._now(), watch_id(region.name), "refusal", "", data)
-            self._journal.append(entry)
-            self._refused[region.name] = data
+        text = "; ".join(reasons)
+        if not same_words(self._refused.get(region.name, ""), text):
+            data = {"reasons": list(reasons)}
+            self._journal.append(Entry(self._now(), watch_id(region.name), "refusal", "", data))
+            self._refused[region.name] = text
         return PlanRefused(reasons)

@@ -29,6 +29,8 @@ from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault
 from rollbackd.config.secrets import Secret
 
 LEAST_REGIONS = 2
+RENEW_S = 300.0
+"""Evidence of a region known to be sick is weighed anew after at most this long."""
 Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"]
 
 
@@ -290,6 +292,8 @@ class RegionsModel(Model):
     """The time for which max_moves counts (duration)."""
     max_ttl: PositiveDuration = default("1h")
     """Records with a longer TTL are not moved (duration): it would not help in time."""
+    min_drain: Duration = default("30s")
+    """Resolvers keep an answer at least this long, whatever a smaller TTL says (duration)."""
     id_labels: list[LabelName] = Field(default_factory=lambda: ["instance"], min_length=1)
     """Metric labels that identify an instance within its region."""
     signals: list[SignalModel] = Field(min_length=1)
@@ -307,6 +311,14 @@ class RegionsModel(Model):
         if steps != sorted(set(steps)) or steps[0] <= 0 or steps[-1] != 1:
             raise fault("steps must rise from above 0% to 100%", 'such as ["50%", "100%"]')
         return steps
+
+    @field_validator("signals")
+    @classmethod
+    def _labels_of_regions(cls, signals: list[SignalModel]) -> list[SignalModel]:
+        odd = next((signal.name for signal in signals if signal.id_labels), None)
+        if odd is not None:
+            raise fault(f"signal {odd} has id_labels", "regions.id_labels is for all of them")
+        return signals
 
     @field_validator("records")
     @classmethod
@@ -355,7 +367,13 @@ class RegionsModel(Model):
                 persistence_s=self.persistence,
                 history_s=self.history,
             ),
-            limits=Limits(self.min_healthy, self.max_moves, self.moves_within, self.max_ttl),
+            limits=Limits(
+                min_healthy=self.min_healthy,
+                max_moves=self.max_moves,
+                moves_within_s=self.moves_within,
+                max_ttl_s=self.max_ttl,
+                min_drain_s=self.min_drain,
+            ),
             steps=tuple(self.steps),
             id_labels=tuple(self.id_labels),
             dns=tuple(backend.settings(base) for backend in self.dns),
@@ -372,4 +390,5 @@ class RegionsModel(Model):
             step_pause_s=self.step_pause,
             approval_expires_s=self.approval_expires,
             stuck_after_s=self.stuck_after,
+            renew_s=min(RENEW_S, self.healthy_for),
         )
