@@ -228,8 +228,7 @@ def _watched(region: Region, event: Assessed, policy: RegionPolicy, now: float) 
 
 def _renewed(region: Region, event: Assessed, policy: RegionPolicy, now: float) -> Next:
     """Weigh the evidence anew from time to time, or what was would hide what is."""
-    stale = event.standing in {Standing.SICK, Standing.SHARED}
-    if stale and now >= region.renewed_at + policy.renew_s:
+    if event.standing.accused and now >= region.renewed_at + policy.renew_s:
         return replace(region, renewed_at=now), (Renew(),)
     return region, ()
 

@@ -15,6 +15,8 @@ class Standing(StrEnum):
     """Worse than the other regions, and worse than its own history."""
     SHARED = "shared incident"
     """Worse than its own history, and not than the others: moving traffic would not help."""
+    DIFFERENT = "always worse"
+    """Worse than the other regions, and not than its own history: nothing happened to it."""
     UNDECIDED = "undecided"
     BLIND = "blind"
     """It cannot be measured; nothing follows from that."""
@@ -23,6 +25,11 @@ class Standing(StrEnum):
     def takes_traffic(self) -> bool:
         """Whether traffic may be sent there, as far as its health goes."""
         return self in {Standing.HEALTHY, Standing.UNDECIDED}
+
+    @property
+    def accused(self) -> bool:
+        """Whether the evidence speaks against it, for whatever reason."""
+        return self in {Standing.SICK, Standing.SHARED, Standing.DIFFERENT}
 
 
 class Direction(StrEnum):

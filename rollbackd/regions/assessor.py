@@ -94,7 +94,7 @@ class Assessor:
                 continue
             others, history = (evidence.get(watch, {}) for watch in watches)
             judgement = judge(self._policy, others)
-            found[region] = assessed(judgement, drifts(self._policy, history))
+            found[region] = assessed(region, judgement, drifts(self._policy, history))
             self._refresh(region, judgement, found[region], now)
         return found
 
@@ -153,14 +153,16 @@ class Assessor:
             self._rosters.pop(watch, None)
 
 
-def assessed(judgement: Judgement, drift: Mapping[str, float]) -> Assessed:
+def assessed(region: str, judgement: Judgement, drift: Mapping[str, float]) -> Assessed:
     """Return what follows from both questions.
 
     Args:
+        region: its name, for the text.
         judgement: of the region against the others.
         drift: evidence that the region is worse than its own history, by critical signal.
     """
     text = "; ".join(r.text for r in judgement.reasons[:2]) or "nothing was measured yet"
+    text = _in_regions(text, region)
     if judgement.blind:
         return Assessed(Standing.BLIND, text)
     worse = {name: e for name, e in drift.items() if e >= judgement.limit}
@@ -174,7 +176,7 @@ def assessed(judgement: Judgement, drift: Mapping[str, float]) -> Assessed:
         return Assessed(Standing.SHARED, f"worse than its own history: {text}")
     match judgement.verdict:
         case Verdict.DEGRADED:
-            return Assessed(Standing.UNDECIDED, f"worse than the others, as it was before: {text}")
+            return Assessed(Standing.DIFFERENT, f"as before: {text}")
         case Verdict.SHARED_INCIDENT:
             what = "others are worse than their history, this one is not"
             return Assessed(Standing.UNDECIDED, f"{what}: {text}")
@@ -184,6 +186,19 @@ def assessed(judgement: Judgement, drift: Mapping[str, float]) -> Assessed:
             return Assessed(Standing.UNDECIDED, text)
         case _:
             assert_never(judgement.verdict)
+
+
+def _in_regions(text: str, region: str) -> str:
+    """Return a sentence about canary and baseline as one about regions."""
+    for word, meant in (
+        ("the baseline itself is worse than its own", "the others are worse than their own"),
+        ("; not the canary's fault alone", ""),
+        ("the canary", region),
+        ("canary", region),
+        ("baseline", "other"),
+    ):
+        text = text.replace(word, meant)
+    return text
 
 
 def drifts(policy: Policy, evidence: EvidenceOf) -> dict[str, float]:
