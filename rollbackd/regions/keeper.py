@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from math import isfinite
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 import structlog
 
@@ -27,7 +27,6 @@ from analyzer.region_events import (
     Renew,
     Standing,
 )
-from rollbackd.regions.assessor import Assessor
 from rollbackd.regions.mover import Mover
 
 log = structlog.get_logger()
@@ -39,6 +38,16 @@ _OF_THE_MOMENT = {"standing": "blind", "text": "not measured yet"}
 
 Causes = Callable[[], Mapping[str, str]]
 """What else speaks against a region, by its name."""
+
+
+class Evidence(Protocol):
+    """Who judges regions; ``Assessor`` in the daemon."""
+
+    def assess(self) -> Mapping[str, Assessed]:
+        """Return how every region stands now."""
+
+    def renew(self, region: str) -> None:
+        """Begin to compare a region anew, with the next assessment."""
 
 
 class RegionKeeper:
@@ -56,7 +65,7 @@ class RegionKeeper:
         *,
         names: Sequence[str],
         policy: RegionPolicy,
-        assessor: Assessor,
+        assessor: Evidence,
         mover: Mover,
         journal: Journal,
         causes: Causes,
