@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from rollbackd.store.reader import JournalReader
+from tests.dns.stub_nameserver import StubNameserver
 from tests.end_to_end.daemon_process import DaemonProcess
 from tests.end_to_end.two_regions import NAME, TwoRegions
 
@@ -58,15 +59,13 @@ class Regions(DaemonProcess):
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def daemon(
-    world: TwoRegions, mode: str = "enforce", name: str = "rollbackd", **regions: object
-) -> Regions:
-    config, port = world.write_config(mode, name, **regions)
-    return Regions(config, port, world.folder / f"{name}.log")
+def daemon(world: TwoRegions, mode: str = "enforce", late_nameserver: str = "") -> Regions:
+    config, port = world.write_config(mode, late_nameserver=late_nameserver)
+    return Regions(config, port, world.folder / "daemon.log")
 
 
-def journalled(world: TwoRegions, kind: str, name: str = "rollbackd") -> int:
-    with JournalReader.open(f"sqlite:///{world.folder / f'{name}.db'}") as journal:
+def journalled(world: TwoRegions, kind: str) -> int:
+    with JournalReader.open(f"sqlite:///{world.folder / 'rollbackd.db'}") as journal:
         return sum(1 for _ in journal.entries(kinds=frozenset({kind})))
 
 
@@ -91,3 +90,46 @@ def test_a_sick_region_is_left_and_comes_back_when_it_is_well(world: TwoRegions)
         assert journalled(world, "step-done") == 2
         assert "secret of thirty-two" not in running.log
         assert running.terminate() == 0
+
+
+def test_approved_killed_in_the_middle_finished_and_put_back_by_hand(world: TwoRegions) -> None:
+    old = tuple(sorted(world.bind.ask(NAME, "A")))
+    with StubNameserver(lambda _name, _type: old) as behind:
+        late = f"{behind.server.address}:{behind.server.port}"
+        running = daemon(world, "approve", late_nameserver=late)
+        with running:
+            running.wait_standing("healthy")
+            world.service.sick.add("eu")
+            waiting = running.wait_for("eu", "awaiting approval", "needs a human")
+            assert waiting["phase"] == "awaiting approval", waiting
+            assert world.leads_to() == {"eu", "us"}
+            refused = order(running, region="eu", wish="approve", plan="another", by="ann")
+            assert refused.status_code == 409
+            assert world.leads_to() == {"eu", "us"}
+            agreed = order(
+                running, region="eu", wish="approve", plan=waiting["plan_key"], by="ann"
+            )
+            assert agreed.status_code == 200, agreed.text
+            running.wait_until(lambda: world.leads_to() == {"us"})
+            running.kill()  # written, and not told by every server: the step is not done
+            assert journalled(world, "step-done") == 0
+            behind.answers = lambda name, type_: tuple(world.bind.ask(name, type_))
+            running.start()
+            region = running.wait_for("eu", "failed over", "needs a human")
+            assert region["phase"] == "failed over", region
+            assert journalled(world, "step-started") == 1
+            assert journalled(world, "step-done") == 1
+            running.kill()
+        shown = running.dns("show")
+        assert f"{NAME} A → 127.0.0.4, 127.0.0.5" in shown.stdout
+        assert "nothing listens there" in shown.stderr
+        restored = running.dns("restore", "eu", "--yes")
+        assert restored.returncode == 0, restored.stderr
+        assert world.leads_to() == {"eu", "us"}
+        assert "is as it was" in running.dns("restore", "eu", "--yes").stdout
+
+
+def order(running: Regions, **body: str) -> requests.Response:
+    url = f"http://127.0.0.1:{running.port}/api/v1/regions"
+    headers = {"Authorization": "Bearer secret-token"}
+    return requests.post(url, json=body, headers=headers, timeout=10)

@@ -160,16 +160,19 @@ class TwoRegions:
         return {region for region, addresses in ADDRESSES.items() if found & set(addresses)}
 
     def write_config(
-        self, mode: str = "enforce", name: str = "rollbackd", **regions: object
+        self, mode: str = "enforce", *, late_nameserver: str = ""
     ) -> tuple[Path, int]:
-        """Write a configuration; return it and the daemon's port."""
+        """Write a configuration; return it and the daemon's port.
+
+        ``late_nameserver``: one more server to ask after a change.
+        """
         port = free_port()
         (self.folder / "key").write_text(f"{KEY_SECRET}\n")
         (self.folder / "token").write_text("secret-token\n")
         config = {
             "tick": "1s",
             "settle": "1s",
-            "journal": {"url": f"sqlite:///{name}.db"},
+            "journal": {"url": "sqlite:///rollbackd.db"},
             "http": {"listen": f"127.0.0.1:{port}", "token_file": "token"},
             "source": {"prometheus": {"url": self.prometheus["eu"].url}},
             "rollouts": {
@@ -183,13 +186,13 @@ class TwoRegions:
                 ]
             },
             "policies": [{"name": "default", "signals": [ERRORS]}],
-            "regions": {**self._regions(mode), **regions},
+            "regions": self._regions(mode, [late_nameserver] if late_nameserver else []),
         }
-        file = self.folder / f"{name}.yaml"
+        file = self.folder / "rollbackd.yaml"
         file.write_text(json.dumps(config))  # JSON is YAML
         return file, port
 
-    def _regions(self, mode: str) -> Mapping[str, Any]:
+    def _regions(self, mode: str, more: list[str]) -> Mapping[str, Any]:
         servers = [f"{s.address}:{s.port}" for s in (self.bind.server, self.knot.server)]
         return {
             "mode": mode,
@@ -205,7 +208,7 @@ class TwoRegions:
             "dns": [
                 {
                     "name": "bind",
-                    "nameservers": servers,
+                    "nameservers": [*servers, *more],
                     "rfc2136": {
                         "zone": ZONE,
                         "server": servers[0],
