@@ -23,7 +23,7 @@ HEALTHY_SHARE, SICK_SHARE = 0.005, 0.5
 CUSTOMERS_A_S = 40
 PROBES_A_S = 15
 """To each address, whatever DNS says: what keeps a drained region measurable."""
-WARM_S = 12
+WARM_S = 8
 
 
 class Service:
