@@ -26,7 +26,7 @@ WORKDIR /src
 # The dependencies are a layer of their own: they change less often than the code.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-default-groups --no-install-project
+    uv sync --frozen --no-default-groups --extra all --no-install-project
 
 COPY README.md LICENSE ./
 COPY detectors detectors
@@ -34,11 +34,11 @@ COPY analyzer analyzer
 COPY actions actions
 COPY rollbackd rollbackd
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --frozen --no-default-groups --no-editable
+    uv sync --frozen --no-default-groups --extra all --no-editable
 
 
 FROM build AS bill-of-materials
-RUN uv export --quiet --frozen --no-default-groups --format cyclonedx1.5 \
+RUN uv export --quiet --frozen --no-default-groups --extra all --format cyclonedx1.5 \
     --output-file /rollbackd.cdx.json
 
 # The Python packages in the image, as CycloneDX; CI attaches what the base image holds, too.

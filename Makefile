@@ -8,7 +8,7 @@ FAULT ?= errors
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo lint unit test bench calibrate clean
+.PHONY: help setup servers demo lint unit test test-cluster bench calibrate clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -42,9 +42,14 @@ unit: setup ## The tests that need no server, in a minute
 test: servers lint ## Everything: lint, types, contracts, all tests
 	$(BIN)/pytest -n $(WORKERS)
 
+test-cluster: setup ## What it needs of a cluster, on a real one: KUBECONFIG=... make test-cluster
+	@test -n "$(KUBECONFIG)" || { echo "KUBECONFIG=file make test-cluster: makes namespaces rollbackd-test-*, and deletes them"; exit 2; }
+	ROLLBACKD_TEST_CLUSTER=1 $(BIN)/pytest -n 0 tests/cluster
+
 bench: setup ## Measure speed, memory and delay; prints figures, asserts nothing
 	$(BIN)/python -m benchmarks.tick
 	$(BIN)/python -m benchmarks.delay
+	$(BIN)/python -m benchmarks.big_cluster
 
 calibrate: setup ## False-rollback rate and time to detect, beside the peers (about 5 minutes)
 	$(BIN)/python -m benchmarks.calibration --quick

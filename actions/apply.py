@@ -13,6 +13,7 @@ from actions.plan import Plan, Step
 from actions.ports import (
     Conflict,
     Entry,
+    Fenced,
     Journal,
     Performer,
     Permanent,
@@ -42,17 +43,24 @@ class Patience:
     """How long to try.
 
     Attributes:
-        attempts: tries of a call that fails in passing. backoff_s: wait before the second try,
-            doubled each time up to max_backoff_s.
+        attempts: tries of a call that fails in passing; with the waits between them some two
+            minutes, in which an API server that restarts is back. backoff_s: wait before the second
+            try, doubled each time up to max_backoff_s. longest_asked_s: a longer wait that the
+            other side asks for is cut short to this.
         settle_s: how long a written change may take to show its effect.
         poll_s: time between two looks meanwhile.
     """
 
-    attempts: int = 6
+    attempts: int = 12
     backoff_s: float = 0.5
     max_backoff_s: float = 15.0
+    longest_asked_s: float = 60.0
     settle_s: float = 600.0
     poll_s: float = 1.0
+
+
+def always() -> None:
+    """Permit to act: there is only this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,8 @@ class Applier:
         now: seconds since the epoch.
         pause: waits so many seconds; returns False when the process is asked to stop, and then
             the step in flight is left for the next start, which verifies and finishes it.
+        permit: raises Fenced when another process leads; asked right before each write. The step
+            in flight is then left for that process.
     """
 
     actuators: Mapping[str, Performer]
@@ -71,6 +81,7 @@ class Applier:
     now: Callable[[], float]
     pause: Callable[[float], bool]
     patience: Patience = Patience()
+    permit: Callable[[], None] = always
 
     def carry_out(self, plan: Plan) -> Outcome | None:
         """Carry the plan out, or finish what an earlier process began of it.
@@ -120,7 +131,7 @@ class Applier:
         if state is StepState.PENDING:
             if not started:
                 self._note(plan, "step-started", step)
-            state = self._patiently(lambda: _perform(actuator, step))
+            state = self._patiently(lambda: self._perform(actuator, step))
         if state is None or not self._settle(actuator, step, state):
             return False
         self._note(plan, "step-done", step)
@@ -144,18 +155,35 @@ class Applier:
         return True
 
     def _patiently(self, call: Callable[[], StepState]) -> StepState | None:
-        """Call, trying again with back-off while it fails in passing; None when asked to stop."""
+        """Call, trying again with back-off while it fails in passing; None when asked to stop.
+
+        Who is fenced stops, too: that a write was not allowed says nothing about the step.
+        """
         wait = self.patience.backoff_s
         for attempt in range(1, self.patience.attempts + 1):
             try:
                 return call()
+            except Fenced:
+                return None
             except Transient as error:
                 if attempt == self.patience.attempts:
                     raise _OutOfPatience(f"gave up after {attempt} tries: {error}") from error
-            if not self.pause(wait):
+                asked = min(error.retry_after_s, self.patience.longest_asked_s)
+            if not self.pause(max(wait, asked)):
                 return None
             wait = min(2 * wait, self.patience.max_backoff_s)
         raise AssertionError("unreachable: the loop returns or raises")
+
+    def _perform(self, actuator: Performer, step: Step) -> StepState:
+        """Write the change, unless the write of an earlier try got through after all."""
+        state = actuator.inspect(step)
+        if state is StepState.MOVED_ON:
+            raise Conflict(f"the world is no longer as planned: {step.describe()}")
+        if state is StepState.PENDING:
+            self.permit()
+            actuator.perform(step)
+            state = actuator.inspect(step)
+        return StepState.SETTLING if state is StepState.PENDING else state
 
     def _note(self, plan: Plan, kind: str, step: Step, **data: object) -> None:
         data = {"plan": plan.key, "step": step.describe(), **data}
@@ -164,14 +192,3 @@ class Applier:
 
 class _OutOfPatience(Exception):
     """Passing trouble did not pass."""
-
-
-def _perform(actuator: Performer, step: Step) -> StepState:
-    """Write the change, unless the write of an earlier try got through after all."""
-    state = actuator.inspect(step)
-    if state is StepState.MOVED_ON:
-        raise Conflict(f"the world is no longer as planned: {step.describe()}")
-    if state is StepState.PENDING:
-        actuator.perform(step)
-        state = actuator.inspect(step)
-    return StepState.SETTLING if state is StepState.PENDING else state

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from actions.facts import Fact, NewerRevision, PausedByHand
+from actions.kubernetes_capacity import HASH_LABEL, capacity_facts
+from actions.marks import HELD_BY
 from actions.plan import Draft, Step, checksum
-from actions.ports import Conflict, StepState
+from actions.ports import Conflict, FactSource, StepState
 from analyzer.rollout import Revision, Rollout, Workload
 
 KIND = "Deployment"
-
-HASH_LABEL = "pod-template-hash"
-"""Label that the Deployment controller puts on a ReplicaSet, its template and its pods."""
 
 ROLLED_BACK_FROM = "rollbackd.io/rolled-back-from"
 """Annotation: hash of the revision that our last rollback left."""
@@ -54,11 +54,19 @@ class KubernetesRollback:
     Args:
         api: the calls to the cluster that the rollouts come from.
         name: the actuator's name in the registry.
+        owners: tells who else applies a Deployment, and would undo this; None when nobody asks.
     """
 
-    def __init__(self, api: ClusterApi, *, name: str = "kubernetes-rollback") -> None:
+    def __init__(
+        self,
+        api: ClusterApi,
+        *,
+        name: str = "kubernetes-rollback",
+        owners: FactSource | None = None,
+    ) -> None:
         self._api = api
         self._name = name
+        self._owners = owners
 
     def propose(self, rollout: Rollout) -> Draft:
         """Return the one step back to the rollout's baseline, or why there is none."""
@@ -70,16 +78,21 @@ class KubernetesRollback:
             return Draft(refusals=(f"{KIND} {workload} no longer exists",))
         if rollout.baseline is None:
             reason = f"{KIND} {workload} has no earlier ReplicaSet to go back to"
-            return Draft(refusals=(reason, *_standing_refusals(workload, deployment)))
+            refusals = (reason, *_standing_refusals(workload, deployment))
+            return Draft(refusals=refusals, facts=_obstacles(rollout, deployment, None, None))
         found = self._replica_sets(deployment, (rollout.canary.label, rollout.baseline.label))
         canary, baseline = found.get(rollout.canary.id), found.get(rollout.baseline.id)
         refusals = (
             *_standing_refusals(workload, deployment),
             *_revision_refusals(rollout, deployment, canary, baseline),
         )
-        if refusals or baseline is None:
-            return Draft(refusals=refusals)
-        return Draft(steps=(self._step(rollout, rollout.baseline, deployment, baseline),))
+        facts = _obstacles(rollout, deployment, canary, baseline)
+        if refusals or facts or canary is None or baseline is None:
+            return Draft(refusals=refusals, facts=facts)
+        step = self._step(rollout, rollout.baseline, deployment, baseline)
+        seen = capacity_facts(self._api, deployment, canary, baseline)
+        owned = self._owners.facts(rollout) if self._owners is not None else ()
+        return Draft((step,), (), (*seen, *owned))
 
     def inspect(self, step: Step) -> StepState:
         """Compare the Deployment's template with the step's, and the rollout's progress."""
@@ -89,7 +102,9 @@ class KubernetesRollback:
         match template_digest(deployment):
             case digest if digest == step.desired["template"]:
                 return StepState.DONE if _has_settled(deployment) else StepState.SETTLING
-            case digest if digest == step.expected["template"]:
+            case digest if digest == step.expected["template"] and not _was_written(
+                step, deployment
+            ):
                 return StepState.PENDING
             case _:
                 return StepState.MOVED_ON
@@ -133,7 +148,11 @@ class KubernetesRollback:
                 "name": workload.name,
                 "uid": deployment["metadata"]["uid"],
             },
-            expected={"revision": bad.label, "template": template_digest(deployment)},
+            expected={
+                "revision": bad.label,
+                "template": template_digest(deployment),
+                "watch": rollout.watch_id,
+            },
             desired={
                 "revision": good.label,
                 "replicaset": good.id,
@@ -146,7 +165,10 @@ class KubernetesRollback:
         """Return the patch, or raise Conflict when the world is not as the plan expected it."""
         if template_digest(deployment) != step.expected["template"]:
             raise Conflict(f"{_named(step)} no longer runs {step.expected['revision']}")
-        if deployment["spec"].get("paused"):
+        if _was_written(step, deployment):
+            bad = step.expected["revision"]
+            raise Conflict(f"{_named(step)} was rolled back, and somebody put {bad} back")
+        if _is_paused_by_others(deployment, step.expected["watch"]):
             raise Conflict(f"{_named(step)} was paused since the plan was made")
         found = self._replica_sets(deployment, (step.desired["revision"],))
         baseline = found.get(step.desired["replicaset"])
@@ -219,12 +241,24 @@ def _standing_refusals(workload: Workload, deployment: JsonObject) -> tuple[str,
             f"{KIND} {workload} keeps no history (revisionHistoryLimit is 0): "
             "its earlier ReplicaSets are deleted as soon as they are empty"
         )
-    if spec.get("paused"):
-        refusals.append(
-            f"{KIND} {workload} was paused by hand: a change would have no effect "
-            "until somebody resumes it"
-        )
     return tuple(refusals)
+
+
+def _obstacles(
+    rollout: Rollout,
+    deployment: JsonObject,
+    canary: JsonObject | None,
+    baseline: JsonObject | None,
+) -> tuple[Fact, ...]:
+    """Return what somebody else is doing to this Deployment; guards refuse for it."""
+    current = template_digest(deployment)
+    known = {template_digest(revision) for revision in (canary, baseline) if revision is not None}
+    facts: list[Fact] = []
+    if _is_paused_by_others(deployment, rollout.watch_id):
+        facts.append(PausedByHand(f"{KIND} {rollout.workload}"))
+    if known and current not in known:
+        facts.append(NewerRevision(str(rollout.workload), rollout.canary.label))
+    return tuple(facts)
 
 
 def _revision_refusals(
@@ -235,21 +269,15 @@ def _revision_refusals(
 ) -> tuple[str, ...]:
     """Return why this Deployment cannot go from this canary to this baseline."""
     bad, good = rollout.canary.label, rollout.baseline.label if rollout.baseline else ""
-    current = template_digest(deployment)
     refusals = []
     if baseline is None:
         refusals.append(f"ReplicaSet {good} of {rollout.workload}, the last good one, is gone")
-    elif template_digest(baseline) == current:
+    elif template_digest(baseline) == template_digest(deployment):
         refusals.append(f"{rollout.workload} already has the template of {good}")
     if canary is None:
         refusals.append(f"ReplicaSet {bad} of {rollout.workload} is gone")
     elif baseline is not None and template_digest(baseline) == template_digest(canary):
         refusals.append(f"{good} and {bad} of {rollout.workload} have the same template")
-    elif template_digest(canary) != current:
-        refusals.append(
-            f"{bad} is no longer the current revision of {rollout.workload}: "
-            "another change is on its way"
-        )
     return tuple(refusals)
 
 
@@ -264,13 +292,28 @@ def _patch(step: Step, deployment: JsonObject, baseline: JsonObject) -> list[Jso
         ROLLED_BACK_TO: good,
         PLAN: step.key,
     }
+    annotations.pop(HELD_BY, None)
+    # What we hold is let go with the way back; nobody else's pause gets here.
+    paused = [{"op": "remove", "path": "/spec/paused"}] if "paused" in deployment["spec"] else []
     version = metadata["resourceVersion"]
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": version},
         {"op": "replace", "path": "/spec/template", "value": template_of(baseline)},
         # The whole map: it may be absent, and the guard says that nobody else changed it.
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
+        *paused,
     ]
+
+
+def _is_paused_by_others(deployment: JsonObject, watch_id: str) -> bool:
+    annotations = deployment["metadata"].get("annotations") or {}
+    return bool(deployment["spec"].get("paused")) and annotations.get(HELD_BY) != watch_id
+
+
+def _was_written(step: Step, deployment: JsonObject) -> bool:
+    """Tell whether this very step was written before: its mark outlives a template put back."""
+    annotations = deployment["metadata"].get("annotations") or {}
+    return bool(step.key) and annotations.get(PLAN) == step.key
 
 
 def _has_settled(deployment: JsonObject) -> bool:

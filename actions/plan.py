@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from actions.facts import Fact
 from analyzer.rollout import Revision, Workload
 
 
@@ -64,10 +65,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What an actuator proposes for a rollout, before guards: its steps, or why it cannot act."""
+    """What an actuator proposes for a rollout, before guards: its steps, or why it cannot act.
+
+    ``facts``: what it saw of the world that is for guards to judge.
+    """
 
     steps: tuple[Step, ...] = ()
-    refusals: tuple[str, ...] = field(default=())
+    refusals: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
 
 def checksum(value: object) -> str:

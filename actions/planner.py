@@ -1,18 +1,24 @@
-"""From a rollout and the actuators' drafts to a plan, or the reasons why there is none. Pure."""
+"""From a rollout, the actuators' drafts and the guards' answers to a plan, or why there is none."""
 
-from actions.guards import Situation, refusals
+from collections.abc import Sequence
+
+from actions.guards.situation import Situation
 from actions.plan import Plan, Refused, keyed
+from analyzer.check import Check, CheckOutcome
 
 
-def plan(situation: Situation, watch_id: str, attempt: int = 1) -> Plan | Refused:
-    """Return what would be done to leave the canary for the baseline.
+def plan(
+    situation: Situation, found: Sequence[Check], watch_id: str, attempt: int = 1
+) -> Plan | Refused:
+    """Return what would be done to leave the canary for the baseline. Pure.
 
     Args:
         situation: the rollout, its policy, the actuators' drafts and what was done before.
+        found: what the guards said about it.
         watch_id: the watch that asks.
         attempt: counts plans of this watch; one made anew after a conflict is another plan.
     """
-    objections = refusals(situation)
+    objections = tuple(check.text for check in found if check.outcome is CheckOutcome.REFUSED)
     good = situation.rollout.baseline
     if objections or good is None:
         return Refused(objections)

@@ -1,10 +1,11 @@
 """The ports this layer calls, and the errors that may cross them, named by the reaction to them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from actions.facts import Fact
 from actions.plan import Draft, Step
 from analyzer.rollout import Rollout
 
@@ -14,7 +15,21 @@ class ActionError(Exception):
 
 
 class Transient(ActionError):
-    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off."""
+    """Trouble that may pass (timeout, 429, 5xx): the same step is tried again with back-off.
+
+    Attributes:
+        retry_after_s: seconds the other side asked us to wait; 0 when it did not say.
+    """
+
+    retry_after_s: float = 0.0
+
+
+class Fenced(Transient):
+    """This process does not lead any more: nothing was written, and it must change nothing.
+
+    A kind of Transient because whoever meets it reacts alike: it leaves everything as it was, and
+    concludes nothing. The process that leads now goes on from the journal.
+    """
 
 
 class Conflict(ActionError):
@@ -62,6 +77,23 @@ class Actuator(Performer, Protocol):
         """
 
 
+class FactSource(Protocol):
+    """Who knows something about a rollout that guards want to know and no actuator tells."""
+
+    def facts(self, rollout: Rollout) -> Sequence[Fact]:
+        """Return what is known; reads only.
+
+        What cannot be read is told as a fact that says so. Raises Transient.
+        """
+
+
+class SchemaGuard(FactSource, Protocol):
+    """Who knows whether a database schema, as a canary left it, still serves the baseline.
+
+    Its facts are ``actions.facts.SchemaBound``; none when nothing speaks against going back.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the journal.
@@ -70,9 +102,12 @@ class Entry:
         seq: position in the journal, given by it; 0 before it is written.
         at: seconds since the epoch.
         watch_id: the watch it belongs to, or "" for the daemon's own entries.
-        kind: what it records: ``watch`` (full state after a transition), ``view`` (what people
+        kind: what it records: ``policy`` (what the watch is judged by), ``watch`` (full state
+            after a transition), ``view`` (what people
             saw then), ``roster`` (which instances count), ``armed`` (what the comparisons began
-            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``.
+            with), ``plan``, ``refusal``, ``step-started``, ``step-done``, ``step-failed``,
+            ``decision`` (what a person decided, before it took effect),
+            ``told:NAME`` (what the notifier of that name was told, and what it remembers).
         key: the plan's or step's key where there is one, else "".
         data: plain JSON values.
     """
@@ -91,8 +126,10 @@ class Journal(Protocol):
     def append(self, *entries: Entry) -> int:
         """Write entries in one transaction; return the last sequence number.
 
-        Raises Transient when the store cannot be reached, Permanent when the entries are not plain
-        JSON values or the store will never take them; then nothing was written.
+        Raises Transient when the store does not take them now (unreachable, full, read-only):
+        nothing was written or, only when the connection broke in the middle of the commit and the
+        store stayed away, that is unknown, as the message then says. Raises Fenced when another
+        process leads, Permanent when the entries are not plain JSON values; nothing was written.
         """
 
     def entries(

@@ -5,20 +5,27 @@ from typing import Any, assert_never
 
 from analyzer.evidence import Evidence
 from analyzer.family import Armed, Family, Member
+from analyzer.gauge_family import GaugeFamily
 from analyzer.histogram_family import HistogramFamily
 from analyzer.interval_family import IntervalFamily
+from analyzer.leak_family import LeakFamily
 from analyzer.level_family import LevelFamily
 from analyzer.policy import Policy
+from analyzer.rate_family import RateFamily
 from analyzer.ratio_family import RatioFamily
 from analyzer.recovery import RecoveryCheck, check_recovery, summarise
 from analyzer.roster import Roster
 from analyzer.signal import (
+    GaugeSignal,
     HistogramSignal,
     IntervalSignal,
+    LeakSignal,
     LevelSignal,
+    RateSignal,
     RatioSignal,
     Signal,
     Tier,
+    TrafficSignal,
 )
 
 AnyFamily = Family[Any, Any]
@@ -136,12 +143,23 @@ class Comparison:
             case LevelSignal():
                 key = ("level", _source_of(signal), id_labels, horizon_s)
                 made = LevelFamily(signal, id_labels, self._tick_s, horizon_s)
+            case GaugeSignal():
+                key = ("gauge", _source_of(signal), id_labels, horizon_s)
+                made = GaugeFamily(signal, id_labels, self._tick_s, horizon_s)
+            case LeakSignal(values=values):
+                key = ("leak", signal.name, values, id_labels, horizon_s)
+                made = LeakFamily(signal, id_labels, self._tick_s, horizon_s)
+            case RateSignal() | TrafficSignal():
+                key = ("rate", _source_of(signal), id_labels, horizon_s)
+                made = RateFamily(signal, id_labels, self._tick_s, horizon_s)
             case _:
                 assert_never(signal)
         return self._families.setdefault(key, made)
 
 
-def _source_of(signal: IntervalSignal | LevelSignal) -> object:
+def _source_of(
+    signal: IntervalSignal | LevelSignal | GaugeSignal | RateSignal | TrafficSignal,
+) -> object:
     """Return what signals of one family must agree on: which series, and how they are read."""
     match signal:
         case IntervalSignal():
@@ -149,5 +167,12 @@ def _source_of(signal: IntervalSignal | LevelSignal) -> object:
             return (signal.name, signal.bad, signal.total, readings, signal.paired)
         case LevelSignal():
             return (signal.name, signal.values, signal.reading, signal.least, signal.paired)
+        case GaugeSignal():
+            read = (signal.values, signal.counter, signal.per, signal.least)
+            return (signal.name, signal.direction, read)
+        case RateSignal():
+            return (signal.name, signal.direction, signal.events, signal.per)
+        case TrafficSignal():
+            return (signal.name, signal.direction, signal.requests, "traffic")
         case _:
             assert_never(signal)

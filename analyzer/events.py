@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from analyzer.check import Check, CheckOutcome
 from analyzer.judge import Judgement
 from analyzer.rollout import Revision
 
@@ -16,10 +17,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan passed all guards."""
+    """A plan passed all guards; some may have warned or ask for a person's approval."""
 
     plan_key: str
     text: str
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def asks(self) -> str:
+        """Why a person has to approve it in mode enforce, too; "" when nothing asks for that."""
+        return "; ".join(c.text for c in self.checks if c.outcome is CheckOutcome.ASKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class PlanRefused:
     """No plan can be made, for these reasons."""
 
     reasons: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,17 @@ class RecoveryMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """Somebody rolled out again, after our action, the very revision that was left.
+
+    ``hint``: who it may have been, for people, or "".
+    """
+
+    revision: Revision
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snoozed:
     """A person holds the watch until a time."""
 
@@ -80,6 +99,13 @@ class Snoozed:
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """A person ends a hold."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demanded:
+    """A person wants the canary left now, whatever the evidence says."""
 
     by: str
 
@@ -107,8 +133,10 @@ Event = (
     | Acted
     | ActFailed
     | RecoveryMeasured
+    | PutBack
     | Snoozed
     | Resumed
+    | Demanded
     | Superseded
     | Ended
 )

@@ -6,8 +6,8 @@ cursor: what could not be fetched is fetched with the next tick, so an outage of
 the comparison and loses nothing, and a restart replays the same grid to the same state.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,85 +16,42 @@ from numpy.typing import NDArray
 
 from analyzer.evidence import Evidence, Measured
 from analyzer.increments import Floats, increments
-from analyzer.memory import Edges, Memory
+from analyzer.membership import MAX_COLUMNS, Armed, InstanceId, Member, Membership, N
+from analyzer.memory import Edges, Matches, Memory, Seats
 from analyzer.policy import Policy
 from analyzer.recovery import HarmCounts
 from analyzer.rollout import Side
-from analyzer.roster import Roster
+from analyzer.roster import Roster, Stay
 from analyzer.rows import findings_by_row
-from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
+from analyzer.sample import Absence, Grid, Missing, Reply, Series
 from analyzer.signal import Signal
+from analyzer.silence import awaited, cut_off, silent
 from detectors.findings import Findings
 from detectors.rows import Rows
 
-MAX_COLUMNS = 720
-"""Grid points asked for at once when catching up; the rest follows with the next tick."""
+__all__ = ["Armed", "Family", "InstanceId", "Member", "Tally"]
+
 TOO_MUCH = frozenset({Absence.TOO_LARGE, Absence.TIMEOUT})
 """Answers that a question about fewer grid points may not get."""
-STALE_TICKS = 6
-STALE_S = 60.0
-"""A side without any sample for so many ticks and seconds is no longer being measured."""
 
-InstanceId = tuple[str, ...]
-N = TypeVar("N", bound=Rows)
 S = TypeVar("S", bound=Rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Armed(Generic[N]):
-    """What a comparison was started with; kept in the journal so that a restart is exact.
+class Tally(Generic[N]):
+    """A member's sums (counters,): each side's up to an action, the baseline's since.
 
-    Attributes:
-        at: grid time from which evidence counts. noise: one row. bounds: upper bucket bounds that
-            both sides share (histograms only).
+    ``ticks``: how many ticks since.
     """
 
-    at: float
-    noise: N
-    bounds: tuple[float, ...] = ()
-
-
-@dataclass(slots=True)
-class Member(Generic[N]):
-    """One watch in a family. ``trouble``: why its comparison could not be started."""
-
-    watch_id: str
-    signal: Signal
-    policy: Policy
-    roster: Roster
-    armed: Armed[N] | None = None
-    trouble: Missing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Seats:
-    """Where the detector's rows find their members, and when each began; in the rows' order."""
-
-    member: NDArray[np.intp]
-    begun: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Which rows of a reply are which of our instances; holds for exactly these objects."""
-
-    ids: Sequence[InstanceId]
-    edges: Edges
-    ours: NDArray[np.intp]
-    theirs: NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True)
-class Tally(Generic[N]):
-    """A member's baseline sums (counters,) up to an action and since, and ticks since."""
-
     member: Member[N]
+    canary: Floats
     before: Floats
     after: Floats
     ticks: int
 
 
-class Family(ABC, Generic[N, S]):
+class Family(Membership[N], Generic[N, S]):
     """State of one signal family. No I/O: samples come in, evidence goes out.
 
     Args:
@@ -103,13 +60,8 @@ class Family(ABC, Generic[N, S]):
     """
 
     def __init__(self, id_labels: tuple[str, ...], tick_s: float) -> None:
-        self.id_labels = id_labels
-        self.tick_s = tick_s
-        self.cursor: float | None = None
+        super().__init__(id_labels, tick_s)
         self.trouble: Missing | None = None
-        self._reach = MAX_COLUMNS
-        self._members: list[Member[N]] = []
-        self._position: dict[str, int] = {}
         self._order: list[Member[N]] = []  # armed members, in the order of the detector's rows
         self._state: S | None = None
         self._measured: dict[str, Evidence] | None = None
@@ -118,16 +70,11 @@ class Family(ABC, Generic[N, S]):
         self._carry: Floats = np.empty((0, 0))
         # what follows from membership, rosters and beginnings; made when it is needed again
         self._edges: Edges | None = None
-        self._asked: list[Query] | None = None
         self._seats: Seats | None = None
         self._matches: Matches | None = None
         self._memory = Memory.empty(0, self._counters())
 
     # What differs between kinds of signals
-
-    @abstractmethod
-    def selectors(self) -> tuple[Query, ...]:
-        """Return the queries without restriction, in the order in which replies are given."""
 
     @abstractmethod
     def _counters(self) -> int:
@@ -169,99 +116,31 @@ class Family(ABC, Generic[N, S]):
 
     # Membership
 
-    @property
-    def members(self) -> Sequence[Member[N]]:
-        """The watches in this family."""
-        return self._members
-
     def join(
         self, watch_id: str, signal: Signal, policy: Policy, armed: Armed[Any] | None = None
     ) -> None:
-        """Add a watch; with ``armed``, continue one that an earlier process began.
-
-        The latter only before the first ``advance``: the grid is then walked again from there.
-        """
-        member: Member[N] = Member(watch_id, signal, policy, Roster(), armed)
-        self._position[watch_id] = len(self._members)
-        self._members.append(member)
+        """Add a watch, as in ``Membership``, with a row of its own where it is armed."""
+        super().join(watch_id, signal, policy, armed)
         grown = Memory.empty(1, self._counters())
         pairs = zip(self._memory.arrays(), grown.arrays(), strict=True)
         self._memory = Memory(*(np.concatenate([old, new]) for old, new in pairs))
         if armed is not None:
-            self._engage([member])
-            # the grid point at which it was armed comes first, for the counters' last known values
-            begin = armed.at - self.tick_s
-            self.cursor = begin if self.cursor is None else min(self.cursor, begin)
-        self._changed()
+            self._engage([self.member(watch_id)])
 
     def _changed(self) -> None:
-        """Forget what was made for the members and rosters of before."""
-        self._edges = self._asked = self._seats = self._matches = None
+        super()._changed()
+        self._edges = self._seats = self._matches = None
         self._measured = self._recent = None
-
-    def enrol(self, watch_id: str, roster: Roster) -> None:
-        """Take note of which instances of a watch count, and when."""
-        member = self.member(watch_id)
-        if member.roster is not roster:
-            member.roster = roster
-            self._changed()
 
     def leave(self, watch_id: str) -> None:
         """Forget a watch."""
         keep = [i for i, m in enumerate(self._members) if m.watch_id != watch_id]
         rows = [i for i, m in enumerate(self._order) if m.watch_id != watch_id]
-        self._members = [self._members[i] for i in keep]
-        self._position = {m.watch_id: i for i, m in enumerate(self._members)}
         self._memory = Memory(*(a[keep] for a in self._memory.arrays()))
         if self._state is not None and len(rows) < len(self._order):
             self._order = [self._order[i] for i in rows]
             self._state = self._state.take(np.asarray(rows, dtype=np.int64)) if rows else None
-        self._changed()
-
-    def member(self, watch_id: str) -> Member[N]:
-        """Return what is kept of a watch."""
-        return self._members[self._position[watch_id]]
-
-    # Asking for samples
-
-    def queries(self, members: Iterable[Member[N]] | None = None) -> list[Query]:
-        """Return the queries for all members, or for the baselines of some."""
-        if members is None:
-            if self._asked is None:
-                self._asked = self._restricted(self._members, frozenset(Side))
-            return self._asked
-        return self._restricted(members, frozenset({Side.BASELINE}))
-
-    def _restricted(self, members: Iterable[Member[N]], sides: frozenset[Side]) -> list[Query]:
-        ids = {s.id for m in members for s in m.roster.stays if s.side in sides}
-        restrict = tuple(
-            (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(self.id_labels)
-        )
-        return [Query(q.selector, q.by, restrict) for q in self.selectors()]
-
-    def due(self, until: float) -> Grid | None:
-        """Return the grid that is to be fetched next, up to a grid time, or None."""
-        if not any(m.roster.stays for m in self._members):
-            return None
-        if self.cursor is None:
-            return Grid(until, self.tick_s, 1)
-        steps = round((until - self.cursor) / self.tick_s)
-        if steps < 1:
-            return None
-        return Grid(self.cursor + self.tick_s, self.tick_s, min(steps, self._reach))
-
-    def history_grid(self, history_s: float) -> Grid:
-        """Return the grid of the past on which noise is fitted. Only once the cursor is set."""
-        count = max(1, round(history_s / self.tick_s)) + 1
-        return Grid(self.past_until - (count - 1) * self.tick_s, self.tick_s, count)
-
-    @property
-    def past_until(self) -> float:
-        """The grid time before the newest: what is past when a comparison starts.
-
-        The newest tick is the one that showed traffic on both sides, and the first to count.
-        """
-        return (self.cursor if self.cursor is not None else 0.0) - self.tick_s
+        super().leave(watch_id)
 
     # Taking samples in
 
@@ -302,7 +181,7 @@ class Family(ABC, Generic[N, S]):
         """Rebuild what depends on membership, keeping the last known counters."""
         if self._edges is not None:
             return self._edges
-        stays = [(i, s) for i, m in enumerate(self._members) for s in m.roster.stays]
+        stays = [(i, s) for i, m in enumerate(self._members) for s in self._counted(m.roster)]
         old, carry = self._index, self._carry
         self._index = {id_: i for i, id_ in enumerate(dict.fromkeys(s.id for _, s in stays))}
         self._carry = np.full((len(self._index), self._counters()), np.nan)
@@ -334,6 +213,10 @@ class Family(ABC, Generic[N, S]):
             ours, theirs = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
             known = self._matches = Matches(ids, edges, ours, theirs)
         return known
+
+    def _counted(self, roster: Roster) -> Sequence[Stay]:
+        """Return when instances count; as the roster says, usually."""
+        return roster.stays
 
     def _widen(self) -> None:
         """Hook for kinds whose number of counters can grow; arrays follow ``_counters``."""
@@ -371,15 +254,7 @@ class Family(ABC, Generic[N, S]):
         return np.ones(len(edges.cell), dtype=np.bool_)
 
     def _remember(self, sums: Floats, pods: Floats, at: float) -> None:
-        memory = self._memory
-        memory.recent = np.roll(memory.recent, -1, axis=1)
-        memory.recent[:, -1] = sums
-        memory.pods = pods
-        memory.seen[pods > 0] = at
-        after = at > memory.mark
-        memory.before[~after] += sums[~after, 1]
-        memory.after[after] += sums[after, 1]
-        memory.after_ticks[after] += pods[after, 1] > 0
+        self._memory.add(sums, pods, self._exposure(sums), at)
 
     # Starting comparisons
 
@@ -473,35 +348,18 @@ class Family(ABC, Generic[N, S]):
         """Return which members could be measured and are silent now, by their position."""
         if self.cursor is None or not self._order:
             return {}
-        limit = max(STALE_S, STALE_TICKS * self.tick_s)
         seats = self._seated()
-        silent = self.cursor - self._memory.seen[seats.member] > limit
-        silent &= (self.cursor - seats.begun > limit)[:, None]
-        side = np.where(silent[:, 0], Side.CANARY, Side.BASELINE)
-        return {
-            int(seats.member[row]): Missing(
-                Absence.STALE, f"no {side[row]} samples for more than {limit:.0f} s"
-            )
-            for row in np.flatnonzero(silent.any(axis=1))
-        }
+        memory, at = self._memory, seats.member
+        rows = silent(memory.seen[at], seats.begun, self.cursor, self.tick_s)
+        scraped = memory.unserved[at] * (memory.pods[at, 0] > 0)
+        totals = (self._exposure(sums[at]) for sums in (memory.canary, memory.before))
+        rows = cut_off(scraped, *totals) | rows
+        return {int(at[row]): missing for row, missing in rows.items()}
 
     def _unarmed(self, member: Member[N]) -> Missing:
-        """Return what a comparison still waits for."""
-        for side, absence in (
-            (Side.BASELINE, Absence.NO_BASELINE),
-            (Side.CANARY, Absence.NO_CANARY),
-        ):
-            if not member.roster.present(side):
-                return Missing(absence, f"no {side} instance is there")
-            if self.cursor is None or not member.roster.warm(side, self.cursor):
-                return Missing(Absence.WARMING, f"every {side} instance is still warming up")
-        pods = self._memory.pods[self._position[member.watch_id]]
-        for side, count in zip((Side.CANARY, Side.BASELINE), pods, strict=True):
-            if not count:
-                return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet")
-        if member.trouble is not None:
-            return member.trouble
-        return Missing(Absence.TOO_FEW, "no traffic on both sides yet")
+        i, memory = self._position[member.watch_id], self._memory
+        recent = self._exposure(memory.recent[i]).sum(axis=0)
+        return awaited(member, self.cursor, memory.pods[i], recent)
 
     def recent_values(self, watch_id: str) -> tuple[float, float]:
         """Return the canary's and the baseline's value over the last few ticks."""
@@ -522,11 +380,17 @@ class Family(ABC, Generic[N, S]):
         """Return what the baseline did before and since the action."""
         i, member = self._place(watch_id)
         memory = self._memory
-        return Tally(member, memory.before[i], memory.after[i], int(memory.after_ticks[i]))
+        return Tally(
+            member,
+            canary=memory.canary[i],
+            before=memory.before[i],
+            after=memory.after[i],
+            ticks=int(memory.after_ticks[i]),
+        )
 
     @abstractmethod
     def harm_counts(self, tally: "Tally[N]") -> HarmCounts:
-        """Return how many of the baseline's events were bad before and since the action."""
+        """Return how many events were bad, on each side before and the baseline since."""
 
     def _place(self, watch_id: str) -> tuple[int, Member[N]]:
         i = self._position[watch_id]

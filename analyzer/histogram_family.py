@@ -3,7 +3,7 @@
 Versions may change their bucket bounds; a watch compares only the bounds that both sides have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats, increments
 from analyzer.memory import Edges
-from analyzer.recovery import HarmCounts
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Absence, Missing, Query, Series
 from analyzer.signal import HistogramSignal
@@ -127,7 +127,10 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         """Take note of the bounds that a reply with new keys has."""
         self._layout = Layout.of(keys)
         self._bounds_of |= self._layout.bounds_of()
-        self._bounds = tuple(sorted({*self._bounds, *self._layout.bound.tolist()}))
+        self._learn(self._layout.bound.tolist())
+
+    def _learn(self, bounds: Iterable[float]) -> None:
+        self._bounds = tuple(sorted({*self._bounds, *bounds}))
         self._compared = self._columns = None
 
     def _widen(self) -> None:
@@ -140,13 +143,7 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         if self._carry.shape[1] == len(column):
             carry[:, column] = self._carry
         self._carry = carry
-        recent = np.zeros((*self._memory.recent.shape[:-1], width))
-        recent[..., column] = self._memory.recent
-        self._memory.recent = recent
-        for name in ("before", "after"):
-            sums = np.zeros((len(self._memory.mark), width))
-            sums[:, column] = getattr(self._memory, name)
-            setattr(self._memory, name, sums)
+        self._memory.widen(column, width)
         self._laid = self._bounds
 
     def _gain(self, values: Floats, carry: Floats) -> tuple[Floats, Floats]:
@@ -198,6 +195,9 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         limits = limits_of(
             member.policy, member.signal, self.tick_s, floor=np.nan, harm_rate=np.nan
         )
+        # after a restart they are known from the journal, maybe before any series is there again
+        self._learn(armed.bounds)
+        self._widen()
         return self._detector.start(armed.noise, limits, 1.0, 1.0)
 
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
@@ -245,17 +245,14 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         return np.where(counts.sum(axis=1) > 0, np.exp(quantiles[:, 0]), np.nan)
 
     def harm_counts(self, tally: Tally[LatencyNoise]) -> HarmCounts:
-        """Return slow requests of the baseline: above the bound nearest to its 90 % quantile."""
-        before, after = tally.before, tally.after
+        """Return slow requests: above the bound nearest to the baseline's 90 % quantile."""
+        before = tally.before
         slow = 1.0 - before[:-1] / max(before[-1], 1.0)
         usable = np.isfinite(np.array(self._bounds[:-1])) & (slow > 0)
         distance = np.abs(np.log(np.where(usable, slow, np.nan) / SLOW_SHARE))
         column = int(np.nanargmin(distance)) if usable.any() else 0
         return HarmCounts(
-            bad_before=before[-1] - before[column],
-            all_before=before[-1],
-            bad_after=after[-1] - after[column],
-            all_after=after[-1],
+            *(Share(s[-1] - s[column], s[-1]) for s in (tally.canary, before, tally.after))
         )
 
 

@@ -6,15 +6,16 @@ relevance are separate questions: a signal whose effect does not reach its margi
 most 1. A missing signal enters with 0, so absence can only ever weaken a case against the canary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
 from analyzer.policy import Policy, WhenMissing
 from analyzer.sample import Missing
-from analyzer.signal import IntervalSignal, RatioSignal, Signal, Tier
+from analyzer.signal import IntervalSignal, RatioSignal, Signal, Tier, TrafficSignal
+from analyzer.telling import compare, excluded, mismatch, revealed
 from analyzer.wording import e_value as write_e
-from analyzer.wording import factor, interval, quantity
+from analyzer.wording import quantity
 
 SHARED_EVIDENCE = 100.0
 """Drift of the baseline against its own history at which both sides count as worse."""
@@ -23,8 +24,6 @@ SHARED_CAUTION = 10.0
 unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
 ATTRIBUTED = 1.0
 """A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
-LATELY = 1.25
-"""A recent ratio this much above the one since the start is told, too: the fault began later."""
 
 
 class Verdict(StrEnum):
@@ -98,7 +97,8 @@ def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
     limit = (SHARED_CAUTION if shared else 1.0) / policy.alpha
     critical = [s for s in acting if s.tier is Tier.CRITICAL]
     blind = bool(critical) and all(s.name in missing for s in critical)
-    gaps = _gaps(acting, evidence)
+    unfair = _unfair(policy, evidence)
+    gaps = unfair + _gaps(acting, evidence)
 
     def conclude(verdict: Verdict, reasons: tuple[Reason, ...]) -> Judgement:
         return Judgement(verdict, reasons, total, limit, blind=blind, missing=missing)
@@ -107,7 +107,7 @@ def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
     if shared:
         return conclude(Verdict.SHARED_INCIDENT, _drifting(cases) + _harm(cases) + gaps)
-    if _healthy(policy, critical, cases, missing):
+    if not unfair and _healthy(policy, critical, cases, missing):
         return conclude(Verdict.HEALTHY, tuple(Reason(c.signal.name, _fine(c)) for c in cases))
     return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)
 
@@ -139,22 +139,26 @@ def _healthy(
     return all(c.finding.harmless for c in decisive) and not any(c.attributed for c in cases)
 
 
-def compare(signal: Signal, finding: Finding) -> str:
-    """Say in one line what was measured: "errors 4.1 % vs 0.4 %, ×10 [×6, ×17], e-value 3·10⁵"."""
-    unit = signal.unit
-    name = f"{signal.name} {finding.quantile}".rstrip()
-    values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"
-    effect = f"{factor(finding.ratio)} {interval(finding.low, finding.high)}"
-    if finding.recent_ratio >= LATELY * max(finding.ratio, 1.0):
-        effect += f" since the start, {factor(finding.recent_ratio)} lately"
-    return f"{name} {values}, {effect}, e-value {write_e(finding.e_value)}"
-
-
 def _harm(cases: list[_Case]) -> tuple[Reason, ...]:
     """Return the signals that accuse the canary, strongest first."""
     named = sorted((c for c in cases if c.attributed), key=lambda c: -c.contribution)
     return tuple(
         Reason(c.signal.name, compare(c.signal, c.finding), c.contribution) for c in named
+    )
+
+
+def _unfair(policy: Policy, evidence: EvidenceOf) -> tuple[Reason, ...]:
+    """Return why the comparison is not fair: the canary's share of the traffic is not as it should be.
+
+    Such a mismatch says nothing of the canary, and a comparison that is not fair proves no health.
+    """
+    found = ((s, evidence.get(s.name)) for s in policy.signals if isinstance(s, TrafficSignal))
+    return tuple(
+        Reason(signal.name, mismatch(signal, what.finding), what.finding.e_value)
+        for signal, what in found
+        if isinstance(what, Measured)
+        and what.finding.harmful
+        and what.finding.e_value >= 1.0 / policy.alpha
     )
 
 
@@ -178,7 +182,7 @@ def _fine(case: _Case) -> str:
     signal = case.signal
     if case.finding.high >= signal.harm and isinstance(signal, RatioSignal | IntervalSignal):
         return f"{text}; the canary stays below {quantity(signal.harm_rate, 'share')}"
-    return f"{text}; harm of {factor(case.signal.harm)} is excluded"
+    return f"{text}; {excluded(signal)}"
 
 
 def _undecided(cases: list[_Case]) -> tuple[Reason, ...]:
@@ -189,7 +193,7 @@ def _undecided(cases: list[_Case]) -> tuple[Reason, ...]:
             continue
         text = f"{compare(case.signal, case.finding)}: not decided yet"
         if case.finding.detectable is not None:
-            text += f"; this traffic would reveal {factor(case.finding.detectable)} or more"
+            text += f"; {revealed(case.signal, case.finding.detectable)}"
         reasons.append(Reason(case.signal.name, text, case.contribution))
     return tuple(reasons)
 
@@ -205,3 +209,16 @@ def _gaps(acting: list[Signal], evidence: EvidenceOf) -> tuple[Reason, ...]:
         for s in acting
         if not isinstance(evidence.get(s.name), Measured)
     )
+
+
+def out_of_sight(judgement: Judgement, why: str) -> Judgement:
+    """Return the judgement of a watch whose rollout cannot be seen now: it is never healthy.
+
+    Which instances there are is not known any more, so what is measured may leave out the very
+    ones that went bad. Evidence against the canary stands: it is about instances that were seen.
+    """
+    if judgement.verdict is not Verdict.HEALTHY:
+        return judgement
+    reason = Reason("", f"not called healthy while the rollout cannot be seen: {why}")
+    reasons = (reason, *judgement.reasons)
+    return replace(judgement, verdict=Verdict.INCONCLUSIVE, reasons=reasons)

@@ -11,7 +11,7 @@ from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
 from analyzer.interval_family import interval_limits
 from analyzer.memory import Edges
-from analyzer.recovery import HarmCounts
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, LevelSignal, Reading
@@ -168,7 +168,7 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
     def harm_counts(self, tally: Tally[LevelNoise]) -> HarmCounts:
         """Return nothing: a level has no events whose share could be compared."""
         del tally
-        return HarmCounts(0.0, 0.0, 0.0, 0.0)
+        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
 
 
 def log_values(values: Floats, signal: LevelSignal) -> Floats:

@@ -1,5 +1,6 @@
 """What a signal family remembers between ticks, as parallel arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,23 +22,45 @@ class Edges:
     until: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Where the detector's rows find their members, and when each began; in the rows' order."""
+
+    member: NDArray[np.intp]
+    begun: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which rows of a reply are which of our instances; holds for exactly these objects."""
+
+    ids: Sequence[tuple[str, ...]]
+    edges: Edges
+    ours: NDArray[np.intp]
+    theirs: NDArray[np.intp]
+
+
 @dataclass(slots=True)
 class Memory:
     """What is remembered of each member between ticks; first axis: members.
 
     ``recent``: (members, RECENT_TICKS, 2 sides, counters) sums of the last ticks.
     ``seen``: (members, 2) newest time at which each side had a sample.
-    ``before``, ``after``: (members, counters) sums of the baseline up to and since ``mark``, the
-    time of an action (inf: none yet); ``after_ticks``: how many ticks since.
+    ``canary``, ``before``: (members, counters) sums of each side up to ``mark``, the time of an
+    action (inf: none yet); ``after``: those of the baseline since; ``after_ticks``: ticks since.
+    ``unserved``: (members,) requests of the baseline since the canary's last.
+
     """
 
     recent: Floats
     seen: Floats
     pods: Floats
+    canary: Floats
     before: Floats
     after: Floats
     mark: Floats
     after_ticks: Floats
+    unserved: Floats
 
     @classmethod
     def empty(cls, members: int, counters: int) -> "Memory":
@@ -48,7 +71,9 @@ class Memory:
             np.zeros((members, 2)),
             np.zeros((members, counters)),
             np.zeros((members, counters)),
+            np.zeros((members, counters)),
             np.full(members, np.inf),
+            np.zeros(members),
             np.zeros(members),
         )
 
@@ -58,8 +83,43 @@ class Memory:
             self.recent,
             self.seen,
             self.pods,
+            self.canary,
             self.before,
             self.after,
             self.mark,
             self.after_ticks,
+            self.unserved,
         ]
+
+    def add(self, sums: Floats, pods: Floats, exposure: Floats, at: float) -> None:
+        """Remember one grid point.
+
+        Args:
+            sums: (members, 2 sides, counters).
+            pods: (members, 2) instances of each side that had a sample.
+            exposure: (members, 2) requests among the sums.
+            at: the grid time.
+        """
+        self.recent = np.roll(self.recent, -1, axis=1)
+        self.recent[:, -1] = sums
+        self.pods = pods
+        self.seen[pods > 0] = at
+        after = at > self.mark
+        self.canary[~after] += sums[~after, 0]
+        self.before[~after] += sums[~after, 1]
+        self.after[after] += sums[after, 1]
+        self.after_ticks[after] += pods[after, 1] > 0
+        served = exposure[:, 0] > 0
+        self.unserved = np.where(served, 0.0, self.unserved + exposure[:, 1])
+
+    def widen(self, column: list[int], width: int) -> None:
+        """Make room for more counters: each one known so far moves to its new column."""
+
+        def spread(sums: Floats) -> Floats:
+            wide = np.zeros((*sums.shape[:-1], width))
+            wide[..., column] = sums
+            return wide
+
+        self.recent = spread(self.recent)
+        self.canary, self.before = spread(self.canary), spread(self.before)
+        self.after = spread(self.after)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
-from analyzer.recovery import HarmCounts
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import RatioSignal
@@ -91,10 +91,13 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         return self._detector.start(armed.noise, limits, 1.0, 1.0)
 
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
-        if self._state is None:
-            return
+        if self._state is not None:
+            self._state = self._detector.update(self._state, self._pair(sums, pods), live)
+
+    def _pair(self, sums: Floats, pods: Floats) -> PairCounts:
+        """Return one tick as the detector wants it."""
         events, exposure = _consistent(sums[:, :, self.BAD], sums[:, :, self.TOTAL])
-        pair = PairCounts(
+        return PairCounts(
             canary_events=events[:, 0],
             baseline_events=events[:, 1],
             canary_exposure=exposure[:, 0],
@@ -102,7 +105,6 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
             canary_pods=pods[:, 0],
             baseline_pods=pods[:, 1],
         )
-        self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)
@@ -118,13 +120,9 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
         return share
 
     def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
-        """Return bad events and all events of the baseline, before and since the action."""
-        before, after = tally.before, tally.after
+        """Return bad events and all events, before the action and since."""
         return HarmCounts(
-            bad_before=before[self.BAD],
-            all_before=before[self.TOTAL],
-            bad_after=after[self.BAD],
-            all_after=after[self.TOTAL],
+            *(Share(s[self.BAD], s[self.TOTAL]) for s in (tally.canary, tally.before, tally.after))
         )
 
 

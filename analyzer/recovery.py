@@ -8,24 +8,40 @@ from analyzer.wording import factor, share
 
 TAIL = 0.05
 """Doubt on each side of the interval within which the question is decided."""
+LEFT = 0.25
+"""Share of the canary's rate that must be excluded before its harm counts as gone."""
 MIN_TICKS = 3
 """Ticks since the action that must have been seen before anything is said."""
 
 
 @dataclass(frozen=True, slots=True)
-class HarmCounts:
-    """Bad events among all events of the baseline, up to an action and since."""
+class Share:
+    """Bad events among all events."""
 
-    bad_before: float
-    all_before: float
-    bad_after: float
-    all_after: float
+    bad: float
+    all: float
+
+    @property
+    def value(self) -> float:
+        """The share of bad events; only where there are events."""
+        return self.bad / self.all
+
+
+@dataclass(frozen=True, slots=True)
+class HarmCounts:
+    """What was counted: the canary and the baseline up to an action, the baseline since."""
+
+    canary: Share
+    before: Share
+    after: Share
 
 
 class Recovery(StrEnum):
     """What is known of the recovery."""
 
     RECOVERED = "recovered"
+    ABATED = "abated"
+    """Most of the harm is shown to be gone; too few events to tell the rest from what was before."""
     NOT_RECOVERED = "not recovered"
     OPEN = "open"
     """Not enough was seen yet, and what was seen shows no harm."""
@@ -43,12 +59,14 @@ class RecoveryCheck:
 def check_recovery(
     signal: str, counts: HarmCounts, ticks: int, *, margin: float, harm: float
 ) -> RecoveryCheck:
-    """Compare the baseline since the action with the baseline before it.
+    """Compare the baseline since the action with the baseline before it, and with the canary.
 
     The ratio of two rates given the total count is a binomial question; its Clopper-Pearson
     interval at 90 % decides: recovered when harm is excluded, not recovered when the interval
-    lies beyond the margin. This is a question asked once, after the decision, so a fixed-sample
-    interval is enough; a wrong answer calls people or closes the watch, and never acts.
+    lies beyond the margin. A service with few events cannot exclude small harm within minutes; what
+    it can show is that the canary's harm did not stay: at most ``LEFT`` of the canary's rate. This
+    is a question asked once, after the decision, so a fixed-sample interval is enough; a wrong
+    answer calls people or closes the watch, and never acts.
 
     Args:
         signal: its name, for the text.
@@ -57,42 +75,51 @@ def check_recovery(
         margin: ratio beyond which the baseline is worse than it was.
         harm: ratio that must be excluded.
     """
-    seen = counts.all_before > 0 and counts.all_after > 0
+    seen = counts.before.all > 0 and counts.after.all > 0
     if not seen or ticks < MIN_TICKS:
         return RecoveryCheck(signal, Recovery.OPEN, f"{signal}: not enough traffic seen yet")
-    low, high = _ratio_interval(counts)
-    now, before = counts.bad_after / counts.all_after, counts.bad_before / counts.all_before
-    text = f"{signal} {share(now)} now vs {share(before)} before, at most {factor(high)}"
+    low, high = _ratio_interval(counts.after, counts.before)
+    text = f"{signal} {share(counts.after.value)} now vs {share(counts.before.value)} before"
     if low > margin:
-        text = f"{signal} {share(now)} now vs {share(before)} before, at least {factor(low)}"
+        text = f"{text}, at least {factor(low)}"
         return RecoveryCheck(signal, Recovery.NOT_RECOVERED, text)
-    recovered = Recovery.RECOVERED if high < harm else Recovery.OPEN
-    return RecoveryCheck(signal, recovered, text)
+    if high < harm:
+        return RecoveryCheck(signal, Recovery.RECOVERED, f"{text}, at most {factor(high)}")
+    if counts.canary.all > 0:
+        _, left = _ratio_interval(counts.after, counts.canary)
+        if left < LEFT:
+            text = f"{text}; the canary's {share(counts.canary.value)} did not stay"
+            return RecoveryCheck(signal, Recovery.ABATED, text)
+    return RecoveryCheck(signal, Recovery.OPEN, f"{text}, at most {factor(high)}")
 
 
 def summarise(checks: Sequence[RecoveryCheck], *, last_call: bool) -> tuple[bool | None, str]:
     """Return whether the rollout recovered (None: not decided yet) and why.
 
     A failure is told at the last call only: requests in flight, full queues and cold caches make the
-    first seconds after any switch look bad. At the last call, a signal that is still open counts as
-    recovered when another one is proved: harm would have shown, and waiting serves nobody.
+    first seconds after any switch look bad. At the last call, it is enough that the harm abated, and
+    a signal that is still open counts as recovered when another one is proved: harm would have
+    shown, and waiting serves nobody.
     """
     failed = [c for c in checks if c.recovery is Recovery.NOT_RECOVERED]
     proved = [c for c in checks if c.recovery is Recovery.RECOVERED]
+    abated = [c for c in checks if c.recovery is Recovery.ABATED]
     text = "; ".join(c.text for c in (failed or checks))
     if failed:
         return (False if last_call else None), text
-    if proved and (last_call or len(proved) == len(checks)):
+    if proved and len(proved) == len(checks):
+        return True, text
+    if last_call and (proved or abated):
         return True, text
     return None, text or "nothing could be measured since the action"
 
 
-def _ratio_interval(counts: HarmCounts) -> tuple[float, float]:
-    """Return the Clopper-Pearson interval of (bad_after/all_after) / (bad_before/all_before)."""
+def _ratio_interval(one: Share, other: Share) -> tuple[float, float]:
+    """Return the Clopper-Pearson interval of the ratio of two rates."""
     from scipy.special import betaincinv  # noqa: PLC0415  # half a second, only after an action
 
-    a, b = counts.bad_after, counts.bad_before
-    odds = counts.all_before / counts.all_after
+    a, b = one.bad, other.bad
+    odds = other.all / one.all
     least = float(betaincinv(a, b + 1, TAIL)) if a > 0 else 0.0
     most = float(betaincinv(a + 1, b, 1 - TAIL)) if b > 0 else 1.0
     return (

@@ -70,6 +70,7 @@ class Rollout:
         complete: no baseline instance is left or expected; the canary took over.
         policy: name of the policy asked for by the workload itself, if any.
         labels: the workload's labels, for policy selectors.
+        annotations: what the workload says of this change, for people: author, commit, link.
     """
 
     workload: Workload
@@ -83,6 +84,7 @@ class Rollout:
     complete: bool = False
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def watch_id(self) -> str:

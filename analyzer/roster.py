@@ -64,6 +64,18 @@ class Roster:
         roster = tuple(stays)
         return self if roster == self.stays else Roster(roster)
 
+    def bridged(self) -> tuple[Stay, ...]:
+        """Return one stay for each instance and side, from its first warm moment to its last.
+
+        For counters of what makes an instance leave for a while, such as its restarts.
+        """
+        whole: dict[tuple[Side, tuple[str, ...]], Stay] = {}
+        for stay in self.stays:
+            known = whole.setdefault((stay.side, stay.id), stay)
+            since, until = min(known.since, stay.since), max(known.until, stay.until)
+            whole[stay.side, stay.id] = replace(stay, since=since, until=until)
+        return tuple(whole.values())
+
     def warm(self, side: Side, now: float) -> int:
         """Return how many instances of a side count at this time."""
         return sum(s.side is side and s.since <= now <= s.until for s in self.stays)

@@ -16,6 +16,8 @@ class Absence(StrEnum):
     """The source answered, and has no such series for these instances."""
     TOO_FEW = "too_few"
     """There are series, but too few events or instances to say anything."""
+    NO_TRAFFIC = "no_traffic"
+    """The baseline is served and the canary is not."""
     WARMING = "warming"
     """The instances are too young to be compared."""
     STALE = "stale"

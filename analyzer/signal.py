@@ -192,6 +192,119 @@ class LevelSignal:
     id_labels: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class GaugeSignal:
+    """A level of every scrape: cores, bytes, a queue's length; compared as mean log values.
+
+    Attributes:
+        values: the gauge, or a counter whose increase is the level (CPU seconds).
+        counter: ``values`` is a counter. per: with it, a counter of what its increase is divided
+            by; without, the level is the increase per second.
+        direction: which change is harmful. unit: for people.
+        least: positive values below it are as good as it, and so is 0; 0: zeros are missing.
+        Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "gauge"
+
+    name: str
+    values: Selector
+    counter: bool = False
+    per: Selector | None = None
+    direction: Direction = Direction.HIGHER
+    unit: str = ""
+    least: float = 0.0
+    tier: Tier = Tier.SUPPORTING
+    weight: float = 0.2
+    margin: float = 1.10
+    harm: float = 1.30
+    id_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeakSignal:
+    """A gauge that grows and grows: memory, file descriptors, goroutines, connections.
+
+    Attributes:
+        values: the gauge. unit: for people.
+        settle_s: growth of the first so many seconds after the warm-up is left out where it is
+            not known how the service starts; where it is, that growth is taken off.
+        limit: level at which the instance fails, in the gauge's unit; 0: not known.
+        margin: smallest harmful growth per minute, as a ratio (1.002 = +0.2 % of the baseline's
+            mean). harm: growth per minute that must be excluded before the signal is healthy.
+        Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "leak"
+
+    name: str
+    values: Selector
+    unit: str = ""
+    settle_s: float = 300.0
+    limit: float = 0.0
+    tier: Tier = Tier.SUPPORTING
+    weight: float = 0.2
+    margin: float = 1.002
+    harm: float = 1.005
+    id_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateSignal:
+    """Events per instance and minute, or per event of another counter.
+
+    Restarts, retries, new kinds of errors; or what the business lives on, orders per minute.
+
+    Attributes:
+        events: counter of the events. per: counter of what they are counted against; None: time.
+        direction: which change is harmful. unit: for people.
+        floor: canary rates at or below it are never harmful, in the signal's unit; 0: none.
+        Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "rate"
+
+    name: str
+    events: Selector
+    per: Selector | None = None
+    direction: Direction = Direction.HIGHER
+    unit: str = "a minute"
+    floor: float = 0.0
+    tier: Tier = Tier.SUPPORTING
+    weight: float = 0.5
+    margin: float = 1.25
+    harm: float = 2.0
+    id_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSignal:
+    """The canary's share of the requests, which should be that of the split or of its instances.
+
+    A mismatch means that the comparison is not fair, not that the canary is bad: it keeps a
+    rollout from being called healthy, and acts only if the tier says so.
+
+    Attributes:
+        requests: counter of all requests.
+        share: the canary's configured share of the traffic; None: every instance gets the same.
+        margin: smallest ratio, up or down, between the share seen and the share that should be.
+        Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "traffic"
+    direction: ClassVar[Direction] = Direction.BOTH
+
+    name: str
+    requests: Selector
+    share: float | None = None
+    unit: str = "requests a minute"
+    tier: Tier = Tier.INFO
+    weight: float = 0.1
+    margin: float = 1.25
+    harm: float = 1.5
+    id_labels: tuple[str, ...] | None = None
+
+
 def series_of(signal: "Signal") -> Selector:
     """Return the series that a signal is about: the bad events, the buckets, the values."""
     match signal:
@@ -199,10 +312,21 @@ def series_of(signal: "Signal") -> Selector:
             return bad
         case HistogramSignal(buckets=buckets):
             return buckets
-        case LevelSignal(values=values):
+        case LevelSignal(values=values) | GaugeSignal(values=values) | LeakSignal(values=values):
             return values
+        case RateSignal(events=events) | TrafficSignal(requests=events):
+            return events
         case _:
             assert_never(signal)
 
 
-Signal = RatioSignal | HistogramSignal | IntervalSignal | LevelSignal
+Signal = (
+    RatioSignal
+    | HistogramSignal
+    | IntervalSignal
+    | LevelSignal
+    | GaugeSignal
+    | LeakSignal
+    | RateSignal
+    | TrafficSignal
+)

@@ -1,12 +1,13 @@
 """The life of a watch: ``step(watch, event, now) -> (watch, commands)``, total and pure.
 
-Invariants, each proved by a property test: only a degraded verdict leads to ``MakePlan`` and only a
-plan to ``Act``; missing data never does; a plan is acted on at most once, and a new one is made only
-after a conflict, when nothing was written; a final phase stays final; an event that does not apply
-changes nothing.
+Invariants, each proved by a property test: only a degraded verdict or a person's demand leads to
+``MakePlan`` and only a plan to ``Act``; missing data never does; a plan is acted on at most once, and
+a new one is made only after a conflict, when nothing was written; a final phase stays final; an
+event that does not apply changes nothing.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
@@ -18,12 +19,14 @@ from analyzer.events import (
     Approved,
     AskApproval,
     Command,
+    Demanded,
     Ended,
     Event,
     Judged,
     MakePlan,
     Planned,
     PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Rejected,
     Resumed,
@@ -50,6 +53,8 @@ class Phase(StrEnum):
     OBSERVING = "observing"
     HELD = "held"
     DEGRADED = "degraded"
+    DEMANDED = "rollback demanded"
+    """A person wants the canary left; a plan is being made."""
     AWAITING_APPROVAL = "awaiting approval"
     ACTING = "acting"
     VERIFYING = "verifying"
@@ -80,6 +85,7 @@ _FINAL = frozenset(
 )
 _COLLECTING = frozenset({Phase.WARMING, Phase.OBSERVING, Phase.HELD})
 """Phases in which evidence is still being weighed."""
+_PLANNING = frozenset({Phase.DEGRADED, Phase.DEMANDED})
 
 
 class Hold(StrEnum):
@@ -101,6 +107,10 @@ class Watch:
         blind_since: since when no critical signal could be measured, or None.
         plan_key: the plan in force, "" when there is none. attempts: plans made so far.
         judgement: the last one before the watch stopped weighing evidence.
+        demanded_by: the person whose demand, not a verdict, led to the plan, or "".
+        approved_by: the person who approved the plan in force, or "".
+        turn: how many decisions people took; what they are offered is bound to it.
+        annotations: what the rollout said of itself when it began.
     """
 
     id: str
@@ -119,6 +129,10 @@ class Watch:
     plan_key: str = ""
     attempts: int = 0
     judgement: Judgement | None = None
+    demanded_by: str = ""
+    approved_by: str = ""
+    turn: int = 0
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 Next = tuple[Watch, tuple[Command, ...]]
@@ -135,13 +149,14 @@ def begin(rollout: Rollout, policy: Policy, now: float) -> Watch:
         mode=policy.mode,
         started_at=now,
         since=now,
+        annotations=rollout.annotations,
     )
 
 
 def resume(watch: Watch) -> tuple[Command, ...]:
     """Return the commands to issue again after a restart: those whose answer never came."""
     match watch.phase:
-        case Phase.DEGRADED:
+        case Phase.DEGRADED | Phase.DEMANDED:
             return (MakePlan(),)
         case Phase.AWAITING_APPROVAL:
             return (AskApproval(watch.plan_key),)
@@ -169,8 +184,12 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
             return _acted(watch, event, now)
         case RecoveryMeasured():
             return _verified(watch, event, policy, now)
+        case PutBack():
+            return _put_back(watch, event, now)
         case Snoozed() | Resumed():
             return _paused(watch, event, now)
+        case Demanded():
+            return _demanded(watch, event, now)
         case Superseded() | Ended():
             return _left(watch, event, now)
         case _:
@@ -267,11 +286,21 @@ def _call_people(watch: Watch, note: str, now: float) -> Next:
 
 
 def _planned(watch: Watch, event: Planned | PlanRefused, now: float) -> Next:
-    if watch.phase is not Phase.DEGRADED:
+    if watch.phase not in _PLANNING:
         return watch, ()
+    if isinstance(event, PlanRefused) and watch.phase is Phase.DEMANDED:
+        return _demand_refused(watch, event, now)
     if isinstance(event, PlanRefused):
         return _call_people(watch, "degraded, but not acting: " + "; ".join(event.reasons), now)
     watch = replace(watch, plan_key=event.plan_key, attempts=watch.attempts + 1)
+    if watch.demanded_by:
+        note = f"rolling back at the demand of {watch.demanded_by}: {event.text}"
+        acting = _enter(watch, Phase.ACTING, note, now)
+        return acting, (Announce(note, urgent=True), Act(event.plan_key))
+    if watch.mode is Mode.ENFORCE and event.asks:
+        note = f"a guard asks for a person ({event.asks}); waiting for approval: {event.text}"
+        asking = _enter(watch, Phase.AWAITING_APPROVAL, note, now)
+        return asking, (Announce(note, urgent=True), AskApproval(event.plan_key))
     match watch.mode:
         case Mode.OBSERVE:
             note = f"would have acted, but the mode is observe: {event.text}"
@@ -291,10 +320,12 @@ def _answered(watch: Watch, event: Approved | Rejected, policy: Policy, now: flo
     if watch.phase is not Phase.AWAITING_APPROVAL or event.plan_key != watch.plan_key:
         return watch, ()
     if _expired(watch, policy, now):
-        return _call_people(watch, f"the approval by {event.by} came too late", now)
+        return _call_people(watch, f"the answer of {event.by} came too late", now)
+    watch = replace(watch, turn=watch.turn + 1)
     if isinstance(event, Rejected):
         return _call_people(watch, f"the plan was rejected by {event.by}", now)
-    acting = _enter(watch, Phase.ACTING, f"approved by {event.by}", now)
+    approved = replace(watch, approved_by=event.by)
+    acting = _enter(approved, Phase.ACTING, f"approved by {event.by}", now)
     return acting, (Announce(f"acting, approved by {event.by}"), Act(event.plan_key))
 
 
@@ -306,7 +337,8 @@ def _acted(watch: Watch, event: Acted | ActFailed, now: float) -> Next:
         return _enter(watch, Phase.VERIFYING, note, now), (Announce(note),)
     if event.conflict and watch.attempts < MAX_ATTEMPTS:
         note = f"the world moved on, planning anew: {event.reason}"
-        return _enter(replace(watch, plan_key=""), Phase.DEGRADED, note, now), (MakePlan(),)
+        planning = Phase.DEMANDED if watch.demanded_by else Phase.DEGRADED
+        return _enter(replace(watch, plan_key=""), planning, note, now), (MakePlan(),)
     return _call_people(watch, f"the action failed: {event.reason}", now)
 
 
@@ -325,16 +357,51 @@ def _verified(watch: Watch, event: RecoveryMeasured, policy: Policy, now: float)
     return watch, ()
 
 
+def _put_back(watch: Watch, event: PutBack, now: float) -> Next:
+    if watch.phase is not Phase.VERIFYING:
+        return watch, ()
+    hint = f" ({event.hint})" if event.hint else ""
+    note = (
+        f"{event.revision.label} was rolled back, and somebody put it back{hint}; it is not "
+        "rolled back again: find out who, instead of a fight over it"
+    )
+    return _call_people(watch, note, now)
+
+
 def _paused(watch: Watch, event: Snoozed | Resumed, now: float) -> Next:
     if watch.phase not in _COLLECTING:
         return watch, ()
+    decided = replace(watch, turn=watch.turn + 1)
     if isinstance(event, Snoozed):
-        held = replace(watch, snoozed_until=event.until)
+        held = replace(decided, snoozed_until=event.until)
         left = duration(event.until - now)
         return _hold(held, Hold.SNOOZED, f"snoozed by {event.by} for {left}", now), ()
     if watch.hold is not Hold.SNOOZED:
         return watch, ()
-    return _enter(watch, Phase.OBSERVING, f"resumed by {event.by}", now), ()
+    awake = replace(decided, snoozed_until=0.0)
+    return _enter(awake, Phase.OBSERVING, f"resumed by {event.by}", now), ()
+
+
+def _demanded(watch: Watch, event: Demanded, now: float) -> Next:
+    """Let a person have what they want, in every mode; the guards are asked all the same."""
+    if watch.phase not in _COLLECTING:
+        return watch, ()
+    asked = replace(watch, demanded_by=event.by, turn=watch.turn + 1)
+    note = f"{event.by} wants it rolled back now"
+    return _enter(asked, Phase.DEMANDED, note, now), (Announce(note), MakePlan())
+
+
+def _demand_refused(watch: Watch, event: PlanRefused, now: float) -> Next:
+    """Go on watching: a demand that the guards refuse must not cost the rollout its protection.
+
+    From ``warming`` the next tick leads to where the evidence stands; a snooze goes on.
+    """
+    note = f"not rolled back as {watch.demanded_by} wanted: " + "; ".join(event.reasons)
+    refused = replace(watch, demanded_by="")
+    told = (Announce(note, urgent=True),)
+    if now < watch.snoozed_until:
+        return _hold(refused, Hold.SNOOZED, note, now), told
+    return _enter(refused, Phase.WARMING, note, now), told
 
 
 def _left(watch: Watch, event: Superseded | Ended, now: float) -> Next:

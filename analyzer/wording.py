@@ -67,6 +67,13 @@ def interval(low: float, high: float) -> str:
     return f"[{factor(low)}, {factor(high)}]"
 
 
+def progress(value: float, limit: float) -> float:
+    """Return how near evidence is to its limit on a log scale from 1: 0 to 1, where it decides."""
+    if not value > 1 or not limit > 1:
+        return 0.0
+    return 1.0 if math.isinf(value) else min(1.0, math.log(value) / math.log(limit))
+
+
 def e_value(value: float) -> str:
     """Return an e-value: 312000 -> "3·10⁵", 45.2 -> "45"."""
     if not math.isfinite(value) or value >= 1e300:

@@ -35,7 +35,7 @@ from analyzer.sample import Grid, Query, Reply, Series
 from rollbackd.config import load
 from rollbackd.config.settings import Config
 from rollbackd.daemon import Daemon
-from rollbackd.wiring import KnownGood, Parts, assemble
+from rollbackd.wiring import KnownGood, Parts, Permit, assemble
 from tests.fakes.kube_api import AskReadiness, ClusterSettings, FakeKubeApi, PodHooks
 from tests.kubernetes.shop import deploy, manifest
 
@@ -189,8 +189,8 @@ def daemon(config: Config, source: PodSource) -> Iterator[TimedActuator]:
     """Run the daemon with our source."""
     made: list[TimedActuator] = []
 
-    def build(config: Config, known_good: KnownGood) -> Parts:
-        parts = assemble(config, known_good)
+    def build(config: Config, known_good: KnownGood, permit: Permit) -> Parts:
+        parts = assemble(config, known_good, permit)
         made.append(TimedActuator(parts.actuators["rollback"], source))
         return replace(parts, source=source, actuators={"rollback": made[0]})
 

@@ -40,12 +40,19 @@ def either(values: Iterable[str]) -> str:
     return "|".join(values)
 
 
-def board(uid: str, caption: Caption, rows: Iterable[tuple[str, Iterable[Panel]]]) -> Dashboard:
-    """Return a dashboard of titled rows."""
+def board(
+    uid: str,
+    caption: Caption,
+    rows: Iterable[tuple[str, Iterable[Panel]]],
+    more: Iterable[QueryVariable] = (),
+) -> Dashboard:
+    """Return a dashboard of titled rows; ``more`` variables follow those that all have."""
     made = Dashboard(caption.title).uid(uid).description(caption.description).tags([TAG])
     made.tooltip(DashboardCursorSync.CROSSHAIR).time("now-6h", "now").refresh("30s").readonly()
-    made.timezone("browser").variables([_datasource(), _label("job", ALWAYS_THERE)])
-    made.with_variable(_label("instance", f'{ALWAYS_THERE}{{job=~"$job"}}'))
+    made.timezone("browser").variables([_datasource(), label_variable("job", ALWAYS_THERE)])
+    made.with_variable(label_variable("instance", f'{ALWAYS_THERE}{{job=~"$job"}}'))
+    for variable in more:
+        made.with_variable(variable)
     made.link(_others()).annotation(_rollbacks())
     for title, panels in rows:
         made.with_row(Row(title))
@@ -58,7 +65,8 @@ def _datasource() -> DatasourceVariable:
     return DatasourceVariable("datasource").label("Prometheus").type("prometheus")
 
 
-def _label(name: str, series: str) -> QueryVariable:
+def label_variable(name: str, series: str) -> QueryVariable:
+    """Return a variable with the values of a label; at first all are chosen."""
     everything = VariableOption(selected=True, text="All", value="$__all")
     query = f"label_values({series}, {name})"
     variable = QueryVariable(name).label(name.capitalize()).datasource(DATASOURCE).query(query)

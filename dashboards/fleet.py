@@ -28,6 +28,7 @@ PHASE_COLORS = {
     Phase.OBSERVING.value: "blue",
     Phase.HELD.value: "yellow",
     Phase.DEGRADED.value: "red",
+    Phase.DEMANDED.value: "red",
     Phase.AWAITING_APPROVAL.value: "orange",
     Phase.ACTING.value: "purple",
     Phase.VERIFYING.value: "light-purple",
@@ -88,7 +89,12 @@ def _now() -> tuple[Panel, ...]:
             Caption(
                 "Acting", "Found degraded: a plan is made, carried out, or its effect measured."
             ),
-            _watches(Phase.DEGRADED.value, Phase.ACTING.value, Phase.VERIFYING.value),
+            _watches(
+                Phase.DEGRADED.value,
+                Phase.DEMANDED.value,
+                Phase.ACTING.value,
+                Phase.VERIFYING.value,
+            ),
             NOTABLE,
         ),
         number(

@@ -107,6 +107,12 @@ def curves(caption: Caption, wanted: Sequence[Curve], scale: Scale) -> timeserie
     return panel.height(8).span(12)
 
 
+def logarithmic(panel: timeseries.Panel) -> timeseries.Panel:
+    """Draw a panel's values on a log scale: e-values and ratios multiply."""
+    scale = common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10)
+    return panel.scale_distribution(scale)
+
+
 def areas(caption: Caption, curve: Curve, scale: Scale) -> timeseries.Panel:
     """Return areas on top of each other, for parts of a whole."""
     panel = curves(caption, [curve], scale)

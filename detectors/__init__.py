@@ -25,6 +25,13 @@ from detectors.latency import (
     PairHistograms,
     fit_latency_noise,
 )
+from detectors.leaks import (
+    LeakTrend,
+    LeakTrendState,
+    PairTrends,
+    TrendNoise,
+    fit_trend_noise,
+)
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 from detectors.registry import DETECTORS, Detector, detector
 
@@ -40,6 +47,8 @@ __all__ = [
     "LatencyNoise",
     "LatencyShift",
     "LatencyShiftState",
+    "LeakTrend",
+    "LeakTrendState",
     "Limits",
     "MeanNoise",
     "MeanShift",
@@ -47,8 +56,11 @@ __all__ = [
     "PairCounts",
     "PairHistograms",
     "PairMeans",
+    "PairTrends",
+    "TrendNoise",
     "detector",
     "fit_count_noise",
     "fit_latency_noise",
     "fit_mean_noise",
+    "fit_trend_noise",
 ]

@@ -353,12 +353,13 @@ class LatencyShift(Cadence):
         tail_e = _mean_of(used, memory.tails.e_value(setup.tail_noise, age, self))
         score_e = score.e_value(setup.pod_variance, limits.persistence, age, self)
         share = np.where(used.any(axis=1), TAIL_WEIGHT, 0.0)
+        e_value = share * tail_e + (1 - share) * score_e
         tested = memory.ticks >= limits.persistence
         shift, shift_low, shift_high = score.interval(self.interval_alpha, setup.pod_quantile)
         best = largest_ratio(
             memory.counts,
             memory.recent.total(),
-            np.flatnonzero(np.fmax(tail_e, score_e) > 1),
+            np.flatnonzero(e_value > 1),
             setup.bounds,
             setup.quantile_noise.after(memory.ticks, memory.pod_sd),
             self.interval_alpha,
@@ -372,7 +373,7 @@ class LatencyShift(Cadence):
         )
         cleared = ~used | (memory.tails.not_doubled() >= HARMLESS_EVIDENCE)
         return LatencyFindings(
-            e_value=share * tail_e + (1 - share) * score_e,
+            e_value=e_value,
             tested=tested,
             effect=np.where(known, best.effect, shift),
             recent_effect=best.recent,

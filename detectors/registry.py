@@ -8,15 +8,17 @@ from typing import Final, TypeAlias
 
 from detectors.counts import CountRatio
 from detectors.latency import LatencyShift
+from detectors.leaks import LeakTrend
 from detectors.means import MeanShift
 
-Detector: TypeAlias = CountRatio | LatencyShift | MeanShift
+Detector: TypeAlias = CountRatio | LatencyShift | LeakTrend | MeanShift
 
 DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
     {
         "ratio": CountRatio,
         "histogram": LatencyShift,
         "gauge": MeanShift,
+        "leak": LeakTrend,
     }
 )
 """Detector by signal kind."""

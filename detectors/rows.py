@@ -115,6 +115,11 @@ def blocks(live: Bools) -> Iterator[slice | Ints]:
             yield start + np.flatnonzero(block)
 
 
+def chosen(rows: Bools) -> slice | Ints:
+    """Return an index of the chosen rows: a slice, which copies nothing, where all of them are."""
+    return slice(None) if rows.all() else np.flatnonzero(rows)
+
+
 def all_blocks(rows: int) -> Iterator[slice]:
     """Cut all rows into blocks; no rows are one empty block."""
     for start in range(0, max(rows, 1), BLOCK_ROWS):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detectors.cadence import KEPT_RESTARTS
-from detectors.rows import TINY, Bools, Floats, Ints, Rows, Singles, sum_nodes
+from detectors.rows import TINY, Bools, Floats, Ints, Rows, Singles, chosen, sum_nodes
 
 if TYPE_CHECKING:
     from detectors.cadence import Cadence
@@ -145,7 +145,7 @@ class ShareEvidence(Rows):
         restarted = np.ones((len(age), KEPT_RESTARTS, *first.shape[1:]))
         started = cadence.started(age)
         for slot in range(KEPT_RESTARTS):
-            rows = np.flatnonzero(started > slot)
+            rows = chosen(started > slot)
             since = self.support[rows] - self.snapshots[rows, slot]
             restarted[rows, slot] = _instance(since, noise.pod_mass[rows])
         return cadence.mixture(age, first, restarted)

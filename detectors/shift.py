@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detectors.cadence import KEPT_RESTARTS
-from detectors.rows import TINY, Bools, Floats, Ints, Rows, sum_nodes
+from detectors.rows import TINY, Bools, Floats, Ints, Rows, chosen, sum_nodes
 
 if TYPE_CHECKING:
     from detectors.cadence import Cadence
@@ -125,7 +125,7 @@ class MeanEvidence(Rows):
         restarted = np.ones((len(age), KEPT_RESTARTS))
         started = cadence.started(age)
         for slot in range(KEPT_RESTARTS):
-            rows = np.flatnonzero(started > slot)
+            rows = chosen(started > slot)
             since = now[rows] - self.snapshots[rows, slot]
             restarted[rows, slot] = _instance(since, tau2[rows], persistence[rows])
         return cadence.mixture(age, first, restarted)

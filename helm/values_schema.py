@@ -15,7 +15,7 @@ from rollbackd.config.models import json_schema
 HERE = Path(__file__).parent
 TARGET = HERE / "rollbackd" / "values.schema.json"
 
-CHART_OWNED = ("journal", "http")
+CHART_OWNED = ("journal", "leadership", "http")
 """Sections of the configuration that the chart writes; not to be set in ``config``."""
 
 _MODELS = "#/$defs/"

@@ -39,12 +39,12 @@ class Collector:
     ) -> None:
         self._source = source
         self.tick_s = tick_s
-        self._settle_s = settle_s
+        self.settle_s = settle_s
         self._telemetry = telemetry
 
     def grid_end(self, now: float) -> float:
         """Return the newest grid time whose samples are complete; grid times are shared by all."""
-        return floor((now - self._settle_s) / self.tick_s) * self.tick_s
+        return floor((now - self.settle_s) / self.tick_s) * self.tick_s
 
     def collect(self, families: Iterable[AnyFamily], now: float) -> list[AnyFamily]:
         """Fetch what is due, fold it in, and start the comparisons that can start.

@@ -26,12 +26,14 @@ from analyzer.events import (
     Judged,
     MakePlan,
     Planned,
+    PlanRefused,
+    PutBack,
     RecoveryMeasured,
     Superseded,
 )
 from analyzer.evidence import Evidence, Measured
 from analyzer.family import Armed
-from analyzer.judge import judge
+from analyzer.judge import judge, out_of_sight
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource
 from analyzer.rollout import Rollout, Workload
@@ -40,6 +42,7 @@ from analyzer.sample import Missing
 from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
+from rollbackd.policy_record import policy_from_json, policy_to_json
 from rollbackd.portrait import Portrait
 from rollbackd.records import (
     armed_from_json,
@@ -61,6 +64,8 @@ ABSENT_LOOKS = 3
 """Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
 _SAYS_SOMETHING = frozenset({Phase.HEALTHY, Phase.ROLLED_BACK, Phase.REPORTED, Phase.NEEDS_HUMAN})
 """Ends that change what is known of a revision; being superseded, say, does not."""
+_MUST_END = frozenset({Phase.ACTING, Phase.VERIFYING})
+"""What was begun is finished even when nobody watches such rollouts any more."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
 
@@ -81,8 +86,9 @@ class Tracked:
 
     ``rollout`` is None after a restart until its source reports it again; ``armed`` names the
     signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
-    ``compared`` and ``marked`` tell what the comparison knows of it; ``unshowable`` is set when an
-    error of our own keeps its portrait from being drawn.
+    ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
+    journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
+    portrait from being drawn.
     """
 
     watch: Watch
@@ -95,6 +101,7 @@ class Tracked:
     marked: bool = False
     unshowable: bool = False
     absent: int = 0
+    policy_recorded: bool = False
     id_labels: tuple[str, ...] = ()
 
 
@@ -138,6 +145,8 @@ class Controller:
         self._good: dict[Workload, tuple[str, ...]] = {}
         self._lock = threading.RLock()
         self._views: dict[str, WatchView] = {}
+        self._unseen: dict[str, str] = {}
+        """Watches whose rollout a source could not tell at this tick, and why."""
 
     # Start-up
 
@@ -152,30 +161,46 @@ class Controller:
             Transient: the journal cannot be read.
         """
         rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
-        views = self._journal.latest("view")
+        views, policies = self._journal.latest("view"), self._journal.latest("policy")
         newest = self._journal.latest("watch")
         # in the order in which they happened: the last good revision is the best to go back to
         for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
-            watch = watch_from_json(entry.data)
+            try:
+                watch = watch_from_json(entry.data)
+            except (KeyError, TypeError, ValueError):
+                log.exception("watch not readable, it is left alone", watch=watch_id)
+                self._telemetry.faulted()
+                self._ended.add(watch_id)
+                continue
             if watch.phase.final:
                 self._conclude(watch)
                 continue
+            recorded = policies[watch_id].data if watch_id in policies else None
             policy = self._policies.named(watch.policy)
+            if policy is None and watch.phase in _MUST_END and recorded is not None:
+                policy = policy_from_json(recorded)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
-            tracked = Tracked(watch, policy)
-            self._tracked[watch_id] = tracked
-            if watch_id in views:
-                tracked.portrait = Portrait.from_view(view_from_json(views[watch_id].data))
-            if watch_id in rosters:
-                roster = rosters[watch_id].data
-                tracked.roster = roster_from_json(roster)
-                began = armed_from_json(armed[watch_id].data) if watch_id in armed else {}
-                tracked.armed = frozenset(began)
-                tracked.id_labels = tuple(roster["id_labels"])
-                self._compare(tracked, began)
-            log.info("watch resumed", watch=watch_id, phase=watch.phase.value)
+            known = self._policy_data(policy) == recorded
+            tracked = self._tracked[watch_id] = Tracked(watch, policy, policy_recorded=known)
+            beside = [found.get(watch_id) for found in (views, rosters, armed)]
+            self._guarded(watch_id, partial(self._resume, tracked, *beside))
+
+    def _resume(
+        self, tracked: Tracked, view: Entry | None, roster: Entry | None, armed: Entry | None
+    ) -> None:
+        """Take up one watch. Raises whatever a damaged entry makes of it."""
+        watch = tracked.watch
+        if view is not None:
+            tracked.portrait = Portrait.from_view(view_from_json(view.data))
+        if roster is not None:
+            tracked.roster = roster_from_json(roster.data)
+            began = armed_from_json(armed.data) if armed is not None else {}
+            tracked.armed = frozenset(began)
+            tracked.id_labels = tuple(roster.data["id_labels"])
+            self._compare(tracked, began)
+        log.info("watch resumed", watch=watch.id, phase=watch.phase.value)
 
     def _compare(self, tracked: Tracked, began: Mapping[str, Armed[Any]]) -> None:
         watch_id = tracked.watch.id
@@ -218,6 +243,7 @@ class Controller:
         try:
             work()
         except Transient as error:
+            self._telemetry.journal_failed()
             log.warning("journal not writable, trying again", watch=watch_id, error=str(error))
         except Exception:
             log.exception("watch broke", watch=watch_id)
@@ -245,14 +271,17 @@ class Controller:
         While any source cannot tell its rollouts, nothing is taken for gone.
         """
         current: dict[str, Rollout] = {}
-        all_told = True
+        untold: Missing | None = None
         for source in self._sources:
             seen = source.rollouts()
             if isinstance(seen, Missing):
-                all_told = False
+                untold = seen
                 log.warning("rollouts unknown", reason=str(seen))
             else:
                 current |= {rollout.watch_id: rollout for rollout in seen}
+        self._telemetry.told_rollouts(untold is None)
+        unseen = self._tracked.keys() - current.keys() if untold is not None else ()
+        self._unseen = dict.fromkeys(unseen, str(untold))
         for rollout in current.values():
             self._guarded(rollout.watch_id, partial(self._follow, rollout, now))
         newest = {rollout.workload: rollout for rollout in current.values()}
@@ -260,10 +289,13 @@ class Controller:
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
                 continue
+            newer = newest.get(tracked.watch.workload)
             if tracked.watch.phase is Phase.VERIFYING:
+                if newer is not None and newer.canary.id == tracked.watch.canary.id:
+                    back = PutBack(newer.canary, tracked.portrait.said_by("gitops"))
+                    self._guarded(watch_id, partial(self.handle, watch_id, back))
                 self._guarded(watch_id, partial(self._follow_restored, tracked, now))
-            elif all_told:
-                newer = newest.get(tracked.watch.workload)
+            elif untold is None:
                 tracked.absent += 1
                 if newer is None and tracked.absent < ABSENT_LOOKS:
                     continue
@@ -279,14 +311,21 @@ class Controller:
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
-            self._journal_watch(tracked.watch, tracked)
-            self._tracked[watch_id] = tracked
+            view = self._journal_watch(tracked.watch, tracked)
+            with self._lock:  # people may decide about it as soon as the journal has it
+                self._tracked[watch_id] = tracked
+                if view is not None:
+                    self._views = self._views | {watch_id: view}
             self._telemetry.entered(Phase.WARMING)
             log.info("watch began", watch=watch_id, policy=policy.name, mode=policy.mode.value)
         if tracked.watch.phase.final:
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
+        if not tracked.policy_recorded:
+            data = self._policy_data(tracked.policy)
+            self._journal.append(Entry(now, watch_id, "policy", tracked.policy.name, data))
+            tracked.policy_recorded = True
         if not tracked.compared:
             self._compare(tracked, {})
         self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
@@ -325,6 +364,8 @@ class Controller:
                 if isinstance(found, Missing):
                     self._telemetry.missed_signal(found.reason)
             judgement = judge(tracked.policy, evidence)
+            if watch_id in self._unseen:
+                judgement = out_of_sight(judgement, self._unseen[watch_id])
             self._telemetry.judged(judgement.verdict)
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
             self.handle(watch_id, Judged(judgement, measured))
@@ -359,6 +400,8 @@ class Controller:
             if tracked is None:
                 return
             watch, commands = step(tracked.watch, event, tracked.policy, self._now())
+            if isinstance(event, Planned | PlanRefused) and watch is not tracked.watch:
+                tracked.portrait.checks = event.checks
             if isinstance(event, Planned) and watch.plan_key == event.plan_key:
                 tracked.portrait.plan = f"{event.text} (plan {event.plan_key})"
             if not self._commit(tracked, watch):
@@ -407,9 +450,14 @@ class Controller:
                     desk.plan(watch.id, tracked.policy, tracked.rollout, watch.attempts + 1)
             case Act(plan_key=key):
                 if desk is not None:
-                    desk.act(watch.id, key)
+                    desk.act(watch.id, tracked.policy, key)
             case AskApproval(plan_key=key):
                 log.warning("approval needed", watch=watch.id, plan=key, text=watch.note)
+
+    def _policy_data(self, policy: Policy) -> dict[str, Any]:
+        """Return the policy and the grid, as plain JSON: what a replay needs to know."""
+        grid = {"tick_s": self._collector.tick_s, "settle_s": self._collector.settle_s}
+        return policy_to_json(policy) | grid
 
     def _journal_watch(self, watch: Watch, tracked: Tracked) -> WatchView | None:
         """Write a watch and what people see of it, in one transaction; return the latter."""
@@ -466,6 +514,19 @@ class Controller:
         seen = self._views.get(tracked.watch.id)
         over = tracked.unshowable or (seen is not None and seen.final)
         return seen if over else self._draw(tracked.watch, tracked, now)
+
+    def followed(self) -> tuple[Watch, ...]:
+        """Return every watch that is followed, and those that ended lately."""
+        with self._lock:
+            return tuple(tracked.watch for tracked in self._tracked.values())
+
+    def remark(self, watch_id: str, text: str, *, urgent: bool) -> None:
+        """Put a remark into a watch's time line while it goes on, and tell people."""
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is not None and not tracked.watch.phase.final:
+                tracked.portrait.note(self._now(), "hold", text)
+        log.log(30 if urgent else 20, "announced", watch=watch_id, text=text)
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from types import FrameType
 from typing import Self
@@ -16,22 +17,36 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from actions import gitops_hold
 from actions.apply import Applier
-from actions.ports import ActionError
+from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
-from rollbackd.config.secrets import SecretError
+from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config
-from rollbackd.controller import Controller
+from rollbackd.controller import KEEP_FINAL, Controller
+from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
+from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.kubernetes.access_review import AccessReview
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.rights import needs
+from rollbackd.leadership.role import Role
+from rollbackd.notifiers.staff import hire
+from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
+from rollbackd.releases import Releases
 from rollbackd.store.journal import SqlJournal
+from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
-from rollbackd.wiring import KnownGood, Parts, assemble
+from rollbackd.views import WatchView
+from rollbackd.web.site import PAGE, Site
+from rollbackd.web.visitors import Visitors
+from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
 log = structlog.get_logger()
 
@@ -39,10 +54,18 @@ LATE_TICKS = 3
 """Ticks that may be missed before the daemon calls itself not ready."""
 LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
+HOLDS_S = 2.0
+"""How often it is looked whether a rollout is to be held: a rolling update does not wait."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
+REVIEW_S = 300.0
+"""Between two reviews of our rights in the cluster."""
+BEGIN_AGAIN_S = 1.0
+"""Between two tries to take up the watches, when this replica was elected and cannot."""
 STOPPED = 0
 BROKEN = 1
+DEPOSED = 3
+"""Exit code of a leader that lost its lease: start it again, and it follows."""
 
 
 class Daemon:
@@ -58,13 +81,15 @@ class Daemon:
     """
 
     def __init__(
-        self, config: Config, build: Callable[[Config, KnownGood], Parts] = assemble
+        self, config: Config, build: Callable[[Config, KnownGood, Permit], Parts] = assemble
     ) -> None:
         self._config = config
         self._build = build
         self._stack = ExitStack()
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
+        self._review: AccessReview | None = None
+        self.is_deposed = False
 
     def __enter__(self) -> Self:
         """Start every part; the first tick comes at once."""
@@ -82,30 +107,116 @@ class Daemon:
         config = self._config
         telemetry = Telemetry(version=version("rollbackd"))
         stack.callback(telemetry.close)
-        journal = SqlJournal.open(config.journal.url)
+        journal = SqlJournal.open(config.journal.address())
         stack.callback(journal.close)
-        parts = self._build(config, self._known_good)
+        role = self._role = Role(config, journal, telemetry)
+        # Every replica has its caches filled, so that the next leader begins at once.
+        parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         self._controller = self._control(parts, journal, telemetry)
         desk = self._employ(parts, journal, telemetry)
-        self._controller.restore()
+        self._journal, self._telemetry = journal, telemetry
+        self._stored = StoredViews(journal, KEEP_FINAL)
+        telemetry.follow(self._views)
+        keeper = self._keeper = self._keep_regions(stack)
+        if not role.is_elected:
+            role.begin()
+            self._restore()
+        stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
+        decisions = Decisions(
+            views=self._views,
+            handle=self._controller.handle,
+            permit=self._role.permit,
+            deciders=config.deciders,
+            journal=journal,
+            telemetry=telemetry,
+            now=time.time,
+        )
+        staff = self._staff = hire(config, decisions, journal, telemetry)
+        stack.callback(staff.close)
         doors = Doors(
-            views=self._controller.views,
+            views=self._views,
             metrics=telemetry.exposition,
             unready=self._unready,
-            decide=self._controller.handle,
-            token=None if config.http.token is None else config.http.token.read,
+            decide=decisions.decide,
+            release=self._releases.release,
+            token=_reader(config.http.token),
         )
-        self._keeper = self._keep_regions(journal, telemetry, stack)
-        more = [] if self._keeper is None else region_routes(self._keeper, doors.token)
-        server = HttpServer(application(doors, more), config.http.host, config.http.port)
+        site = self._site(decisions, journal)
+        regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
+        app = application(doors, [*staff.routes, *site.routes(), *regional])
+        server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
         self.port = server.port
-        self._journal, self._telemetry = journal, telemetry
-        stack.enter_context(self._scheduled())
+        scheduler = stack.enter_context(self._scheduled())
+        self._review_rights(scheduler, stack)
+        if role.is_elected:
+            role.stand(partial(self._lead, scheduler), self._depose)
+        else:
+            self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
+        if keeper is not None:
+            stack.callback(keeper.close)
         stack.callback(self._stopping.set)
+
+    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        cluster = self._config.rollouts.kubernetes
+        if cluster is None:
+            return
+        connection = Connection(cluster_access(cluster))
+        stack.callback(connection.close)
+        telling = self._telemetry.lacking_rights
+        review = self._review = AccessReview(connection, needs(self._config), telling)
+        at_once = datetime.now(UTC)
+        scheduler.add_job(
+            review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
+        )
+
+    def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
+        http = self._config.http
+        proxies = (http.proxy,) if http.proxy is not None else ()
+        return Site(
+            views=self._views,
+            rules=self._config.policies,
+            offered=decisions.offered,
+            decide=decisions.decide,
+            visitors=Visitors(_reader(http.token), proxies),
+            journal=lambda watch, kind, before: journal.newest(
+                PAGE, watch=watch, kind=kind, before=before
+            ),
+        )
+
+    def _lead(self, scheduler: BackgroundScheduler) -> None:
+        """Take up the watches on a thread of its own: the lease is to be renewed meanwhile."""
+        scheduler.add_job(self._take_over, args=[scheduler], id="take-over")
+
+    def _take_over(self, scheduler: BackgroundScheduler) -> None:
+        """Take the pen and every watch that is not over, then tick."""
+        while self._role.leads and not self._stopping.is_set():
+            try:
+                self._role.begin()
+                self._restore()
+            except Transient as error:
+                self._telemetry.journal_failed()
+                log.warning("watches not taken up, trying again", error=str(error))
+                self._pause(BEGIN_AGAIN_S)
+            except Exception:
+                log.exception("watches not taken up, leaving it to another replica")
+                self._depose()
+            else:
+                self._tick_regularly(scheduler)
+                return
+
+    def _depose(self) -> None:
+        """Stop: another replica acts now. Ends the process, so that nothing of us is left over."""
+        self.is_deposed = True
+        self._stopping.set()
+
+    def _views(self) -> tuple[WatchView, ...]:
+        """Return what is to be seen: until the first tick, what the leader before left."""
+        return self._stored() if self._ticked_at is None else self._controller.views()
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
@@ -120,27 +231,48 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(parts.actuators, journal, time.time, self._pause)
-        desk = ActionDesk(
-            parts.actuators, applier, journal, self._controller.handle, time.time, telemetry
+        applier = Applier(
+            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
         )
+        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
+        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
+        self._holds = self._holding(parts, journal)
+        gates = () if self._holds is None else (self._holds,)
+        self._releases = Releases(applier, journal, gates, time.time)
+        planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
         return desk
 
-    def _keep_regions(
-        self, journal: SqlJournal, telemetry: Telemetry, stack: ExitStack
-    ) -> RegionKeeper | None:
-        """Build the keeper of the configured regions, where it was left."""
+    def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
+        if parts.holdings is None:
+            return None
+        rules = self._config.policies
+        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        return Holds(*parts.holdings, self._controller, settings, journal, time.time)
+
+    def _keep_regions(self, stack: ExitStack) -> RegionKeeper | None:
+        """Build the keeper of the configured regions."""
         settings = self._config.regions
         if settings is None:
             return None
         from rollbackd.regions.wiring import Surroundings, region_keeper  # noqa: PLC0415  if used
 
-        views = self._controller.views
-        around = Surroundings(journal, telemetry, time.time, self._pause, views)
-        keeper = region_keeper(self._config, settings, around, stack)
-        keeper.restore()
-        return keeper
+        around = Surroundings(
+            journal=self._journal,
+            telemetry=self._telemetry,
+            now=time.time,
+            pause=self._pause,
+            permit=self._role.permit,
+            views=self._views,
+        )
+        return region_keeper(self._config, settings, around, stack)
+
+    def _restore(self) -> None:
+        """Take up where an earlier process left. Raises Transient."""
+        self._controller.restore()
+        if self._keeper is not None:
+            self._keeper.restore()
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -150,34 +282,47 @@ class Daemon:
         return not self._stopping.wait(seconds)
 
     @contextmanager
-    def _scheduled(self) -> Iterator[None]:
-        """Run the jobs, each on a thread of its own, so that none delays another."""
+    def _scheduled(self) -> Iterator[BackgroundScheduler]:
+        """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(3)},
+            executors={"default": ThreadPoolExecutor(6)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
             lambda event: self._telemetry.missed_run(event.job_id),
             EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES,
         )
+        scheduler.start()
+        try:
+            yield scheduler
+        finally:
+            scheduler.shutdown(wait=True)
+
+    def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
+        """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
+        self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)
         scheduler.add_job(self._tick, "interval", seconds=tick_s, id="tick", next_run_time=at_once)
         scheduler.add_job(
             self._tidy, "interval", seconds=HOUSEKEEPING_S, id="housekeeping", jitter=60
         )
+        if self._holds is not None:
+            seconds = min(HOLDS_S, tick_s)
+            scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
         if self._keeper is not None:
             scheduler.add_job(
-                self._keeper.tick, "interval", seconds=tick_s, id="regions", next_run_time=at_once
+                self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
             )
-        scheduler.start()
-        try:
-            yield
-        finally:
-            scheduler.shutdown(wait=True)
+
+    def _tick_regions(self) -> None:
+        if self._keeper is not None and self._role.leads:
+            self._keeper.tick()
 
     def _tick(self) -> None:
+        if not self._role.leads:
+            return
         began = time.monotonic()
         ok = False
         try:
@@ -186,6 +331,9 @@ class Daemon:
         except Exception:
             log.exception("tick failed")
         finally:
+            if self._journal.is_fenced:
+                log.error("another replica took the pen, this process acts no more")
+                self._depose()
             ended = time.time()
             self._telemetry.ticked(time.monotonic() - began, ended, ok=ok)
             if ok:
@@ -193,13 +341,19 @@ class Daemon:
 
     def _tidy(self) -> None:
         """Forget watches that were over long ago."""
+        if not self._role.leads:
+            return
         now = time.time()
         watches = self._journal.latest("watch").items()
         over = [w for w, entry in watches if watch_from_json(entry.data).phase.final]
         self._journal.prune(over, before=now - KEEP_ENDED_S, now=now)
 
     def _unready(self) -> str:
-        """Return why the daemon is not ready, or ""."""
+        """Return why the daemon is not ready, or "". A follower is, when it could take over."""
+        if self._review is not None and (lacking := self._review.unready()):
+            return lacking
+        if not self._role.leads:
+            return self._role.unready()
         if self._ticked_at is None:
             return "the first tick has not ended yet"
         late = time.time() - self._ticked_at
@@ -220,6 +374,10 @@ class Daemon:
             pass
 
 
+def _reader(secret: Secret | None) -> Callable[[], str] | None:
+    return None if secret is None else secret.read
+
+
 def run(config: Config) -> int:
     """Run the daemon until it is told to stop; return the process's exit code."""
     try:
@@ -228,8 +386,9 @@ def run(config: Config) -> int:
                 "started", url=f"http://{config.http.host}:{daemon.port}", config=str(config.file)
             )
             daemon.wait()
+            deposed = daemon.is_deposed
     except (ActionError, SecretError, OSError, ValueError) as error:
         print(f"rollbackd cannot run: {error}", file=sys.stderr)  # noqa: T201  for the person who started it
         return BROKEN
-    log.info("stopped")
-    return STOPPED
+    log.info("stopped", deposed=deposed)
+    return DEPOSED if deposed else STOPPED

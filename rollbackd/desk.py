@@ -1,19 +1,19 @@
 """Where plans are made and carried out, off the tick's thread, one job a watch at a time."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from actions.apply import Applier, Done, Failed
-from actions.guards import PastAction, Situation
-from actions.plan import Draft, Plan, Refused, plan_from_json, plan_to_json
-from actions.planner import plan as make_plan
-from actions.ports import ActionError, Actuator, Entry, Journal, Permanent, Transient
-from analyzer.events import Acted, ActFailed, Event, Planned, PlanRefused
+from actions.plan import Plan, plan_from_json
+from actions.ports import ActionError, Entry, Journal, Transient
+from analyzer.events import Acted, ActFailed, Event, PlanRefused
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
+from rollbackd.ledger import acts_alone
+from rollbackd.planning import Planning
 from rollbackd.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -28,29 +28,26 @@ class ActionDesk:
     that is how passing trouble is retried and how a restart resumes.
 
     Args:
-        actuators: by configured name. applier: carries plans out.
-        journal: where plans and refusals are written before they are answered.
+        planning: makes plans. applier: carries them out.
+        journal: where plans are kept.
         answer: takes the event that a job ended with; may be called from any thread.
-        now: seconds since the epoch.
-        telemetry: counts plans and actions.
+        telemetry: counts actions.
         workers: how many plans are carried out at once.
     """
 
     def __init__(
         self,
-        actuators: Mapping[str, Actuator],
+        planning: Planning,
         applier: Applier,
         journal: Journal,
         answer: Answer,
-        now: Callable[[], float],
         telemetry: Telemetry,
         workers: int = 4,
     ) -> None:
-        self._actuators = actuators
+        self._planning = planning
         self._applier = applier
         self._journal = journal
         self._answer = answer
-        self._now = now
         self._telemetry = telemetry
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="action")
         self._busy: set[tuple[str, str]] = set()
@@ -61,15 +58,15 @@ class ActionDesk:
         """Ask for a plan; the answer is Planned or PlanRefused, or nothing in passing trouble."""
         self._enter(
             ("plan", watch_id),
-            lambda: self._make(watch_id, policy, rollout, attempt),
+            lambda: self._planning.make(watch_id, policy, rollout, attempt),
             lambda bug: PlanRefused((bug,)),
         )
 
-    def act(self, watch_id: str, plan_key: str) -> None:
+    def act(self, watch_id: str, policy: Policy, plan_key: str) -> None:
         """Carry a plan out, or finish it; the answer is Acted or ActFailed."""
         self._enter(
             ("act", watch_id),
-            lambda: self._carry_out(watch_id, plan_key),
+            lambda: self._carry_out(watch_id, policy, plan_key),
             lambda bug: ActFailed(plan_key, bug, conflict=False),
         )
 
@@ -99,6 +96,7 @@ class ActionDesk:
                 self._answer(watch_id, event)
         except Transient as error:
             # the watch stays as it was, and the next tick asks for the same again
+            self._telemetry.journal_failed()
             log.warning("answer not recorded", watch=watch_id, error=str(error))
         except Exception:
             log.exception("answer broke", watch=watch_id)
@@ -119,34 +117,19 @@ class ActionDesk:
             log.exception("action job broke", watch=watch_id)
             return on_bug(f"internal error: {error}")
 
-    def _make(self, watch_id: str, policy: Policy, rollout: Rollout, attempt: int) -> Event:
-        drafts = [(name, self._draft(name, rollout)) for name in policy.actuators]
-        situation = Situation(policy, rollout, drafts, self.past_actions(), self._now())
-        made = make_plan(situation, watch_id, attempt)
-        if isinstance(made, Refused):
-            self._telemetry.planned(refused=True)
-            self._note(watch_id, "refusal", "", {"reasons": list(made.reasons)})
-            return PlanRefused(made.reasons)
-        self._telemetry.planned(refused=False)
-        self._note(watch_id, "plan", made.key, plan_to_json(made))
-        return Planned(made.key, made.describe())
-
-    def _draft(self, name: str, rollout: Rollout) -> Draft:
-        """Ask an actuator; that it cannot say is a refusal, that it cannot say now is not."""
-        actuator = self._actuators.get(name)
-        if actuator is None:
-            return Draft(refusals=(f"no action named {name} is configured",))
-        try:
-            return actuator.propose(rollout)
-        except Permanent as error:
-            return Draft(refusals=(str(error),))
-
-    def _carry_out(self, watch_id: str, plan_key: str) -> Event | None:
-        plan = self.find_plan(watch_id, plan_key)
-        if plan is None:
+    def _carry_out(self, watch_id: str, policy: Policy, plan_key: str) -> Event | None:
+        entry = self._plan_entry(watch_id, plan_key)
+        if entry is None:
             return ActFailed(
                 plan_key, "the journal does not hold the plan any more", conflict=False
             )
+        plan = plan_from_json(entry.data)
+        if acts_alone(entry.data) and not self._was_begun(plan):
+            against = self._planning.objections(plan, policy)
+            if against:
+                reason = f"nothing was written: {'; '.join(against)}"
+                self._telemetry.acted("failed")
+                return ActFailed(plan_key, reason, conflict=False)
         try:
             outcome = self._applier.carry_out(plan)
         except Transient:
@@ -166,25 +149,19 @@ class ActionDesk:
 
     def find_plan(self, watch_id: str, plan_key: str) -> Plan | None:
         """Return a plan from the journal. Raises Transient when that cannot be read."""
-        kinds = frozenset({"plan"})
-        for entry in self._journal.entries(watch_id=watch_id, kinds=kinds):
-            if entry.key == plan_key:
-                return plan_from_json(entry.data)
-        return None
+        entry = self._plan_entry(watch_id, plan_key)
+        return None if entry is None else plan_from_json(entry.data)
 
-    def past_actions(self) -> Sequence[PastAction]:
-        """Return the actions that were carried out, oldest first. Raises Transient."""
-        plans: dict[str, Plan] = {}
-        past = []
-        for entry in self._journal.entries(kinds=frozenset({"plan", "step-done"})):
-            if entry.kind == "plan":
-                plans[entry.key] = plan_from_json(entry.data)
-            elif (plan := plans.get(entry.data.get("plan", ""))) is not None:
-                past.append(PastAction(plan.workload, entry.at, plan.bad.id, plan.good.id))
-        return past
+    def _plan_entry(self, watch_id: str, plan_key: str) -> Entry | None:
+        found = self._journal.entries(watch_id=watch_id, kinds=frozenset({"plan"}))
+        return next((entry for entry in found if entry.key == plan_key), None)
 
-    def _note(self, watch_id: str, kind: str, key: str, data: Mapping[str, object]) -> None:
-        self._journal.append(Entry(self._now(), watch_id, kind, key, data))
+    def _was_begun(self, plan: Plan) -> bool:
+        keys = {step.key for step in plan.steps}
+        kinds = frozenset({"step-started", "step-done"})
+        return any(
+            e.key in keys for e in self._journal.entries(watch_id=plan.watch_id, kinds=kinds)
+        )
 
     def close(self) -> None:
         """Take no more jobs and wait for those in hand, which were asked to stop."""

@@ -5,37 +5,68 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from importlib.metadata import version
+from typing import Annotated
 
 import structlog
 import uvicorn
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from actions.ports import Transient
-from analyzer.events import Approved, Event, Rejected
+from actions.ports import ActionError, Transient
 from rollbackd.config.secrets import SecretError
+from rollbackd.decisions import (
+    MAX_SNOOZE_S,
+    SNOOZE_S,
+    Answer,
+    Decision,
+    Outcome,
+    Person,
+    Verb,
+)
+from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
+from rollbackd.web.openapi import document
 
 log = structlog.get_logger()
 
+GRACE_S = 2
+"""How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
+STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404}
 
 
-class Decision(BaseModel):
-    """A person's answer to a plan, as it comes in."""
+class DecisionModel(BaseModel):
+    """A person's decision, as it comes in; ``plan`` and ``turn`` as in the view they saw."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     watch: str
-    plan: str
-    approve: bool
+    decision: Annotated[Verb, Strict(False)]
+    plan: str = ""
+    turn: int
+    by: str = Field(min_length=1, max_length=200)
+    for_s: float = Field(default=SNOOZE_S, gt=0, le=MAX_SNOOZE_S)
+
+    def decision_(self) -> Decision:
+        """Return the decision; whoever has the token is who they say."""
+        by = Person(self.by, "http", self.by, trusted=True)
+        return Decision(self.watch, self.decision, by, self.plan, self.turn, self.for_s)
+
+
+class ReleaseModel(BaseModel):
+    """A person's word to let go of what a watch holds, as it comes in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    watch: str
     by: str = Field(min_length=1, max_length=200)
 
 
@@ -46,7 +77,8 @@ class Doors:
     Attributes:
         views: the newest snapshot. metrics: the exposition.
         unready: why the daemon is not ready, or "".
-        decide: lets a person's decision happen to a watch.
+        decide: lets a person's decision happen.
+        release: lets go of what a watch holds.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
     """
@@ -54,12 +86,13 @@ class Doors:
     views: Callable[[], tuple[WatchView, ...]]
     metrics: Callable[[], bytes]
     unready: Callable[[], str]
-    decide: Callable[[str, Event], None]
+    decide: Callable[[Decision], Outcome]
+    release: Callable[[str, str], Released]
     token: Callable[[], str] | None = None
 
 
-def application(doors: Doors, more: Sequence[Route] = ()) -> Starlette:
-    """Return the ASGI application; ``more``: routes of parts that are not always there."""
+def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
 
     def metrics(_: Request) -> Response:
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -80,20 +113,44 @@ def application(doors: Doors, more: Sequence[Route] = ()) -> Starlette:
             return _strict_json({"error": "there is no such watch"}, 404)
         return _strict_json(view_to_json(found))
 
+    description = document(version("rollbackd"), DecisionModel, ReleaseModel)
+
+    def openapi(_: Request) -> Response:
+        return _strict_json(description)
+
     async def decide(request: Request) -> Response:
         return await _decide(doors, request)
+
+    async def release(request: Request) -> Response:
+        return await _release(doors, request)
 
     return Starlette(
         routes=[
             Route("/metrics", metrics),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            Route("/api/v1/openapi.json", openapi),
             Route("/api/v1/watches", watches),
             Route("/api/v1/decisions", decide, methods=["POST"]),
+            Route("/api/v1/releases", release, methods=["POST"]),
             Route("/api/v1/watches/{watch_id:path}", watch),
-            *more,
-        ]
+            *pages,
+        ],
+        exception_handlers={HTTPException: _refused},
     )
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Answer what no route did: to programs in JSON, as all the API."""
+    if not isinstance(error, HTTPException):
+        raise error
+    answer: Response
+    if request.url.path.startswith("/api/"):
+        answer = _strict_json({"error": error.detail.lower()}, error.status_code)
+    else:
+        answer = PlainTextResponse(f"{error.detail.lower()}\n", error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _strict_json(content: object, status: int = 200) -> JSONResponse:
@@ -106,30 +163,48 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 
 async def _decide(doors: Doors, request: Request) -> Response:
-    """Approve or reject one plan: ``{"watch", "plan", "approve", "by"}`` with a bearer token."""
-    decision = await authorised_body(doors.token, request, Decision)
-    if isinstance(decision, Response):
-        return decision
-    if _find(doors, decision.watch) is None:
-        return _strict_json({"error": "there is no such watch"}, 404)
-    kind = Approved if decision.approve else Rejected
+    """Take a decision: ``{"watch", "decision", "plan", "turn", "by"}`` with a bearer token."""
+    body = await authorised_body(doors, request)
+    if isinstance(body, Response):
+        return body
+    try:
+        decision = DecisionModel.model_validate_json(body).decision_()
+    except ValueError as error:
+        return _strict_json({"error": f"not a decision: {error}"}, 422)
     try:  # it writes to disk: not on the thread that answers everybody
-        await run_in_threadpool(doors.decide, decision.watch, kind(decision.plan, decision.by))
+        outcome = await run_in_threadpool(doors.decide, decision)
     except Transient as error:
         return _strict_json({"error": f"not recorded, decide again: {error}"}, 503)
-    after = _find(doors, decision.watch)
-    return _strict_json({"phase": after.phase if after else "unknown"})
+    if outcome.answer is not Answer.TAKEN:
+        return _strict_json(
+            {"error": outcome.text, "phase": outcome.phase}, STATUS[outcome.answer]
+        )
+    return _strict_json({"phase": outcome.phase, "text": outcome.text})
 
 
-B = TypeVar("B", bound=BaseModel)
-
-
-async def authorised_body(
-    token: Callable[[], str] | None, request: Request, model: type[B]
-) -> B | Response:
-    """Return what a person who may decide sent, or the answer that refuses it."""
+async def _release(doors: Doors, request: Request) -> Response:
+    """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
+    body = await authorised_body(doors, request)
+    if isinstance(body, Response):
+        return body
     try:
-        authorised = _authorised(token, request)
+        asked = ReleaseModel.model_validate_json(body)
+    except ValueError as error:
+        return _strict_json({"error": f"not a release: {error}"}, 422)
+    if _find(doors, asked.watch) is None:
+        return _strict_json({"error": "there is no such watch"}, 404)
+    try:
+        released = await run_in_threadpool(doors.release, asked.watch, asked.by)
+    except ActionError as error:
+        return _strict_json({"error": f"not all was let go, ask again: {error}"}, 503)
+    answer = {"done": list(released.done), "failed": list(released.failed)}
+    return _strict_json(answer, 409 if released.failed else 200)
+
+
+async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
+    """Return what somebody with the token sent, or the answer that refuses it."""
+    try:
+        authorised = _authorised(doors, request)
     except SecretError as error:
         log.warning("token not readable", error=str(error))
         return _strict_json({"error": "the daemon cannot read its token now"}, 503)
@@ -140,16 +215,13 @@ async def authorised_body(
         body += chunk
         if len(body) > MAX_BODY:
             return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
-    try:
-        return model.model_validate_json(body)
-    except ValueError as error:
-        return _strict_json({"error": f"not a decision: {error}"}, 422)
+    return body
 
 
-def _authorised(token: Callable[[], str] | None, request: Request) -> bool:
-    if token is None:
+def _authorised(doors: Doors, request: Request) -> bool:
+    if doors.token is None:
         return False
-    wanted = f"Bearer {token()}".encode()
+    wanted = f"Bearer {doors.token()}".encode()
     return hmac.compare_digest(request.headers.get("authorization", "").encode(), wanted)
 
 
@@ -176,7 +248,12 @@ class HttpServer:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
-            application, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=5
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=GRACE_S,
         )
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(

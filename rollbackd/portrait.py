@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite, isnan
 
+from analyzer.check import Check, CheckOutcome
 from analyzer.evidence import Evidence, Finding, Measured
-from analyzer.judge import compare
 from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.sample import Missing
 from analyzer.signal import Signal
+from analyzer.telling import compare
 from analyzer.watch import Phase, Watch
 from analyzer.wording import duration
-from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
+from rollbackd.views import GuardView, SignalPoint, SignalView, TimelineItem, WatchView
 
 MAX_POINTS = 240
 """Looks kept of each signal: enough for a plot as wide as a screen. When full, every second one is
@@ -54,11 +55,13 @@ class Portrait:
     timeline: list[TimelineItem] = field(default_factory=list)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     plan: str | None = None
+    checks: tuple[Check, ...] = ()
 
     @classmethod
     def from_view(cls, view: WatchView) -> "Portrait":
         """Return the portrait that continues a view from before a restart."""
-        portrait = cls(timeline=list(view.timeline), plan=view.plan)
+        checks = tuple(Check(g.guard, CheckOutcome(g.outcome), g.text) for g in view.guards)
+        portrait = cls(timeline=list(view.timeline), plan=view.plan, checks=checks)
         for signal in view.signals:
             trail = portrait.signals.setdefault(signal.name, Thinned())
             for point in signal.points:
@@ -85,6 +88,10 @@ class Portrait:
             del self.timeline[1]
         self.timeline.append(TimelineItem(at, kind, text))
 
+    def said_by(self, guard: str) -> str:
+        """Return what a guard had to say of the newest plan, "" when it passed."""
+        return next((check.text for check in self.checks if check.guard == guard), "")
+
     def view(self, watch: Watch, policy: Policy, now: float) -> WatchView:
         """Return the immutable snapshot."""
         judgement = watch.judgement
@@ -108,6 +115,13 @@ class Portrait:
             signals=self._signals(policy),
             timeline=tuple(self.timeline),
             plan_key=watch.plan_key,
+            guards=tuple(GuardView(c.guard, c.outcome.value, c.text) for c in self.checks),
+            turn=watch.turn,
+            since=watch.since,
+            note=watch.note,
+            hold=watch.hold.value if watch.hold else "",
+            decided_by=watch.demanded_by or watch.approved_by,
+            annotations=watch.annotations,
         )
 
     def _signals(self, policy: Policy) -> tuple[SignalView, ...]:
@@ -167,7 +181,7 @@ def outlook(watch: Watch, policy: Policy, now: float) -> str:
         case Phase.HELD:
             calls = " and people were called" if policy.when_missing is WhenMissing.PAGE else ""
             return f"held ({watch.hold}){calls}; goes on when that is over, ends in {left}"
-        case Phase.DEGRADED:
+        case Phase.DEGRADED | Phase.DEMANDED:
             return "making a plan"
         case Phase.AWAITING_APPROVAL:
             wait = duration(max(0.0, watch.since + policy.approval_expires_s - now))

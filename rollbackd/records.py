@@ -20,9 +20,10 @@ from detectors.latency import LatencyNoise
 from detectors.level_noise import LevelNoise
 from detectors.means import MeanNoise
 from detectors.rows import Rows
+from detectors.trend_noise import TrendNoise
 
 NOISES: dict[str, type[Rows]] = {
-    t.__name__: t for t in (CountNoise, MeanNoise, LatencyNoise, LevelNoise)
+    t.__name__: t for t in (CountNoise, MeanNoise, LatencyNoise, LevelNoise, TrendNoise)
 }
 
 
@@ -48,6 +49,10 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
         "snoozed_until": watch.snoozed_until,
         "plan_key": watch.plan_key,
         "attempts": watch.attempts,
+        "demanded_by": watch.demanded_by,
+        "approved_by": watch.approved_by,
+        "turn": watch.turn,
+        "annotations": dict(watch.annotations),
     }
 
 
@@ -68,6 +73,11 @@ def watch_from_json(data: Mapping[str, Any]) -> Watch:
         snoozed_until=data["snoozed_until"],
         plan_key=data["plan_key"],
         attempts=data["attempts"],
+        # entries of the first version do not have these
+        demanded_by=data.get("demanded_by", ""),
+        approved_by=data.get("approved_by", ""),
+        turn=data.get("turn", 0),
+        annotations=data.get("annotations", {}),
     )
 
 

@@ -6,7 +6,8 @@ and every label value exists from the start with 0, so that a rate is never miss
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
@@ -18,14 +19,24 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, generate_latest
 
+from actions.guards.guard import GuardName
+from analyzer.check import Check, CheckOutcome
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
+from rollbackd.rollout_telemetry import export_rollouts
+from rollbackd.views import WatchView
 
 TICK_OUTCOMES = ("ok", "failed")
 FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
-TASKS = ("tick", "housekeeping", "regions")
+GUARDS = tuple(name.value for name in GuardName)
+RIGHT_USES = ("watch", "act")
+DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
+ANSWERS = ("taken", "stale", "forbidden", "unknown")
+NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
+REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
+TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -44,9 +55,12 @@ class Telemetry:
             readers.append(self._export())
         self._metering = MeterProvider(readers, resource=resource)
         self.tracer: Tracer = self._tracing.get_tracer("rollbackd", version)
-        meter = self._metering.get_meter("rollbackd", version)
+        meter = self._meter = self._metering.get_meter("rollbackd", version)
         self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
         self._last_tick = 0.0
+        self._leads = False
+        self._sources_up = True
+        self._rights_missing = dict.fromkeys(RIGHT_USES, 0)
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -67,6 +81,11 @@ class Telemetry:
             "rollbackd.transitions", "1", "Phases that watches entered."
         )
         self._plans = meter.create_counter("rollbackd.plans", "1", "Plans made and refused.")
+        self._refusals = meter.create_counter(
+            "rollbackd.refusals",
+            "1",
+            "Objections that kept a plan from being carried out at once.",
+        )
         self._actions = meter.create_counter("rollbackd.actions", "1", "Plans carried out.")
         self._missed = meter.create_counter(
             "rollbackd.runs.missed", "1", "Runs of a task that were skipped or failed."
@@ -74,9 +93,38 @@ class Telemetry:
         self._faults = meter.create_counter(
             "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
         )
+        self._decisions = meter.create_counter(
+            "rollbackd.decisions", "1", "Decisions by people, and what became of them."
+        )
+        self._refused = meter.create_counter(
+            "rollbackd.requests.refused", "1", "Requests to /slack/events that were refused."
+        )
+        self._notifications = meter.create_counter(
+            "rollbackd.notifications", "1", "States of watches told to a notifier, by outcome."
+        )
         meter.create_observable_gauge(
             "rollbackd.watches", [self._observe_watches], "1", "Watches by phase."
         )
+        self._journal_failures = meter.create_counter(
+            "rollbackd.journal.failures", "1", "Things that were not done as the journal was away."
+        )
+        self._leadership_changes = meter.create_counter(
+            "rollbackd.leadership.changes", "1", "Times this replica began or ceased to lead."
+        )
+        meter.create_observable_gauge(
+            "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
+            "Whether this replica leads: it alone looks at rollouts, and acts.",
+        )  # fmt: skip
+        meter.create_observable_gauge(
+            "rollbackd.rights.missing",
+            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
+            "1",
+            "Rights in the cluster that are not granted, by what they are needed for.",
+        )
+        meter.create_observable_gauge(
+            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
+            "Whether every source told its rollouts at the last tick.",
+        )  # fmt: skip
         meter.create_observable_gauge(
             "rollbackd.last.tick.timestamp",
             [self._observe_last_tick],
@@ -105,13 +153,20 @@ class Telemetry:
             (self._verdicts, "verdict", tuple(v.value for v in Verdict)),
             (self._phases, "phase", tuple(p.value for p in Phase)),
             (self._plans, "outcome", ("made", "refused")),
+            (self._refusals, "guard", GUARDS),
             (self._actions, "outcome", ACTION_OUTCOMES),
             (self._missed, "task", TASKS),
+            (self._refused, "reason", REFUSALS),
         )
         for counter, label, values in sets:
             for value in values:
                 counter.add(0, {label: value})
+        for decision in DECISIONS:
+            for answer in ANSWERS:
+                self._decisions.add(0, {"decision": decision, "answer": answer})
         self._faults.add(0)
+        self._leadership_changes.add(0)
+        self._journal_failures.add(0)
 
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
@@ -146,9 +201,32 @@ class Telemetry:
         """Count a plan or a refusal."""
         self._plans.add(1, {"outcome": "refused" if refused else "made"})
 
+    def checked(self, found: Iterable[Check]) -> None:
+        """Count the guards that refused a plan or ask for a person."""
+        for check in found:
+            if check.outcome in {CheckOutcome.REFUSED, CheckOutcome.ASKS}:
+                self._refusals.add(1, {"guard": check.guard})
+
     def acted(self, outcome: str) -> None:
         """Count the outcome of a plan, one of ``ACTION_OUTCOMES``."""
         self._actions.add(1, {"outcome": outcome})
+
+    def decided(self, decision: str, answer: str) -> None:
+        """Count a person's decision, one of ``DECISIONS``, and one of ``ANSWERS``."""
+        self._decisions.add(1, {"decision": decision, "answer": answer})
+
+    def expect_notifier(self, name: str) -> None:
+        """Create the counters of a configured notifier."""
+        for outcome in NOTIFICATION_OUTCOMES:
+            self._notifications.add(0, {"notifier": name, "outcome": outcome})
+
+    def notified(self, notifier: str, outcome: str) -> None:
+        """Count a state told, or not, to a notifier; one of ``NOTIFICATION_OUTCOMES``."""
+        self._notifications.add(1, {"notifier": notifier, "outcome": outcome})
+
+    def refused_request(self, reason: str) -> None:
+        """Count a request from outside that was refused, one of ``REFUSALS``."""
+        self._refused.add(1, {"reason": reason})
 
     def missed_run(self, task: str) -> None:
         """Count a run of a task that the scheduler skipped or that failed."""
@@ -158,9 +236,31 @@ class Telemetry:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
 
+    def journal_failed(self) -> None:
+        """Count something that was put off because the journal could not be written or read."""
+        self._journal_failures.add(1)
+
+    def leading(self, leads: bool) -> None:
+        """Set whether this replica leads; count it when that changed."""
+        if leads is not self._leads:
+            self._leads = leads
+            self._leadership_changes.add(1)
+
+    def lacking_rights(self, to_watch: int, to_act: int) -> None:
+        """Set how many rights are missing, to watch or lead, and to act."""
+        self._rights_missing = {"watch": to_watch, "act": to_act}
+
+    def told_rollouts(self, all_told: bool) -> None:
+        """Set whether every source told its rollouts."""
+        self._sources_up = all_told
+
     def watching(self, phases: Mapping[Phase, int]) -> None:
         """Set how many watches are in each phase."""
         self._watches = {p.value: phases.get(p, 0) for p in Phase}
+
+    def follow(self, views: Callable[[], tuple[WatchView, ...]]) -> None:
+        """Export what is seen of each rollout from now on."""
+        export_rollouts(self._meter, views, time.time)
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

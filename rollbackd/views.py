@@ -1,6 +1,7 @@
 """Immutable snapshots of watches for people: the API, the terminal, the report read only these."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,26 @@ class TimelineItem:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardView:
+    """What one guard said of the newest plan: "passed", "warned", "asks" or "refused", and why."""
+
+    guard: str
+    outcome: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class WatchView:
     """Everything people are shown of one watch.
 
     ``evidence`` is the combined e-value of the watch, ``limit`` the value (1/α) at which it decides;
     times are seconds since the epoch. ``outlook`` says what will happen next;
-    ``plan_key`` names the plan in force, which an approval is bound to.
+    ``guards`` says what each guard said of the newest plan, and is empty before there was one.
+    ``plan_key`` names the plan in force, which an approval is bound to; ``turn`` counts the
+    decisions that people took, and what is offered to them is bound to it. ``note`` says why it is
+    in its phase, since ``since``; ``hold`` why it is held, or "". ``decided_by`` is the person who
+    let the plan be carried out, or "". ``annotations`` are what the rollout says of itself: author,
+    commit, link.
     """
 
     id: str
@@ -77,3 +92,10 @@ class WatchView:
     signals: tuple[SignalView, ...]
     timeline: tuple[TimelineItem, ...]
     plan_key: str = ""
+    guards: tuple[GuardView, ...] = ()
+    turn: int = 0
+    since: float = 0.0
+    note: str = ""
+    hold: str = ""
+    decided_by: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)

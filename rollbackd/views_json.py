@@ -5,7 +5,7 @@ keys are ignored when reading, so that a newer daemon can be asked by an older c
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -56,6 +56,8 @@ def _plain(value: object) -> object:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     if is_dataclass(value):
         return {name: _plain(getattr(value, name)) for name in _names(type(value))}
     return value

@@ -6,9 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
+from actions import gitops_hold
+from actions.apply import always
+from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
-from actions.ports import Actuator
+from actions.ports import Actuator, SchemaGuard
+from actions.schema_annotations import AnnotatedSchema
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
@@ -24,6 +28,7 @@ from rollbackd.config.settings import (
     ScrapeSettings,
     SplitterSwitchSettings,
 )
+from rollbackd.holds import Pauses, Standings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
@@ -34,17 +39,26 @@ if TYPE_CHECKING:
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
 
+Permit = Callable[[], None]
+"""Returns when this process may change the world now; raises Fenced otherwise."""
+
 KnownGood = Callable[[Workload], tuple[str, ...]]
 """Returns the ids of a workload's revisions whose watch ended healthy, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The adapters that the configuration asks for."""
+    """The adapters that the configuration asks for.
+
+    ``schemas``: who knows whether a database schema allows a way back. ``holdings``: what shows
+    and what pauses the workloads that can be held.
+    """
 
     source: MetricSource
     rollouts: tuple[RolloutSource, ...]
     actuators: Mapping[str, Actuator]
+    schemas: tuple[SchemaGuard, ...] = ()
+    holdings: tuple[Standings, Pauses] | None = None
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -52,24 +66,37 @@ class Parts:
         self.stack.close()
 
 
-def assemble(config: Config, known_good: KnownGood) -> Parts:
+def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> Parts:
     """Build and start every adapter.
+
+    Args:
+        config: validated settings.
+        known_good: which revisions of a workload are good to go back to.
+        permit: raises Fenced when this process may change nothing.
 
     Raises:
         ActionError, SecretError or ValueError: one cannot be built; those before it are closed.
     """
     with ExitStack() as stack:
         access = config.rollouts.kubernetes
-        cluster = Connection(cluster_access(access)) if access is not None else None
+        cluster = Connection(cluster_access(access), permit) if access is not None else None
         if cluster is not None:
             stack.callback(cluster.close)
-        actuators = {action.name: _actuator(action, cluster) for action in config.actions}
+        owners = None
+        if cluster is not None and access is not None:
+            owners = GitOpsOwners(cluster, access.argocd_namespace)
+        actuators = {action.name: _actuator(action, cluster, owners) for action in config.actions}
+        schemas: tuple[SchemaGuard, ...] = ()
+        if cluster is not None and owners is not None:
+            actuators[gitops_hold.NAME] = GitOpsHold(cluster, owners)
+            schemas = (AnnotatedSchema(cluster),)
         source = metric_source(config)
         stack.callback(source.close)
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
-        return Parts(source, rollouts, actuators, stack.pop_all())
+        holdings = _holdings(rollouts, cluster)
+        return Parts(source, rollouts, actuators, schemas, holdings, stack.pop_all())
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -165,8 +192,21 @@ def _rollout_sources(
     return tuple(sources)
 
 
+def _holdings(
+    rollouts: tuple[RolloutSource, ...], cluster: Connection | None
+) -> tuple[Standings, Pauses] | None:
+    """Return how Deployments are held, also when no policy holds any: marks may be left."""
+    if cluster is None:
+        return None
+    from actions.kubernetes_pause import KubernetesPause  # noqa: PLC0415  only when used
+    from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415
+
+    followed = next(each for each in rollouts if isinstance(each, KubernetesRollouts))
+    return followed, KubernetesPause(cluster)
+
+
 def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
-    """Return how the configured cluster is reached."""
+    """Return which API server is meant, and as whom it is called."""
     return ClusterAccess(
         server=settings.server,
         kubeconfig=settings.kubeconfig,
@@ -175,12 +215,14 @@ def cluster_access(settings: KubernetesSettings) -> ClusterAccess:
     )
 
 
-def _actuator(settings: ActionSettings, cluster: Connection | None) -> Actuator:
+def _actuator(
+    settings: ActionSettings, cluster: Connection | None, owners: GitOpsOwners | None
+) -> Actuator:
     match settings:
         case KubernetesRollbackSettings(name=name):
             if cluster is None:
                 raise ValueError(f"action {name} needs rollouts.kubernetes")
-            return KubernetesRollback(cluster, name=name)
+            return KubernetesRollback(cluster, name=name, owners=owners)
         case NginxSwitchSettings():
             return NginxSwitch(
                 upstream_file=settings.upstream_file,

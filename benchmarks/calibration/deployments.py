@@ -7,17 +7,20 @@ pods that are not there have no series, and questions are answered on the grid a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
+from benchmarks.calibration.gauges import Gauges
 from benchmarks.calibration.simulator import Array, Bools, Counts, Fleet, Histograms
 
 START = 1_790_000_000.0
 """Grid time before the first tick of the history."""
-REQUESTS, ERRORS, BUCKETS = "requests_total", "errors_total", "latency_seconds_bucket"
+REQUESTS, ERRORS, ORDERS = "requests_total", "errors_total", "orders_total"
+BUCKETS, CPU, MEMORY = "latency_seconds_bucket", "cpu_cores", "memory_bytes"
 ID_LABELS = ("pod",)
 
 
@@ -36,17 +39,37 @@ class Deployments:
     fleet: Fleet
     runs: int
     metrics: Mapping[str, Counters]
+    baseline_started_at: float = 0.0
 
     @classmethod
-    def of(cls, counts: Counts | None, histograms: Histograms | None) -> "Deployments":
-        """Return the deployments of which these were simulated; one of them at least."""
+    def of(
+        cls,
+        counts: Counts | None,
+        histograms: Histograms | None,
+        gauges: Mapping[str, Gauges] = MappingProxyType({}),
+        *,
+        events: str = ERRORS,
+        start_known: bool = False,
+    ) -> "Deployments":
+        """Return the deployments of which these were simulated; one of them at least.
+
+        Args:
+            counts: requests and events.
+            histograms: latencies.
+            gauges: by metric.
+            events: the metric of the events among the requests.
+            start_known: the baseline's pods were started when the history begins.
+        """
         metrics: dict[str, Counters] = {}
-        seen = counts if counts is not None else histograms
+        seen = next((x for x in (counts, histograms, *gauges.values()) if x is not None), None)
         if seen is None:
-            raise ValueError("deployments need counts or histograms")
+            raise ValueError("deployments need counts, histograms or gauges")
+        runs = len(seen.levels) if isinstance(seen, Gauges) else len(seen.restarted)
+        for name, gauge in gauges.items():
+            metrics[name] = _gauge(gauge)
         if counts is not None:
             keys = tuple((pod,) for pod in _pods(len(counts.requests), counts.fleet))
-            for name, increments in ((REQUESTS, counts.requests), (ERRORS, counts.events)):
+            for name, increments in ((REQUESTS, counts.requests), (events, counts.events)):
                 values = _counted(increments[..., None], counts.restarted, counts.fleet)
                 metrics[name] = Counters(keys, values)
         if histograms is not None:
@@ -55,7 +78,7 @@ class Deployments:
             pods = _pods(len(below), histograms.fleet)
             values = _counted(below, histograms.restarted, histograms.fleet)
             metrics[BUCKETS] = Counters(tuple(product(pods, bounds)), values)
-        return cls(seen.fleet, len(seen.restarted), metrics)
+        return cls(seen.fleet, runs, metrics, START if start_known else 0.0)
 
     def time(self, tick: int) -> float:
         """Return the grid time at the end of a tick of the canary phase."""
@@ -80,7 +103,8 @@ class Deployments:
                     Instance((_pod(run, pod),), at) for pod, at in enumerate(born)
                 ),
                 baseline_instances=tuple(
-                    Instance((_pod(run, fleet.canary_pods + pod),), 0.0) for pod in left
+                    Instance((_pod(run, fleet.canary_pods + pod),), self.baseline_started_at)
+                    for pod in left
                 ),
                 id_labels=ID_LABELS,
                 started_at=began,
@@ -121,11 +145,24 @@ def _pods(runs: int, fleet: Fleet) -> list[str]:
     return [_pod(run, pod) for run, pod in product(range(runs), range(fleet.pods))]
 
 
+def _gauge(gauges: Gauges) -> Counters:
+    """Return a gauge by pod, absent where the pod is."""
+    fleet = gauges.fleet
+    values = _living(np.exp(gauges.levels)[..., None], fleet)
+    return Counters(tuple((pod,) for pod in _pods(len(values) // fleet.pods, fleet)), values)
+
+
 def _counted(increments: Array, restarted: Bools, fleet: Fleet) -> Array:
     """Return counters from (runs, ticks, pods, series) increments, (runs·pods·series, ticks)."""
     total = np.cumsum(increments, axis=1)
     before = np.where(restarted[..., None], total - increments, 0.0)
     values = total - np.maximum.accumulate(before, axis=1)
+    return _living(values, fleet)
+
+
+def _living(values: Array, fleet: Fleet) -> Array:
+    """Return (runs, ticks, pods, series) values of pods that are there, by series and tick."""
+    values = values.copy()
     for pod, birth in enumerate((fleet.births + fleet.history).tolist()):
         values[:, :birth, pod] = np.nan
     for pod, death in enumerate((fleet.deaths + fleet.history).tolist()):

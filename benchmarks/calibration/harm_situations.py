@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from benchmarks.calibration.gauges import Level
 from benchmarks.calibration.simulator import (
     REALISTIC_ERRORS,
     REALISTIC_LATENCY,
@@ -207,16 +208,44 @@ SUITE_HARM = tuple(
         fleet=scraped(THREE_OF_10),
         errors=errors,
         latency=latency,
+        cpu=Level(factor=cpu),
+        memory=Level(leak=leak),
         noise=REALISTIC_ERRORS,
         slowness_noise=REALISTIC_LATENCY,
         quick=quick,
         design=_design(design),
     )
-    for name, errors, latency, quick, design in (
-        ("errors .2 %→2 %", Errors(rate=0.002, factor=10.0), Latency(), True, (1, 50, 80)),
-        ("errors .2 %→.6 %", Errors(rate=0.002, factor=3.0), Latency(), False, (1, 265, 532)),
-        ("all +20 %", Errors(rate=0.002), Latency(factor=1.2), False, (1, 195, 583)),
-        ("all +50 %", Errors(rate=0.002), Latency(factor=1.5), False, (1, 40, 51)),
-        ("slow share 2 %→5 %", Errors(rate=0.002), Latency(slow_factor=2.5), False, (1, 195, 330)),
+    for name, errors, latency, cpu, leak, quick, design in (
+        (
+            "errors .2 %→2 %",
+            Errors(rate=0.002, factor=10.0),
+            Latency(),
+            1.0,
+            0.0,
+            True,
+            (1, 50, 80),
+        ),
+        (
+            "errors .2 %→.6 %",
+            Errors(rate=0.002, factor=3.0),
+            Latency(),
+            1.0,
+            0.0,
+            False,
+            (1, 265, 532),
+        ),
+        ("all +20 %", Errors(rate=0.002), Latency(factor=1.2), 1.0, 0.0, False, (1, 195, 583)),
+        ("all +50 %", Errors(rate=0.002), Latency(factor=1.5), 1.0, 0.0, False, (1, 40, 51)),
+        (
+            "slow share 2 %→5 %",
+            Errors(rate=0.002),
+            Latency(slow_factor=2.5),
+            1.0,
+            0.0,
+            False,
+            (1, 195, 330),
+        ),
+        ("CPU +50 %", Errors(rate=0.002), Latency(), 1.5, 0.0, False, (1, 180, 420)),
+        ("leak 3 % a minute", Errors(rate=0.002), Latency(), 1.0, 0.03, False, (1, 310, 430)),
     )
 )

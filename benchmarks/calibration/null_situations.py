@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from benchmarks.calibration.gauges import Level
 from benchmarks.calibration.simulator import (
     REALISTIC_ERRORS,
     REALISTIC_LATENCY,
@@ -327,6 +328,8 @@ SUITE_FINE = tuple(
         fleet=where,
         errors=FIFTH,
         latency=Latency(),
+        cpu=Level(),
+        memory=Level(),
         quick=name == "3v7",
         design=Design(rate=0.0),
     )

@@ -18,6 +18,9 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         Table.LATENCY_FINE: "latency",
         Table.LATENCY_HARM: "latency",
         Table.SHARED: "shared",
+        Table.GAUGES_FINE: "gauges",
+        Table.GAUGES_HARM: "gauges",
+        Table.RATES: "rates",
         Table.SUITE: "suite",
     }
 )

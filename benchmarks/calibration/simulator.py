@@ -4,9 +4,8 @@ All arrays are increments per tick, shape (runs, ticks, pods[, buckets]). Ticks 
 the baseline's past; canary pods (the first ones) carry no traffic then. Each noise model is a
 field with a plain meaning; zero switches it off. The same seed gives the same data.
 
-Three families: `simulate_counts` (events out of requests), `simulate_histograms` (latency
-buckets), `simulate_gauges` (log levels). Each returns a `Sides`-like value which cuts into
-history and ticks of both sides.
+`simulate_counts` draws events out of requests, `simulate_histograms` latency buckets; gauges are in
+gauges.py. Each returns a value which cuts into history and ticks of both sides.
 """
 
 from __future__ import annotations
@@ -121,7 +120,6 @@ class Wobble:
 
 REALISTIC_ERRORS = Wobble(tick_variance=0.3, tau=0.1, pod_sd=0.2, shared_sd=0.3)
 REALISTIC_LATENCY = Wobble(pod_sd=0.06, shared_sd=0.15, tau=0.03)
-CPU_LIKE = Wobble(pod_sd=0.15, shared_sd=0.15, shared_phi=0.98, tau=0.05)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,30 +203,11 @@ class Histograms:
         return self.counts[:, at, :k].sum(1), self.counts[:, at, k:].sum(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Gauges:
-    """Log levels, (runs, ticks, pods); nan where not scraped."""
-
-    fleet: Fleet
-    levels: Array
-
-    def history(self, run: int) -> Array:
-        """Return the baseline's past, (H, m)."""
-        return self.levels[run, : self.fleet.history, self.fleet.canary_pods :]
-
-    def difference(self, tick: int) -> Array:
-        """Return mean canary minus mean baseline level, (runs,)."""
-        at, k = self.fleet.history + tick, self.fleet.canary_pods
-        now = self.levels[:, at]
-        difference: Array = _mean(now[:, :k]) - _mean(now[:, k:])
-        return difference
-
-
 def simulate_counts(fleet: Fleet, errors: Errors, wobble: Wobble, runs: int, seed: int) -> Counts:
     """Draw requests and errors of `runs` independent rollouts."""
     rng = np.random.default_rng(seed)
     requests = rng.poisson(_traffic(rng, fleet, runs))
-    rate = errors.rate * np.exp(_log_noise(rng, fleet, wobble, runs))
+    rate = errors.rate * np.exp(log_noise(rng, fleet, wobble, runs))
     sick = np.s_[:, fleet.history + errors.onset :, : fleet.canary_pods]
     rate[sick] = rate[sick] * errors.factor + errors.extra
     np.clip(rate, 0.0, 1.0, out=rate)
@@ -248,7 +227,7 @@ def simulate_histograms(
     """Draw latency histograms of `runs` independent rollouts."""
     rng = np.random.default_rng(seed)
     requests = rng.poisson(_traffic(rng, fleet, runs))
-    slowness = _log_noise(rng, fleet, wobble, runs)
+    slowness = log_noise(rng, fleet, wobble, runs)
     sick = np.s_[:, fleet.history + latency.onset :, : fleet.canary_pods]
     slowness[sick] += np.log(latency.factor)
     share = np.full(slowness.shape, latency.slow_share)
@@ -264,18 +243,6 @@ def simulate_histograms(
     return Histograms(fleet, *_scrapes(rng, fleet, counts), bounds)
 
 
-def simulate_gauges(
-    fleet: Fleet, wobble: Wobble, runs: int, seed: int, *, factor: float = 1.0, onset: int = 0
-) -> Gauges:
-    """Draw gauges whose canary level is `factor` times the baseline's after `onset` ticks."""
-    rng = np.random.default_rng(seed)
-    levels = _log_noise(rng, fleet, wobble, runs, centred=False)
-    levels[:, fleet.history + onset :, : fleet.canary_pods] += np.log(factor)
-    if fleet.missing:
-        levels[rng.random(levels.shape) < fleet.missing] = np.nan
-    return Gauges(fleet, levels)
-
-
 def autoregressive(
     rng: np.random.Generator, shape: tuple[int, ...], sd: float, phi: float
 ) -> Array:
@@ -287,14 +254,6 @@ def autoregressive(
         series[:, tick] = state
         state = phi * state + step * rng.standard_normal(state.shape)
     return series
-
-
-def _mean(levels: Array) -> Array:
-    """Return the mean of each run's scraped pods; nan where none was."""
-    seen = np.isfinite(levels)
-    count = seen.sum(axis=1)
-    total = np.where(seen, levels, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _traffic(rng: np.random.Generator, fleet: Fleet, runs: int) -> Array:
@@ -322,7 +281,7 @@ def _lifetimes(fleet: Fleet) -> list[tuple[int, int]]:
     return canary + [(0, int(death)) for death in fleet.deaths + fleet.history]
 
 
-def _log_noise(
+def log_noise(
     rng: np.random.Generator, fleet: Fleet, wobble: Wobble, runs: int, *, centred: bool = True
 ) -> Array:
     """Return the log of the multiplicative noise, (runs, ticks, pods), of mean factor one."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from benchmarks.calibration.gauges import CPU_LIKE, MEMORY_LIKE, Level
 from benchmarks.calibration.simulator import (
     REALISTIC_ERRORS,
     REALISTIC_LATENCY,
@@ -28,7 +29,10 @@ class Table(StrEnum):
     LATENCY_FINE = "latency, nothing wrong with the canary"
     LATENCY_HARM = "latency, harmful canary"
     SHARED = "shared incidents and rolling updates"
-    SUITE = "errors and latency together"
+    GAUGES_FINE = "levels and leaks, nothing wrong with the canary"
+    GAUGES_HARM = "levels and leaks, harmful canary"
+    RATES = "orders and traffic"
+    SUITE = "errors, latency, CPU and memory together"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,12 @@ class Situation:
     """One row.
 
     Attributes:
-        errors, latency: the canary's and the baseline's, None when that signal is not watched.
-        noise, slowness_noise: of the error rate and of latency.
+        errors, latency, cpu, memory: the canary's and the baseline's, None when that signal is not
+            watched; of memory it is watched whether it leaks.
+        orders: events of which fewer are harm, None when not watched.
+        settle_s: how much of the growth after the start is left out where starts are not known.
+        traffic: the canary's share of the requests is watched.
+        noise, slowness_noise, cpu_noise, memory_noise: of the error rate, of latency, and so on.
         warm_up_s: of the policy's age filter.
         quick: part of the quick run. pictured: its evidence over time is kept for the picture.
     """
@@ -65,8 +73,15 @@ class Situation:
     fleet: Fleet
     errors: Errors | None = None
     latency: Latency | None = None
+    cpu: Level | None = None
+    memory: Level | None = None
+    settle_s: float = 300.0
+    orders: Errors | None = None
+    traffic: bool = False
     noise: Wobble = REALISTIC_ERRORS
     slowness_noise: Wobble = REALISTIC_LATENCY
+    cpu_noise: Wobble = CPU_LIKE
+    memory_noise: Wobble = MEMORY_LIKE
     warm_up_s: float = WARM_UP_S
     quick: bool = False
     pictured: bool = False
@@ -76,8 +91,16 @@ class Situation:
     def harmful(self) -> bool:
         """Whether the canary does harm, so that an alarm is right."""
         errors, latency = self.errors or Errors(), self.latency or Latency()
-        worse = (errors.factor, latency.factor, latency.slow_factor)
+        worse = [errors.factor, latency.factor, latency.slow_factor]
+        worse += [level.factor + level.leak for level in self.levels]
+        worse += [1 / self.orders.factor] if self.orders is not None else []
+        worse += [2.0] if self.traffic and self.fleet.canary_rps is not None else []
         return max(worse) > 1 or max(errors.extra, latency.slow_extra) > 0
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The gauges that are watched."""
+        return tuple(level for level in (self.cpu, self.memory) if level is not None)
 
     @property
     def zero_tick(self) -> int:
@@ -87,7 +110,8 @@ class Situation:
         """
         if self.fleet.replace_every:
             return 0
-        onset = max(x.onset for x in (self.errors, self.latency) if x is not None)
+        watched = (self.errors, self.latency, self.orders, *self.levels)
+        onset = max((x.onset for x in watched if x is not None), default=0)
         return max(onset, round(self.warm_up_s / TICK_S))
 
 

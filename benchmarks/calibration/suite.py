@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 
+from benchmarks.calibration.gauge_situations import GAUGES_FINE, GAUGES_HARM, RATES
 from benchmarks.calibration.harm_situations import (
     ERRORS_HARM,
     LATENCY_HARM,
@@ -28,6 +29,9 @@ SITUATIONS: tuple[Situation, ...] = (
     *LATENCY_HARM,
     *SHARED_FINE,
     *SHARED_HARM,
+    *GAUGES_FINE,
+    *GAUGES_HARM,
+    *RATES,
     *SUITE_FINE,
     *SUITE_HARM,
 )
@@ -43,7 +47,8 @@ class Size:
     Attributes:
         fine, harm: of error situations without and with harm.
         fine_latency, harm_latency: of those with histograms, which cost ten times as much.
-        suite: of both signals on a healthy deployment.
+        suite: of all signals on a healthy deployment.
+        fine_gauge, harm_gauge: of gauges alone.
     """
 
     fine: int
@@ -51,6 +56,8 @@ class Size:
     fine_latency: int
     harm_latency: int
     suite: int
+    fine_gauge: int
+    harm_gauge: int
 
     def capped(self, most: int) -> "Size":
         """Return a size of at most so many deployments a row."""
@@ -58,6 +65,8 @@ class Size:
 
     def of(self, situation: Situation) -> int:
         """Return the deployments of a situation."""
+        if situation.latency is None and situation.levels:
+            return self.harm_gauge if situation.harmful else self.fine_gauge
         if situation.latency is None:
             return self.harm if situation.harmful else self.fine
         if situation.harmful:
@@ -65,9 +74,19 @@ class Size:
         return self.suite if situation.table is Table.SUITE else self.fine_latency
 
 
-FULL = Size(fine=2000, harm=250, fine_latency=400, harm_latency=100, suite=400)
-"""As in the design note."""
-QUICK = Size(fine=150, harm=60, fine_latency=80, harm_latency=40, suite=60)
+FULL = Size(
+    fine=2000,
+    harm=250,
+    fine_latency=400,
+    harm_latency=100,
+    suite=400,
+    fine_gauge=1000,
+    harm_gauge=300,
+)
+"""As in the design note; the two rows of the whole suite are its 800 healthy deployments."""
+QUICK = Size(
+    fine=120, harm=50, fine_latency=60, harm_latency=30, suite=40, fine_gauge=120, harm_gauge=50
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,34 @@ import numpy as np
 
 from analyzer.judge import judge
 from analyzer.policy import Policy
-from analyzer.signal import HistogramSignal, RatioSignal, Selector, Signal
-from benchmarks.calibration.deployments import BUCKETS, ERRORS, REQUESTS, Deployments
+from analyzer.signal import (
+    Direction,
+    GaugeSignal,
+    HistogramSignal,
+    LeakSignal,
+    RateSignal,
+    RatioSignal,
+    Selector,
+    Signal,
+    Tier,
+    TrafficSignal,
+)
+from benchmarks.calibration.deployments import (
+    BUCKETS,
+    CPU,
+    ERRORS,
+    MEMORY,
+    ORDERS,
+    REQUESTS,
+    Deployments,
+)
+from benchmarks.calibration.gauges import Gauges, simulate_gauges
 from benchmarks.calibration.observed import observed_counts, observed_histograms
 from benchmarks.calibration.peers import PEERS, Observed
 from benchmarks.calibration.simulator import (
     Array,
     Counts,
+    Errors,
     Histograms,
     simulate_counts,
     simulate_histograms,
@@ -56,12 +77,25 @@ class Times:
 
 
 def policy_of(situation: Situation) -> Policy:
-    """Return a policy with all defaults that watches what the situation simulates."""
+    """Return a policy with all defaults that watches what the situation simulates.
+
+    Every signal may act alone: an alarm that a tier would hold back is an alarm here.
+    """
     signals: list[Signal] = []
     if situation.errors is not None:
         signals.append(RatioSignal("errors", Selector(REQUESTS), Selector(ERRORS)))
     if situation.latency is not None:
         signals.append(HistogramSignal("latency", Selector(BUCKETS)))
+    if situation.cpu is not None:
+        signals.append(GaugeSignal("cpu", Selector(CPU), tier=Tier.CRITICAL))
+    if situation.memory is not None:
+        settle_s, acts = situation.settle_s, Tier.CRITICAL
+        signals.append(LeakSignal("memory", Selector(MEMORY), settle_s=settle_s, tier=acts))
+    if situation.orders is not None:
+        fewer, per = Direction.LOWER, Selector(REQUESTS)
+        signals.append(RateSignal("orders", Selector(ORDERS), per, fewer, tier=Tier.CRITICAL))
+    if situation.traffic:
+        signals.append(TrafficSignal("traffic", Selector(REQUESTS), tier=Tier.CRITICAL))
     return Policy("calibration", tuple(signals), alpha=ALPHA, warm_up_s=situation.warm_up_s)
 
 
@@ -76,7 +110,14 @@ def run(
 ) -> Times:
     """Return what every judge said of some simulated deployments."""
     counts, histograms = _simulated(situation, runs, seed)
-    course = follow(Deployments.of(counts, histograms), policy_of(situation), judge)
+    deployments = Deployments.of(
+        counts,
+        histograms,
+        _gauges(situation, runs, seed),
+        events=ERRORS if situation.orders is None else ORDERS,
+        start_known=any(level.start_known for level in situation.levels),
+    )
+    course = follow(deployments, policy_of(situation), judge)
     zero = situation.zero_tick
     alarms = {"rollbackd": _seconds(course.degraded - zero)}
     if peers:
@@ -93,8 +134,9 @@ def _simulated(
     situation: Situation, runs: int, seed: int
 ) -> tuple[Counts | None, Histograms | None]:
     counts, histograms = None, None
-    if situation.errors is not None:
-        counts = simulate_counts(situation.fleet, situation.errors, situation.noise, runs, seed)
+    events = situation.errors or situation.orders or (Errors() if situation.traffic else None)
+    if events is not None:
+        counts = simulate_counts(situation.fleet, events, situation.noise, runs, seed)
     if situation.latency is not None:
         histograms = simulate_histograms(
             situation.fleet, situation.latency, situation.slowness_noise, runs, seed + 1
@@ -102,15 +144,29 @@ def _simulated(
     return counts, histograms
 
 
+def _gauges(situation: Situation, runs: int, seed: int) -> dict[str, Gauges]:
+    watched = (
+        (CPU, situation.cpu, situation.cpu_noise),
+        (MEMORY, situation.memory, situation.memory_noise),
+    )
+    return {
+        metric: simulate_gauges(situation.fleet, level, noise, runs, seed + 2 + i)
+        for i, (metric, level, noise) in enumerate(watched)
+        if level is not None
+    }
+
+
 def _peers(
     situation: Situation, counts: Counts | None, histograms: Histograms | None
 ) -> dict[str, Array]:
-    """Return the other judges' alarms; with two signals, the first alarm of either."""
+    """Return the other judges' alarms: the first of errors or latency; they see nothing else."""
     seen: list[Observed] = []
-    if counts is not None:
+    if counts is not None and situation.errors is not None:
         seen.append(observed_counts(counts, situation.warm_up_s))
     if histograms is not None:
         seen.append(observed_histograms(histograms, situation.warm_up_s))
+    if not seen:
+        return {}
     # their first tick is the first that the warm-up filter lets through
     begin = round(situation.warm_up_s / TICK_S)
     late = begin - situation.zero_tick

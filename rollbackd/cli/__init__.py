@@ -6,11 +6,13 @@ imported for them.
 
 import click
 
-from rollbackd.cli.decide import approve, reject
+from rollbackd.cli.decide import approve, reject, resume, rollback, snooze
 from rollbackd.cli.demo import demo
 from rollbackd.cli.dns import dns
 from rollbackd.cli.explain import explain
 from rollbackd.cli.logs import LogFormat, LogSettings
+from rollbackd.cli.release import release
+from rollbackd.cli.replay import replay
 from rollbackd.cli.run import run
 from rollbackd.cli.schema import schema
 from rollbackd.cli.status import status
@@ -38,5 +40,9 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
     context.obj = LogSettings(LogFormat(log_format), log_level)
 
 
-for command in (run, validate, status, explain, approve, reject, dns, demo, schema):
+COMMANDS = (
+    run, validate, status, explain, replay, approve, reject, rollback, snooze, resume, release,
+    dns, demo, schema,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

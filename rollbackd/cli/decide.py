@@ -1,9 +1,9 @@
-"""``rollbackd approve`` and ``rollbackd reject``: a person's answer to a plan that waits for one."""
+"""What a person decides about a watch: ``approve``, ``reject``, ``rollback``, ``snooze``, ``resume``."""
 
 import getpass
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 AWAITING = "awaiting approval"
 
 
-def _decision_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what both answers need to know: which watch, which plan, and who says so."""
-    plan = "Key of the plan; without it, the plan is shown and asked about."
+def who_and_what(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every decision needs to know: which watch, and who says so."""
     options = (
         click.argument("watch"),
         config_option,
-        click.option("--plan", help=plan),
         click.option(
             "--by", default=getpass.getuser, show_default="your user name", help="Who says so."
         ),
@@ -32,54 +30,134 @@ def _decision_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_plan_option = click.option(
+    "--plan", help="Key of the plan; without it, the plan is shown and asked about."
+)
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
 @click.command()
-@_decision_options
+@who_and_what
+@_plan_option
 def approve(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Let the plan of WATCH be carried out."""
-    _decide(watch, config_file, plan, by, allowed=True)
+    _answer(watch, config_file, plan, {"decision": "approve", "by": by}, "Carry it out?")
 
 
 @click.command()
-@_decision_options
+@who_and_what
+@_plan_option
 def reject(watch: str, config_file: Path | None, plan: str | None, by: str) -> None:
     """Forbid the plan of WATCH; the watch then ends as "needs a human"."""
-    _decide(watch, config_file, plan, by, allowed=False)
+    _answer(watch, config_file, plan, {"decision": "reject", "by": by}, "Forbid it?")
 
 
-def _decide(
-    wanted: str, config_file: Path | None, plan: str | None, by: str, *, allowed: bool
+@click.command()
+@who_and_what
+@_yes_option
+def rollback(watch: str, config_file: Path | None, yes: bool, by: str) -> None:
+    """Roll WATCH back now, whatever the evidence says. The guards are asked all the same."""
+    _demand(watch, config_file, {"decision": "rollback", "by": by}, None if yes else "Roll back?")
+
+
+@click.command()
+@who_and_what
+@_yes_option
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 1440, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="How long.",
+)
+def snooze(watch: str, config_file: Path | None, yes: bool, by: str, minutes: float) -> None:
+    """Hold WATCH: whatever happens, nothing is done until the time is over."""
+    decision: dict[str, object] = {"decision": "snooze", "by": by, "for_s": 60 * minutes}
+    question = f"Hold it for {minutes:g} minutes, without any protection?"
+    _demand(watch, config_file, decision, None if yes else question)
+
+
+@click.command()
+@who_and_what
+def resume(watch: str, config_file: Path | None, by: str) -> None:
+    """End the snooze of WATCH."""
+    _demand(watch, config_file, {"decision": "resume", "by": by}, None)
+
+
+def _answer(
+    wanted: str,
+    config_file: Path | None,
+    plan: str | None,
+    decision: dict[str, object],
+    question: str,
 ) -> None:
+    """Answer the plan that waits for approval, or the one with this key."""
+    post, view = _daemon(wanted, config_file)
+    if view.phase != AWAITING:
+        raise click.ClickException(f"{view.workload} is {view.phase}: there is nothing to decide")
+    if plan is None:
+        _show(view)
+        click.echo(f"Plan: {view.plan}")
+        click.confirm(question, abort=True)
+    elif plan != view.plan_key:
+        raise click.ClickException(f"plan {plan} is not the one in force: nothing was decided")
+    post(decision | {"plan": view.plan_key})
+
+
+def _demand(
+    wanted: str, config_file: Path | None, decision: dict[str, object], question: str | None
+) -> None:
+    """Decide about a watch that is under way."""
+    post, view = _daemon(wanted, config_file)
+    if question is not None:
+        _show(view)
+        click.confirm(question, abort=True)
+    post(decision | {"plan": view.plan_key})
+
+
+def _daemon(
+    wanted: str, config_file: Path | None
+) -> tuple[Callable[[dict[str, object]], None], "WatchView"]:
+    """Return how to tell the daemon a decision about a watch, and the watch as it is now."""
+    post, view = tell(wanted, config_file)
+
+    def decide(decision: dict[str, object]) -> None:
+        about = {"watch": view.id, "turn": view.turn}
+        answer = post("/api/v1/decisions", decision | about)
+        click.echo(f"{view.workload}: {answer['phase']}")
+
+    return decide, view
+
+
+def tell(
+    wanted: str, config_file: Path | None
+) -> tuple[Callable[[str, dict[str, object]], dict[str, Any]], "WatchView"]:
+    """Return how to post something about a watch to the daemon, and the watch as it is now."""
     config = load_or_exit(config_file or DEFAULT)
-    if config.http.token is None:
+    token = config.http.token
+    if token is None:
         raise click.ClickException(
             f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
         )
     view, found = Place(config.http.url, None).watch(wanted)
     if not found.live:
         raise click.ClickException("the daemon does not answer, so nothing was decided")
-    if view.phase != AWAITING:
-        raise click.ClickException(f"{view.workload} is {view.phase}: there is nothing to decide")
-    if plan is None:
-        _ask(view, allowed=allowed)
-    decision = {"watch": view.id, "plan": plan or view.plan_key, "approve": allowed, "by": by}
-    after = post(f"{config.http.url}/api/v1/decisions", decision, config.http.token.read())
-    phase = str(after["phase"])
-    if phase == AWAITING:
-        raise click.ClickException(f"plan {plan} is not the one in force: nothing was decided")
-    click.echo(f"{view.workload}: {phase}")
+
+    def post(path: str, content: dict[str, object]) -> dict[str, Any]:
+        return posted(f"{config.http.url}{path}", content, token.read())
+
+    return post, view
 
 
-def _ask(view: "WatchView", *, allowed: bool) -> None:
-    """Show the plan and the case for it; leave when the person does not agree."""
-    click.echo(f"{view.workload}  {view.baseline} → {view.canary}")
+def _show(view: "WatchView") -> None:
+    """Show what is being decided about, and the case for it."""
+    click.echo(f"{view.workload}  {view.baseline} → {view.canary}  ({view.phase})")
     for reason in view.reasons:
         click.echo(f"  • {reason}")
-    click.echo(f"Plan: {view.plan}")
-    click.confirm("Carry it out?" if allowed else "Forbid it?", abort=True)
 
 
-def post(url: str, decision: dict[str, object], token: str) -> dict[str, object]:
-    """Return what the daemon answers to a person's decision.
+def posted(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:
+    """Return what the daemon answers to a person.
 
     Raises:
         click.ClickException: it refused, in its words, or did not answer.
@@ -98,6 +176,7 @@ def post(url: str, decision: dict[str, object], token: str) -> dict[str, object]
     except (requests.RequestException, ValueError) as error:
         text = f"no answer from the daemon ({error}); it may have decided: see rollbackd status"
         raise click.ClickException(text) from error
-    if not reply.ok:
-        raise click.ClickException(str(answer.get("error", reply.status_code)))
-    return dict(answer)
+    if not isinstance(answer, dict) or "error" in answer:
+        why = answer.get("error") if isinstance(answer, dict) else None
+        raise click.ClickException(str(why or f"the daemon answered {reply.status_code}"))
+    return answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
-from rollbackd.cli.decide import post
+from rollbackd.cli.decide import posted
 from rollbackd.cli.watches import Unreachable, get_json
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _wish(config_file: Path | None, region: str, wish: str, by: str) -> None:
     body: dict[str, object] = {"region": region, "wish": wish, "by": by}
     if wish in {"approve", "reject"}:
         body["plan"] = _plan_of(config, region)
-    after = post(f"{config.http.url}/api/v1/regions", body, config.http.token.read())
+    after = posted(f"{config.http.url}/api/v1/regions", body, config.http.token.read())
     click.echo(f"{region}: {after['phase']}: {after['note']}")
 
 
@@ -110,7 +110,7 @@ def restore(region: str, config_file: Path | None, yes: bool) -> None:
 
     config, settings = _configured(config_file)
     try:
-        with JournalReader.open(config.journal.url) as reader, ExitStack() as stack:
+        with JournalReader.open(config.journal.address()) as reader, ExitStack() as stack:
             past = journey(reader, region)
             if not past.origin:
                 raise click.ClickException(f"the journal knows of no move of {region}")

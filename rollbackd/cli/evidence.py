@@ -3,6 +3,8 @@
 import math
 from datetime import UTC, datetime
 
+from analyzer.wording import progress
+
 VERDICT_STYLE = {
     "healthy": "green",
     "degraded": "bold red",
@@ -30,10 +32,7 @@ def e_value(value: float) -> str:
 
 def bar(value: float, limit: float, width: int = 10) -> str:
     """Return how near the evidence is to its limit, on a log scale from 1; full = it decides."""
-    if not value > 1 or not limit > 1:
-        reached = 0.0
-    else:
-        reached = 1.0 if math.isinf(value) else min(1.0, math.log(value) / math.log(limit))
+    reached = progress(value, limit)
     filled = width if reached >= 1 else math.floor(reached * width)
     return "█" * filled + "░" * (width - filled)
 

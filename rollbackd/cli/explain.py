@@ -13,6 +13,7 @@ from rollbackd.cli.watches import place, place_options
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from rollbackd.views import SignalView, WatchView
 
@@ -56,6 +57,7 @@ def show(view: "WatchView", now: float) -> None:
     if view.plan:
         _heading(out, "Plan")
         _hanging(out, "  ", view.plan)
+    _guards(out, view)
     _heading(out, "What happens next")
     _hanging(out, "  ", view.outlook)
 
@@ -128,6 +130,25 @@ def _plots(out: "Console", signal: "SignalView", started_at: float) -> None:
         out.print(one + other, no_wrap=True, overflow="ignore", crop=False)
 
 
+GUARD_STYLE = {"warned": "yellow", "asks": "yellow", "refused": "red"}
+
+
+def _guards(out: "Console", view: "WatchView") -> None:
+    """Print what the guards said of the plan: those that objected in full, the others by name."""
+    if not view.guards:
+        return
+    from rich.text import Text  # noqa: PLC0415 - see terminal.console
+
+    _heading(out, "Guards")
+    passed = [guard.guard for guard in view.guards if guard.outcome == "passed"]
+    for guard in view.guards:
+        if guard.outcome != "passed":
+            lead = Text(f"  {guard.outcome:7}  ", GUARD_STYLE[guard.outcome])
+            _hanging(out, lead, f"{guard.guard}: {guard.text}")
+    if passed:
+        _hanging(out, Text("  passed   ", "dim"), ", ".join(passed))
+
+
 def _ratio(value: float | None) -> str:
     return "?" if value is None else f"{value:.3g}"
 
@@ -137,7 +158,7 @@ def _heading(out: "Console", text: str) -> None:
     out.print(text, style="bold")
 
 
-def _hanging(out: "Console", lead: str, text: str) -> None:
+def _hanging(out: "Console", lead: "str | Text", text: str) -> None:
     """Print a paragraph whose further lines stand under the first word after the lead."""
     from rich.padding import Padding  # noqa: PLC0415 - see terminal.console
     from rich.text import Text  # noqa: PLC0415
@@ -146,4 +167,5 @@ def _hanging(out: "Console", lead: str, text: str) -> None:
     lines = Text(text).wrap(out, max(20, out.width - indent))
     for i, line in enumerate(lines):
         line.rstrip()
-        out.print(Text(lead) + line if i == 0 else Padding(line, (0, 0, 0, indent), expand=False))
+        first = Text(lead) if isinstance(lead, str) else lead
+        out.print(first + line if i == 0 else Padding(line, (0, 0, 0, indent), expand=False))

@@ -36,7 +36,11 @@ class LogSettings:
         ]
         renderer: structlog.typing.Processor
         if human:
-            renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            renderer = structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The default shows the local variables, and secrets among them.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
         else:
             shared.append(structlog.processors.format_exc_info)
             renderer = structlog.processors.JSONRenderer()

@@ -23,11 +23,16 @@ MAY_DO = {
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def validate(file: Path) -> None:
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Ask the cluster, too, whether it grants every right that this configuration needs.",
+)
+def validate(file: Path, cluster: bool) -> None:
     """Check a configuration FILE.
 
     Prints what would be watched and what may be done about it; or every problem, and exits with 2.
-    Connects to nothing.
+    Connects to nothing, except with --cluster, which exits with 1 when a right is missing.
     """
     config = load_or_exit(file)
     from rollbackd.config.notes import notes  # noqa: PLC0415 - after pydantic has been paid for
@@ -37,6 +42,39 @@ def validate(file: Path) -> None:
         click.echo(line)
     for note in notes(config):
         click.secho(f"\nnote: {note}", fg="yellow")
+    if cluster:
+        _review(config)
+
+
+def _review(config: "Config") -> None:
+    """Print which rights are granted and which are missing.
+
+    Raises:
+        click.ClickException: the cluster cannot be asked, none is configured, or a right is missing.
+    """
+    if config.rollouts.kubernetes is None:
+        raise click.ClickException("no cluster is configured under rollouts.kubernetes")
+    from actions.ports import ActionError  # noqa: PLC0415 - only who asks a cluster pays for it
+    from rollbackd.kubernetes.access_review import missing  # noqa: PLC0415
+    from rollbackd.kubernetes.connection import Connection  # noqa: PLC0415
+    from rollbackd.kubernetes.rights import needs  # noqa: PLC0415
+    from rollbackd.wiring import cluster_access  # noqa: PLC0415
+
+    wanted = needs(config)
+    connection = Connection(cluster_access(config.rollouts.kubernetes))
+    try:
+        lacking = missing(connection, wanted)
+    except ActionError as error:
+        raise click.ClickException(f"the cluster cannot be asked: {error}") from error
+    finally:
+        connection.close()
+    click.echo("\n  rights in the cluster")
+    for need in wanted:
+        mark = click.style("missing", fg="red") if need in lacking else "granted"
+        click.echo(f"    {mark}  {need.right}, for {need.feature}")
+    if lacking:
+        count = f"{len(lacking)} of {len(wanted)} rights are missing"
+        raise click.ClickException(f"{count}; grant them, or disable what needs them")
 
 
 def summary(config: "Config") -> Iterator[str]:
@@ -47,9 +85,13 @@ def summary(config: "Config") -> Iterator[str]:
     yield f"  source    {_source(config)}"
     for rollout in _rollouts(config):
         yield f"  rollouts  {rollout}"
-    yield f"  journal   {config.journal.url}"
+    yield f"  journal   {config.journal}"
     yield f"  http      {config.http.host}:{config.http.port}"
     yield f"  tick      {format_duration(config.tick_s)}"
+    for notifier in config.notifiers:
+        kind = type(notifier.receiver).__name__.removesuffix("Settings")
+        told = "of trouble only" if notifier.only_trouble else "of every rollout"
+        yield f"  notifier  {notifier.name} ({kind}) is told {told}"
     for rule in config.policies:
         policy = rule.policy
         using = f": {', then '.join(policy.actuators)}" if policy.actuators else ""

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from rollbackd import choice
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
 from rollbackd.views import WatchView
+
+if TYPE_CHECKING:
+    from rollbackd.config.settings import JournalSettings
 
 DEFAULT_URL = "http://127.0.0.1:9469"
 TIMEOUT_S = 5.0
@@ -35,11 +38,11 @@ class Place:
     """Where to look.
 
     Attributes:
-        url: of the daemon. journal: database URL to read when it does not answer, if known.
+        url: of the daemon. journal: what to read when it does not answer, if known.
     """
 
     url: str
-    journal: str | None
+    journal: "JournalSettings | None"
 
     def watches(self) -> Watches:
         """Return every watch, the youngest first.
@@ -76,6 +79,7 @@ class Place:
 
     def _from_journal(self, trouble: str) -> Watches:
         from actions.ports import ActionError  # noqa: PLC0415 - as below
+        from rollbackd.config.secrets import SecretError  # noqa: PLC0415
         from rollbackd.store import JournalReader  # noqa: PLC0415 - SQLAlchemy, when needed
         from rollbackd.views_json import NotAView, view_from_json  # noqa: PLC0415
 
@@ -83,9 +87,9 @@ class Place:
             hint = "Name the daemon with --url, or its journal with --journal or --config."
             raise click.ClickException(f"{trouble}.\n{hint}")
         try:
-            with JournalReader.open(self.journal) as reader:
+            with JournalReader.open(self.journal.address()) as reader:
                 views = [view_from_json(e.data) for e in reader.latest("view").values()]
-        except (ActionError, NotAView) as error:
+        except (ActionError, NotAView, SecretError) as error:
             raise click.ClickException(f"{trouble},\nand {error}") from error
         origin = f"the journal {self.journal} ({trouble})"
         return Watches(_youngest_first(views), origin, live=False)
@@ -111,36 +115,21 @@ def place(config_file: Path | None, url: str | None, journal: Path | None) -> Pl
     """Return where to look: what the command line says, then the configuration, then defaults."""
     if config_file is None and DEFAULT.is_file() and url is None and journal is None:
         config_file = DEFAULT
-    database = f"sqlite:///{journal.absolute()}" if journal else None
+    from rollbackd.config.settings import JournalSettings  # noqa: PLC0415 - when needed
+
+    database = JournalSettings(f"sqlite:///{journal.absolute()}") if journal else None
     if config_file is None:
         return Place(url or DEFAULT_URL, database)
     config = load_or_exit(config_file)
-    return Place(url or config.http.url, database or config.journal.url)
+    return Place(url or config.http.url, database or config.journal)
 
 
 def chosen(wanted: str, views: Sequence[WatchView]) -> WatchView:
-    """Return the watch with this id or, when there is just one, of this workload.
-
-    Of several watches of one workload, the youngest is meant.
-
-    Raises:
-        click.ClickException: none or several workloads fit.
-    """
-    for view in views:
-        if view.id == wanted:
-            return view
-    fitting = [
-        v for v in views if wanted in {v.workload, v.workload.rpartition("/")[2]} or wanted in v.id
-    ]
-    workloads = sorted({v.id.rpartition("@")[0] for v in fitting})
-    if len(workloads) == 1:
-        return fitting[0]
-    if workloads:
-        raise click.ClickException(f'"{wanted}" fits {", ".join(workloads)}: say which')
-    names = sorted({v.workload for v in views})
-    close = get_close_matches(wanted, [*names, *(n.rpartition("/")[2] for n in names)], n=1)
-    hint = f'; did you mean "{close[0]}"?' if close else "; rollbackd status lists them"
-    raise click.ClickException(f'there is no watch "{wanted}"{hint}')
+    """Return the watch that a person means. Raises click.ClickException."""
+    try:
+        return choice.chosen(wanted, views)
+    except choice.NoSuchWatch as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _youngest_first(views: Sequence[WatchView]) -> tuple[WatchView, ...]:

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from actions.gitops_hold import NAME as HOLD
 from rollbackd.config.problems import Fault, Location
 
 SOURCES = ("prometheus", "scrape", "recorded")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
-SIGNALS = ("ratio", "histogram", "interval", "level")
+NOTIFIERS = ("slack", "webhook", "pagerduty", "apprise", "alertmanager", "grafana")
+SIGNALS = ("ratio", "histogram", "interval", "level", "gauge", "leak", "rate", "traffic")
 EVENTS = ("ratio", "interval")
 """Kinds of signals that count events, and so have rates."""
 
@@ -23,8 +25,14 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _source(values)
     yield from _rollouts(values)
     yield from _actions(values)
+    notifiers = _items(values, "notifiers")
+    yield from _unique(("notifiers",), notifiers, "notifier")
+    for i, notifier in notifiers:
+        yield from _exactly_one(("notifiers", i), notifier, NOTIFIERS)
+    yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
+    yield from _holds(values, policies)
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
@@ -75,6 +83,7 @@ def static_checks(static: object, location: Location) -> Iterator[Fault]:
 def _actions(values: dict[str, Any]) -> Iterator[Fault]:
     actions = _items(values, "actions")
     yield from _unique(("actions",), actions, "action")
+    yield from _gitops(values, actions)
     rollouts = values.get("rollouts")
     for i, action in actions:
         yield from _exactly_one(("actions", i), action, ACTIONS)
@@ -90,10 +99,67 @@ def _actions(values: dict[str, Any]) -> Iterator[Fault]:
             )
 
 
+def _gitops(values: dict[str, Any], actions: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    for i, action in actions:
+        if action.get("name") == HOLD:
+            yield Fault(
+                ("actions", i, "name"), f'"{HOLD}" is an action of ours', "choose another name"
+            )
+    rollouts = values.get("rollouts")
+    places: list[tuple[Location, object]] = [(("guards",), values.get("guards"))]
+    places += [(("policies", i, "guards"), p.get("guards")) for i, p in _items(values, "policies")]
+    for location, guards in places:
+        if not isinstance(guards, dict) or guards.get("gitops") != "hold":
+            continue
+        if isinstance(rollouts, dict) and rollouts.get("kubernetes") is None:
+            yield Fault(
+                (*location, "gitops"),
+                "no cluster is configured, so there is no owner to hold",
+                "add rollouts.kubernetes, or use refuse or warn",
+            )
+
+
+def _holds(values: dict[str, Any], policies: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
+    rollbacks = {
+        action.get("name")
+        for _, action in _items(values, "actions")
+        if action.get("kubernetes-rollback") is not None
+    }
+    for i, policy in policies:
+        names = policy.get("actions")
+        used = {n for n in names if isinstance(n, str)} if isinstance(names, list) else set()
+        if policy.get("hold") is not None and not rollbacks & used:
+            yield Fault(
+                ("policies", i, "hold"),
+                "a rollout that is held and found bad could not be rolled back",
+                "add a kubernetes-rollback action to the policy",
+            )
+
+
+def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
+    """Replicas need a journal that they can share, and a Lease needs a cluster."""
+    leadership, journal, rollouts = (
+        found if isinstance(found := values.get(key), dict) else {}
+        for key in ("leadership", "journal", "rollouts")
+    )
+    if leadership and not (journal.get("dsn_env") or journal.get("dsn_file")):
+        yield Fault(
+            ("leadership",),
+            "an SQLite journal has one writer, so there is one replica and nothing to elect",
+            "give journal.dsn_env or dsn_file (PostgreSQL), or remove this",
+        )
+    if leadership.get("lease_namespace") and rollouts.get("kubernetes") is None:
+        yield Fault(
+            ("leadership", "lease_namespace"),
+            "no cluster is configured",
+            "add rollouts.kubernetes, or remove it: the lease is then kept beside the journal",
+        )
+
+
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     signals = _items(policy, "signals")
     yield from _signals(location, policy)
-    acting = [signal for _, signal in signals if signal.get("tier", "critical") != "info"]
+    acting = [signal for _, signal in signals if signal.get("tier", _tier(signal)) != "info"]
     if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
         yield Fault(
             (*location, "signals"),
@@ -114,7 +180,17 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
             f"mode {policy['mode']} needs at least one action",
             f"add actions: [...] ({choices}), or use mode observe",
         )
+    if policy.get("hold") is not None and policy.get("mode", "observe") == "observe":
+        yield Fault(
+            (*location, "hold"),
+            "mode observe changes nothing, and a hold pauses Deployments",
+            "use mode approve or enforce, or remove hold",
+        )
     yield from _action_names((*location, "actions"), names, known)
+
+
+def _tier(signal: dict[str, Any]) -> str:
+    return "info" if signal.get("traffic") is not None else "critical"
 
 
 def _action_names(location: Location, names: object, known: Sequence[str]) -> Iterator[Fault]:

@@ -68,5 +68,5 @@ def _policies(config: Config) -> Iterator[str]:
             ):
                 yield (
                     f'signal "{signal.name}": {signal.buckets.metric} does not end in _bucket; '
-                    "the buckets of a histogram usually do"
+                    "classic buckets usually do, native histograms do not"
                 )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actions.regions.guards import Limits
+from actions.regions.limits import Limits
 from analyzer.policy import Policy
-from analyzer.region import RegionPolicy
+from analyzer.region_policy import RegionPolicy
 from rollbackd.config.secrets import Secret
 
 if TYPE_CHECKING:

@@ -16,6 +16,10 @@ class Secret:
     file: Path | None = None
     env: str | None = None
 
+    def __str__(self) -> str:
+        """Say where it is."""
+        return f"the file {self.file}" if self.file else f"the environment variable {self.env}"
+
     def read(self) -> str:
         """Return the secret as it is now, without white space around it.
 
@@ -29,11 +33,11 @@ class Secret:
                 value = self.file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 why = getattr(error, "strerror", None) or "not text"
-                raise SecretError(f"the file {self.file} cannot be read: {why}") from error
+                raise SecretError(f"{self} cannot be read: {why}") from error
             if not value:
-                raise SecretError(f"the file {self.file} is empty")
+                raise SecretError(f"{self} is empty")
             return value
         value = os.environ.get(self.env or "", "").strip()
         if not value:
-            raise SecretError(f"the environment variable {self.env} is not set")
+            raise SecretError(f"{self} is not set")
         return value

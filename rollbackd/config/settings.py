@@ -7,19 +7,74 @@ relative to that file.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from actions.guards.settings import GuardSettings
+from actions.hold_settings import HoldSettings
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
+from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.region_settings import RegionsSettings
 from rollbackd.config.secrets import Secret
+from rollbackd.notifiers.links import NO_LINKS, Links
 
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """Where the journal is kept: an SQLAlchemy URL with an absolute path."""
+    """Where the journal is kept.
 
-    url: str
+    Attributes:
+        url: of an SQLite file, with its absolute path; "" when it is in PostgreSQL.
+        dsn: where the address of the PostgreSQL database is, which holds a password.
+    """
+
+    url: str = ""
+    dsn: Secret | None = None
+
+    def address(self) -> str:
+        """Return what the store is opened with; not for messages. Raises SecretError."""
+        return self.url if self.dsn is None else self.dsn.read()
+
+    def __str__(self) -> str:
+        """Say where it is, without what is secret."""
+        return self.url if self.dsn is None else f"PostgreSQL, with the address in {self.dsn}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipSettings:
+    """How replicas find out which of them acts.
+
+    Attributes:
+        namespace, name: of the Kubernetes Lease; no namespace: a row in the journal's database.
+        duration_s: others wait this long for a sign of life before they take over.
+        renew_by_s: a leader that could not renew for so long stops acting; less than duration_s.
+        retry_s: between two tries to renew, or to take over.
+    """
+
+    namespace: str | None = None
+    name: str = "rollbackd"
+    duration_s: float = 15.0
+    renew_by_s: float = 10.0
+    retry_s: float = 2.0
+
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxy:
+    """A proxy in front of us that signs people in (OIDC) and says who they are in headers.
+
+    Attributes:
+        user_header: holds the user's id. groups_header: their groups, separated by commas, or "".
+        networks: where the proxy's requests come from. From elsewhere the headers mean nothing:
+            anybody could write them.
+    """
+
+    user_header: str
+    groups_header: str
+    networks: tuple[Network, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +82,13 @@ class HttpSettings:
     """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
 
     ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
+    ``proxy`` signs people in and says who they are; None = only the token lets people decide.
     """
 
     host: str
     port: int
     token: Secret | None = None
+    proxy: TrustedProxy | None = None
 
     @property
     def url(self) -> str:
@@ -125,6 +182,7 @@ class KubernetesSettings:
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
+        argocd_namespace: where Argo CD's Applications are.
     """
 
     cluster: str
@@ -136,6 +194,7 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    argocd_namespace: str = "argocd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +220,7 @@ class StaticRollout:
     canary: InstanceGroup
     policy: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +305,31 @@ def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Deciders:
+    """Who may decide about a rollout by a message's buttons.
+
+    Attributes:
+        users: ids, names or addresses as the messenger knows them. groups: ids of user groups.
+        four_eyes: the author of a change does not decide about it.
+    """
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRule:
-    """A policy and the rollouts that it is for."""
+    """A policy, the rollouts it is for, who may decide about them, and the guards of its plans.
+
+    ``hold``: when its rolling updates are held back to be judged; None when they are not.
+    """
 
     policy: Policy
     match: Match = Match()
+    deciders: Deciders = Deciders()
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    hold: HoldSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +340,7 @@ class Config:
         file: where it was read. tick_s: how often everything is looked at.
         settle_s: samples younger than this are not looked at yet.
         policies: in the file's order; names are unique.
+        leadership: used when the journal may have several replicas, in PostgreSQL that is.
     """
 
     file: Path
@@ -271,7 +352,10 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    notifiers: tuple[NotifierSettings, ...] = ()
+    links: Links = NO_LINKS
     regions: RegionsSettings | None = None
+    leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -288,11 +372,21 @@ class Config:
         """Return the policy of this name, or None when there is none."""
         return next((r.policy for r in self.policies if r.policy.name == name), None)
 
+    def deciders(self, name: str) -> Deciders:
+        """Return who may decide under the policy of this name; nobody when there is none."""
+        found = (r.deciders for r in self.policies if r.policy.name == name)
+        return next(found, Deciders())
+
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the key path it is configured at."""
         found = {}
+        if self.journal.dsn is not None:
+            found["journal.dsn"] = self.journal.dsn
         if self.http.token is not None:
             found["http.token"] = self.http.token
+        for notifier in self.notifiers:
+            for what, secret in notifier.secrets().items():
+                found[f"notifiers.{notifier.name}.{what}"] = secret
         if self.regions is not None:
             found |= self.regions.secrets()
         if not isinstance(self.source, PrometheusSettings):

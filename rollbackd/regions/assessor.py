@@ -17,15 +17,7 @@ from analyzer.region_events import Assessed, Standing
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing, Query
-from analyzer.signal import (
-    HistogramSignal,
-    IntervalSignal,
-    LevelSignal,
-    RatioSignal,
-    Selector,
-    Signal,
-    Tier,
-)
+from analyzer.signal import IntervalSignal, RatioSignal, Selector, Signal, Tier, series_of
 from analyzer.wording import e_value
 from rollbackd.collect import Collector
 from rollbackd.regions.source import REGION, RegionalSource
@@ -222,11 +214,7 @@ def _against_history(region: str) -> str:
 def _selector(signal: Signal) -> Selector:
     """Return the series that show which instances there are."""
     match signal:
-        case RatioSignal():
-            return signal.total
-        case HistogramSignal():
-            return signal.buckets
-        case IntervalSignal():
-            return signal.total or signal.bad
-        case LevelSignal():
-            return signal.values
+        case RatioSignal(total=total) | IntervalSignal(total=Selector() as total):
+            return total
+        case _:
+            return series_of(signal)

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actions.ports import Transient
+from actions.ports import Fenced, Transient
 from analyzer.events import Approved, Rejected
 from analyzer.region import Region
 from analyzer.region_events import Direction, Ordered, RegionEvent, Released
-from rollbackd.http import authorised_body
+from rollbackd.http import Doors, authorised_body
 from rollbackd.regions.keeper import RegionKeeper
 
 Wish = Literal["fail over", "fail back", "approve", "reject", "release"]
@@ -44,19 +44,34 @@ class RegionOrder(BaseModel):
                 return Ordered(Direction(self.wish), self.by)
 
 
-def region_routes(keeper: RegionKeeper, token: Callable[[], str] | None) -> list[Route]:
-    """Return the routes by which regions are seen and ordered about."""
+def region_routes(keeper: RegionKeeper, doors: Doors, permit: Callable[[], None]) -> list[Route]:
+    """Return the routes by which regions are seen and ordered about.
+
+    Args:
+        keeper: of the regions.
+        doors: they know the token of those who may order.
+        permit: raises Fenced while another replica leads: only that one knows how regions stand.
+    """
 
     def see(_: Request) -> Response:
+        try:
+            permit()
+        except Fenced:
+            return _json({"error": "another replica leads, and knows of the regions"}, 503)
         return _json([region_view(region) for region in keeper.regions()])
 
     async def order(request: Request) -> Response:
-        wanted = await authorised_body(token, request, RegionOrder)
-        if isinstance(wanted, Response):
-            return wanted
+        body = await authorised_body(doors, request)
+        if isinstance(body, Response):
+            return body
+        try:
+            wanted = RegionOrder.model_validate_json(body)
+        except ValueError as error:
+            return _json({"error": f"not an order: {error}"}, 422)
         if wanted.region not in {region.name for region in keeper.regions()}:
             return _json({"error": f'there is no region "{wanted.region}"'}, 404)
         try:  # it writes to disk: not on the thread that answers everybody
+            permit()
             applied = await run_in_threadpool(keeper.handle, wanted.region, wanted.event())
         except Transient as error:
             return _json({"error": f"not recorded, ask again: {error}"}, 503)

@@ -17,7 +17,7 @@ import structlog
 from actions.ports import Entry, Journal, Transient
 from actions.regions.planner import watch_id
 from analyzer.events import ActFailed, Announce, AskApproval, PlanRefused
-from analyzer.region import Region, RegionPhase, RegionPolicy, step
+from analyzer.region import Region, RegionPhase, step
 from analyzer.region_events import (
     Advance,
     Assessed,
@@ -27,6 +27,7 @@ from analyzer.region_events import (
     Renew,
     Standing,
 )
+from analyzer.region_policy import RegionPolicy
 from rollbackd.regions.mover import Mover
 
 log = structlog.get_logger()

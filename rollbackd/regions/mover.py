@@ -12,11 +12,11 @@ from actions.ports import Entry, Journal, Permanent
 from actions.regions.guards import (
     STAGE_GUARDS,
     Capacity,
-    Limits,
     MoveSituation,
     Name,
     refusals,
 )
+from actions.regions.limits import Limits
 from actions.regions.planner import plan_move, stage_of, stages, until_stage, watch_id
 from actions.regions.shift import Endpoints, NoWay, Shift, away, back
 from analyzer.events import ActFailed, PlanRefused

@@ -46,6 +46,7 @@ class Surroundings:
 
     Attributes:
         pause: waits so many seconds, and tells whether to go on.
+        permit: raises Fenced when another process leads.
         views: what is watched now.
     """
 
@@ -53,13 +54,14 @@ class Surroundings:
     telemetry: Telemetry
     now: Callable[[], float]
     pause: Callable[[float], bool]
+    permit: Callable[[], None]
     views: Callable[[], tuple[WatchView, ...]]
 
 
 def region_keeper(
     config: Config, settings: RegionsSettings, around: Surroundings, stack: ExitStack
 ) -> RegionKeeper:
-    """Build the keeper of the configured regions; ``stack`` closes what it needs.
+    """Build the keeper of the configured regions; ``stack`` closes what it needs, but not itself.
 
     Raises:
         ActionError, SecretError or ValueError: a part cannot be built.
@@ -81,12 +83,18 @@ def region_keeper(
         backends=backends,
         routes=routes_of(settings),
         capacities=lambda: _capacities(settings.members, sources, around.now()),
-        applier=Applier({NAME: DnsSwitch(backends)}, around.journal, around.now, around.pause),
+        applier=Applier(
+            {NAME: DnsSwitch(backends)},
+            around.journal,
+            around.now,
+            around.pause,
+            permit=around.permit,
+        ),
         journal=around.journal,
         now=around.now,
     )
     clusters = {member.name: member.clusters for member in settings.members}
-    keeper = RegionKeeper(
+    return RegionKeeper(
         names=names,
         policy=settings.moves,
         assessor=assessor,
@@ -95,8 +103,6 @@ def region_keeper(
         causes=lambda: causes_of(around.views(), clusters),
         now=around.now,
     )
-    stack.callback(keeper.close)
-    return keeper
 
 
 def routes_of(settings: RegionsSettings) -> Routes:

@@ -24,6 +24,7 @@ from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
 
 MOMENTS = {
     "degraded": ("decision", "decision"),
+    "rollback demanded": ("decision", "demanded"),
     "acting": ("action", "action"),
     "rolled back": ("recovery", "recovery verified"),
     "healthy": ("recovery", "healthy"),
@@ -42,6 +43,9 @@ TONES = {
     "healthy": ("good", "✔"),
     "rolled back": ("good", "↩"),
     "needs a human": ("bad", "!"),
+    "awaiting approval": ("bad", "!"),
+    "degraded": ("bad", "!"),
+    "acting": ("bad", "↩"),
     "held": ("bad", "!"),
     "inconclusive": ("open", "?"),
 }
@@ -117,7 +121,7 @@ def render(
         generated=clock(generated_at),
         outcome=outcome,
         facts=facts,
-        watches=[_watch(view) for view in views],
+        watches=[section(view) for view in views],
     )
 
 
@@ -152,7 +156,8 @@ def _template() -> Template:
     return environment.get_template("report.html.j2")
 
 
-def _watch(view: WatchView) -> WatchSection:
+def section(view: WatchView) -> WatchSection:
+    """Return what the page shows of a watch, ready to be put into a template."""
     moments = tuple(moment for item in view.timeline if (moment := _moment(item)))
     times = [p.at for s in view.signals for p in s.points]
     span = span_of(times, view.started_at, moments)

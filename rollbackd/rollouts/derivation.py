@@ -147,6 +147,7 @@ def _rollout(
         complete=is_complete,
         policy=deployment.policy,
         labels=deployment.labels,
+        annotations=deployment.said,
     )
 
 

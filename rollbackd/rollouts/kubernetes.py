@@ -1,10 +1,11 @@
 """Rollouts of the Deployments of one cluster, followed through the API server."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from typing import Any, TypeVar, assert_never
 
+from actions.holding import Standing
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Missing
 from rollbackd.kubernetes.cache import CacheState, Snapshot
@@ -19,7 +20,7 @@ from rollbackd.rollouts.objects import (
     pod_of,
     replica_set_of,
 )
-from rollbackd.rollouts.revisions import Family, families
+from rollbackd.rollouts.revisions import Family, current_of, families
 
 T = TypeVar("T")
 
@@ -103,6 +104,21 @@ class KubernetesRollouts:
             chain.from_iterable(self._reading.instances(family, revision.id) for family in own)
         )
 
+    def standings(self, wanted: Collection[Workload]) -> Sequence[Standing] | Missing:
+        """Return how wanted Deployments stand, and all that bear our mark; from any thread."""
+        caches: list[Reflector[Any]] = [*self._deployments, *self._replica_sets]
+        for reflector in caches:
+            if missing := _missing(reflector.path, reflector.snapshot()):
+                return missing
+        found = [d for d in _items(self._deployments) if d.held_by or self._is(d, wanted)]
+        own = {d.uid for d in found}
+        replica_sets = [r for r in _items(self._replica_sets) if r.deployment in own]
+        seen = families(found, replica_sets, ()) if found else []
+        return [_standing(self._reading.workload(family), family) for family in seen]
+
+    def _is(self, deployment: Deployment, wanted: Collection[Workload]) -> bool:
+        return bool(wanted) and self._reading.workload(Family(deployment)) in wanted
+
     def close(self) -> None:
         """Stop filling the caches; idempotent."""
         for reflector in self.reflectors:
@@ -113,6 +129,20 @@ class KubernetesRollouts:
             if missing := _missing(reflector.path, reflector.snapshot()):
                 return missing
         return families(_items(self._deployments), _items(self._replica_sets), _items(self._pods))
+
+
+def _standing(workload: Workload, family: Family) -> Standing:
+    deployment, current = family.deployment, current_of(family)
+    return Standing(
+        workload=workload,
+        uid=deployment.uid,
+        template=deployment.template,
+        current=current.hash if current is not None else None,
+        replicas=deployment.replicas,
+        ready=current.ready if current is not None else 0,
+        is_paused=deployment.is_paused,
+        held_by=deployment.held_by,
+    )
 
 
 def _scopes(namespaces: Sequence[str]) -> list[str]:

@@ -9,13 +9,15 @@ from datetime import datetime
 from sys import intern
 from typing import Any
 
+from actions.kubernetes_capacity import HASH_LABEL
 from actions.kubernetes_rollback import (
-    HASH_LABEL,
     ROLLED_BACK_FROM,
     ROLLED_BACK_TO,
     controller_uid,
     template_digest,
 )
+from actions.marks import HELD_BY
+from rollbackd.rollouts.annotations import said
 
 POLICY = "rollbackd.io/policy"
 """Annotation of a workload: name of the policy it asks for."""
@@ -33,7 +35,9 @@ class Deployment:
         replicas: wanted. template: digest of its pod template.
         revision: number of the current revision, 0 when the controller has not said.
         is_observed: the controller has seen the latest change of the specification.
+        said: what it says of its newest change, see ``annotations.said``.
         rolled_back_from, rolled_back_to: hashes of the revisions of our last rollback, or "".
+        held_by: the watch that paused it, by our mark, or "".
     """
 
     uid: str
@@ -47,8 +51,10 @@ class Deployment:
     is_deleting: bool
     policy: str | None
     labels: Mapping[str, str]
+    said: Mapping[str, str]
     rolled_back_from: str
     rolled_back_to: str
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class ReplicaSet:
         replicas: wanted. template: digest of its pod template, without the hash.
         revision: the newest number it had, 0 when the controller has not said.
         was_current_before: it got a new number at least once: somebody went back to it.
-        created_at: seconds since the epoch.
+        created_at: seconds since the epoch. ready: pods that are, as its status says.
     """
 
     uid: str
@@ -73,6 +79,7 @@ class ReplicaSet:
     created_at: float
     rolled_back_from: str
     rolled_back_to: str
+    ready: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,10 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         is_deleting=bool(metadata.get("deletionTimestamp")),
         policy=annotations.get(POLICY) or None,
         labels=dict(metadata.get("labels") or {}),
+        said=said(annotations),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
+        held_by=annotations.get(HELD_BY, ""),
     )
 
 
@@ -134,6 +143,7 @@ def replica_set_of(raw: Mapping[str, Any]) -> ReplicaSet | None:
         created_at=_seconds(metadata["creationTimestamp"]),
         rolled_back_from=annotations.get(ROLLED_BACK_FROM, ""),
         rolled_back_to=annotations.get(ROLLED_BACK_TO, ""),
+        ready=(raw.get("status") or {}).get("readyReplicas", 0),
     )
 
 

@@ -11,6 +11,7 @@ from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Missing
 from rollbackd.config import ConfigError, load_static_rollouts
 from rollbackd.config.settings import InstanceGroup, StaticRollout
+from rollbackd.rollouts.annotations import said
 
 KIND = "Static"
 
@@ -145,6 +146,7 @@ def _rollout(each: StaticRollout, seen: Sightings) -> Rollout:
         started_at=seen.canaries[_key(each, canary)],
         policy=each.policy,
         labels=each.labels,
+        annotations=said(each.annotations),
     )
 
 

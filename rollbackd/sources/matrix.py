@@ -1,6 +1,6 @@
 """A range query's answer, from JSON lists to columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from rollbackd.sources.http_reply import Trouble
+from rollbackd.sources.native_histogram import cumulative
 
 Row = NDArray[np.float64]
 """One value for each time of the whole grid."""
 
+LE = "le"
+"""The label of a bucket's upper bound."""
 _OFF_GRID_S = 0.0015
 """Servers print times in milliseconds; more than a rounding away is another time than asked for."""
 
@@ -35,7 +38,8 @@ class Matrix:
             raise Trouble(Absence.INVALID, "the answer's result is no list of series")
         try:
             for entry in result:
-                self._add_row(entry["metric"], _points(entry), first, piece)
+                for metric, points in _rows(entry, self._by):
+                    self._add_row(metric, points, first, piece)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise Trouble(Absence.INVALID, f"the answer is malformed: {error!r}") from error
 
@@ -77,14 +81,21 @@ class Matrix:
         row[first + places.astype(np.int64)] = values
 
 
-def _points(entry: dict[str, Any]) -> list[list[Any]]:
-    """Return the ``[time, "value"]`` pairs of a series."""
-    if "histograms" in entry:
+def _rows(
+    entry: dict[str, Any], by: tuple[str, ...]
+) -> Iterator[tuple[dict[str, str], Sequence[Sequence[Any]]]]:
+    """Yield the labels and the ``[time, value]`` pairs of a series, or of a histogram's bounds."""
+    metric = entry["metric"]
+    if "histograms" not in entry:
+        points = entry["values"]
+        if not isinstance(points, list):
+            raise TypeError("values is no list")
+        yield metric, points
+        return
+    if LE not in by:
         raise Trouble(
             Absence.INVALID,
-            "the series are native histograms; ask for classic buckets (..._bucket) instead",
+            "the series are native histograms, which only a histogram signal reads",
         )
-    points = entry["values"]
-    if not isinstance(points, list):
-        raise TypeError("values is no list")
-    return points
+    for bound, counts in cumulative(entry["histograms"]):
+        yield {**metric, LE: bound}, counts

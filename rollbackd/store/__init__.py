@@ -1,7 +1,7 @@
-"""The journal on disk: SQLAlchemy Core on SQLite, one file, schema kept by Alembic.
+"""The journal on disk: SQLAlchemy Core on SQLite or PostgreSQL, schema kept by Alembic.
 
 ``SqlJournal`` is the one writer (``actions.ports.Journal`` plus housekeeping); ``JournalReader``
-opens the same file read-only beside a running daemon. Every error that leaves this package is a
+opens the same database read-only beside a running daemon. Every error that leaves this package is a
 ``Transient`` or a ``Permanent`` that says what was kept.
 """
 

@@ -1,34 +1,51 @@
 """The one writer of the journal."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Self
 
-from sqlalchemy import Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from actions.ports import Entry, Permanent
-from rollbackd.store import sqlite
-from rollbackd.store.errors import translated
+from actions.ports import Entry, Fenced, Permanent, Transient
+from rollbackd.store.database import Database, database
+from rollbackd.store.errors import passing, translate, translated
 from rollbackd.store.reader import JournalReader, revision
-from rollbackd.store.tables import HEAD, entries, prune_permits
+from rollbackd.store.tables import HEAD, entries, fence, prune_permits
 
 _NOTHING = "Nothing was written."
+_UNKNOWN = "The connection broke in the middle of the commit: whether it was written is unknown."
+
+LOOK_AGAIN_S = 5.0
+"""How long a commit whose answer was lost is looked for before it counts as unknown."""
+_LOOK_PAUSE_S = 0.2
+
+
+def _always() -> None:
+    """Permit: there is nobody else."""
 
 
 class SqlJournal(JournalReader):
     """The append-only record in a database; implements ``actions.ports.Journal``.
 
-    An ``append`` that returned is on disk. Only one process may have a file open as SqlJournal;
-    within it, all methods may be called from any thread.
+    An ``append`` that returned is on disk. All methods may be called from any thread.
+
+    Many processes may have a PostgreSQL database open, and one may write: the one that called
+    ``take_pen`` last. Its token is compared in the transaction of each append, under a lock, so
+    whoever takes the pen has seen everything that any earlier writer ever wrote. An SQLite file
+    has one process anyway, which has the pen from the start.
     """
 
-    def __init__(self, engine: Engine, name: str, lock: sqlite.WriterLock) -> None:
-        super().__init__(engine, name)
+    def __init__(self, engine: Engine, place: Database) -> None:
+        super().__init__(engine, place.name)
         self._writer = engine.execution_options(writes=True)
-        self._lock = lock
-        # One append at a time: threads would otherwise poll for SQLite's lock, and starve.
+        self._place = place
+        self._token: int | None = None
+        self.is_fenced = False
+        """Whether an append found that another process had taken the pen from this one."""
+        # One append at a time: threads would otherwise poll for the lock, and starve.
         self._writing = Lock()
 
     @classmethod
@@ -36,43 +53,126 @@ class SqlJournal(JournalReader):
         """Open a journal for writing; create it, or bring its schema up to date, when needed.
 
         Args:
-            url: ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
+            url: as ``database`` takes it.
 
         Raises:
             Permanent: another process writes it, it cannot be written, it is damaged, no journal,
-                or newer than this code. The file is as it was.
-            Transient: the disk is full or failing.
+                or newer than this code. It is as it was.
+            Transient: the disk is full or failing, the server cannot be reached.
         """
-        path = sqlite.database_path(url)
-        lock = sqlite.WriterLock(path)
-        lock.acquire()
-        engine = sqlite.writing_engine(path)
+        place = database(url)
+        place.claim()
+        engine = place.writing_engine()
         try:
-            _refuse_unwritable(path)
-            if revision(engine, path) != HEAD:
+            place.refuse_unwritable()
+            if revision(engine, place.name) != HEAD:
                 # Alembic takes half a second to import, and is needed on the first start only.
                 from rollbackd.store.upgrade import upgrade  # noqa: PLC0415
 
-                with translated(str(path), "The schema is as it was."):
+                with translated(place.name, "The schema is as it was."):
                     upgrade(engine)
+            journal = cls(engine, place)
+            if not place.is_shared:
+                journal.take_pen()
         except BaseException:
             engine.dispose()
-            lock.release()
+            place.release()
             raise
-        return cls(engine, str(path), lock)
+        return journal
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may have it open, so that a leader must be elected."""
+        return self._place.is_shared
+
+    @property
+    def engine(self) -> Engine:
+        """The connections, for what else is kept in the same database."""
+        return self._writer
+
+    def take_pen(self, permit: Callable[[], None] = _always) -> int:
+        """Become the one process that may append; return the token that says so.
+
+        Args:
+            permit: raises Fenced when this process does not lead any more. It is asked between
+                the look at the fence and its raising: whoever slept for too long in between finds
+                that it was raised by the next leader, and takes nothing from it.
+
+        Raises:
+            Fenced: this process does not lead, or another was quicker. Transient: the store cannot
+                be reached. Whoever had the pen has it still, unless another took it.
+        """
+        with self._writing, passing(self._name, _NOTHING):
+            with self._engine.connect() as connection:
+                seen: int = connection.scalars(select(fence.c.token)).one()
+            permit()
+            raised = update(fence).where(fence.c.token == seen).values(token=seen + 1)
+            with self._writer.begin() as connection:
+                if connection.execute(raised).rowcount != 1:
+                    raise Fenced(f"journal {self._name}: another process took the pen just now")
+            self._token, self.is_fenced = seen + 1, False
+        return seen + 1
 
     def append(self, *entries_: Entry) -> int:
         """Write entries in one transaction, all or none; return the last sequence number.
 
         Raises:
-            Transient: the store cannot be reached now. Permanent: it cannot be written at all, or
-                an entry does not hold plain JSON values. Nothing was written in either case.
+            Transient: the store does not take them now, nothing was written (or, rarely, as the
+                message says, that is unknown). Fenced: another process took the pen.
+                Permanent: an entry does not hold plain JSON values. Nothing was written.
         """
         rows = [_row(entry) for entry in entries_]
-        with self._writing, translated(self._name, _NOTHING), self._writer.begin() as connection:
-            if rows:
-                connection.execute(insert(entries), rows)
-            return connection.scalar(select(func.max(entries.c.seq))) or 0
+        last: int | None = None
+        with self._writing:
+            try:
+                with self._writer.begin() as connection:
+                    self._check_pen(connection)
+                    if rows:
+                        connection.execute(insert(entries), rows)
+                    last = connection.scalar(select(func.max(entries.c.seq))) or 0
+            except SQLAlchemyError as error:
+                if last is None or not rows:
+                    raise Transient(str(translate(error, self._name, _NOTHING))) from error
+                if not self._was_written(last, rows[-1], error):
+                    raise Transient(str(translate(error, self._name, _NOTHING))) from error
+        return last
+
+    def _check_pen(self, connection: Connection) -> None:
+        """Hold the fence until the transaction ends, and see that nobody raised it.
+
+        Raises:
+            Fenced: this process has not got the pen, or has it no more.
+        """
+        token = connection.scalar(select(fence.c.token).with_for_update())
+        if token != self._token:
+            self.is_fenced = self._token is not None
+            mine = "never had it" if self._token is None else f"had number {self._token}"
+            raise Fenced(
+                f"journal {self._name}: another process leads (it has the pen number {token}, "
+                f"this one {mine}). {_NOTHING}"
+            )
+
+    def _was_written(self, last: int, row: Mapping[str, Any], error: SQLAlchemyError) -> bool:
+        """Look whether a commit whose answer was lost took place.
+
+        A sequence number is never given twice on PostgreSQL, and on SQLite not while we hold
+        ``_writing``; so the row under the last number tells.
+
+        Raises:
+            Transient: the store stays away.
+        """
+        end = time.monotonic() + LOOK_AGAIN_S
+        wanted = select(entries).where(entries.c.seq == last)
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    found = connection.execute(wanted).mappings().one_or_none()
+            except SQLAlchemyError:
+                if time.monotonic() > end:
+                    raise Transient(str(translate(error, self._name, _UNKNOWN))) from error
+                time.sleep(_LOOK_PAUSE_S)
+            else:
+                return found is not None and {**row, "seq": last} == dict(found)
 
     def prune(self, watch_ids: Sequence[str], *, before: float, now: float) -> int:
         """Forget watches that are over; the only way anything ever leaves the journal.
@@ -89,9 +189,10 @@ class SqlJournal(JournalReader):
             How many entries were deleted.
 
         Raises:
-            Transient or Permanent, as ``append``; then everything is still there.
+            Transient, Fenced: as ``append``; then everything is still there.
         """
-        with self._writing, translated(self._name, _NOTHING), self._writer.begin() as connection:
+        with self._writing, passing(self._name, _NOTHING), self._writer.begin() as connection:
+            self._check_pen(connection)
             deleted = 0
             forgotten = []
             for watch_id in watch_ids:
@@ -110,9 +211,9 @@ class SqlJournal(JournalReader):
             return deleted
 
     def close(self) -> None:
-        """Release the file and let another process write it; idempotent."""
+        """Release the database and let another process write it; idempotent."""
         super().close()
-        self._lock.release()
+        self._place.release()
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -130,15 +231,3 @@ def _row(entry: Entry) -> dict[str, Any]:
         "key": entry.key,
         "data": data,
     }
-
-
-def _refuse_unwritable(path: Path) -> None:
-    """Say so at start, not at the first append, when the file exists and cannot be written."""
-    try:
-        with path.open("ab"):
-            pass
-    except OSError as error:
-        raise Permanent(
-            f"journal {path} cannot be written ({error.strerror}); nothing was changed. "
-            "Make the file and its directory writable for this user."
-        ) from error

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Engine, Row, Select, func, inspect, select
-from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from actions.ports import Entry, Permanent
-from rollbackd.store import sqlite
+from rollbackd.store.database import database
 from rollbackd.store.errors import translated
 from rollbackd.store.tables import HEAD, KNOWN, entries, schema_version
 
@@ -31,23 +29,24 @@ class JournalReader:
     def open(cls, url: str) -> Self:
         """Open an existing journal read-only; nothing is created or upgraded.
 
+        Args:
+            url: as ``database`` takes it.
+
         Raises:
             Permanent: there is no such file, it is no journal, or it is newer than this code.
-            Transient: the file cannot be read now.
+            Transient: it cannot be read now.
         """
-        path = sqlite.database_path(url)
-        if not path.is_file():
-            raise Permanent(f"journal {path}: there is no such file; has rollbackd run here?")
-        engine = sqlite.reading_engine(path)
+        place = database(url)
+        engine = place.reading_engine()
         try:
-            found = revision(engine, path)
+            found = revision(engine, place.name)
         except BaseException:
             engine.dispose()
             raise
         if found is None:
             engine.dispose()
-            raise Permanent(f"journal {path}: the file is empty; has rollbackd run here?")
-        return cls(engine, str(path))
+            raise Permanent(f"journal {place.name}: it is empty; has rollbackd run here?")
+        return cls(engine, place.name)
 
     def entries(
         self, *, watch_id: str | None = None, kinds: frozenset[str] | None = None, after: int = 0
@@ -73,6 +72,26 @@ class JournalReader:
                 return
             after = page[-1].seq
 
+    def newest(
+        self, limit: int, *, watch: str = "", kind: str = "", before: int | None = None
+    ) -> list[Entry]:
+        """Return the newest entries that fit, the newest first. Raises as ``entries``.
+
+        Args:
+            limit: how many at most.
+            watch: part of the watch's id.
+            kind: exactly this kind; "" is any.
+            before: only entries with lower sequence numbers.
+        """
+        wanted = select(entries).order_by(entries.c.seq.desc()).limit(limit)
+        if watch:
+            wanted = wanted.where(entries.c.watch_id.contains(watch, autoescape=True))
+        if kind:
+            wanted = wanted.where(entries.c.kind == kind)
+        if before is not None:
+            wanted = wanted.where(entries.c.seq < before)
+        return self._read(wanted)
+
     def latest(self, kind: str) -> dict[str, Entry]:
         """Return the newest entry of a kind for each watch. Raises as ``entries``."""
         newest = (
@@ -84,7 +103,7 @@ class JournalReader:
         return {entry.watch_id: entry for entry in found}
 
     def close(self) -> None:
-        """Release the file; idempotent."""
+        """Release the database; idempotent."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -105,34 +124,33 @@ class JournalReader:
             data = json.loads(row.data)
         except ValueError as error:
             raise Permanent(
-                f"journal {self._name}: entry {row.seq} does not hold JSON; the file was damaged "
+                f"journal {self._name}: entry {row.seq} does not hold JSON; it was damaged "
                 f"or written by something else. {_INTACT}"
             ) from error
         return Entry(row.at, row.watch_id, row.kind, row.key, data, row.seq)
 
 
-def revision(engine: Engine, path: Path) -> str | None:
-    """Return the schema's revision, or None for a new, empty file.
+def revision(engine: Engine, name: str) -> str | None:
+    """Return the schema's revision, or None for a new, empty database.
 
     Raises:
-        Permanent: the file is not a journal, or one that is newer than this code.
-        Transient: the file cannot be read now.
+        Permanent: the database is not a journal, or one that is newer than this code.
+        Transient: it cannot be read now.
     """
-    with translated(str(path), _INTACT), engine.connect() as connection:
+    with translated(name, _INTACT), engine.connect() as connection:
         tables = inspect(connection).get_table_names()
         if not tables:
             return None
-        try:
-            found = connection.scalar(select(schema_version.c.version_num))
-        except (OperationalError, ProgrammingError) as error:
+        if not {entries.name, schema_version.name} <= set(tables):
             raise Permanent(
-                f"journal {path} is a database of something else (tables: "
-                f"{', '.join(sorted(tables)[:5])}); nothing was changed. Name another file."
-            ) from error
+                f"journal {name} is a database of something else (tables: "
+                f"{', '.join(sorted(tables)[:5])}); nothing was changed. Name another one."
+            )
+        found = connection.scalar(select(schema_version.c.version_num))
     if found not in KNOWN:
         raise Permanent(
-            f"journal {path} has schema {found}, and this rollbackd knows up to {HEAD}: it was "
+            f"journal {name} has schema {found}, and this rollbackd knows up to {HEAD}: it was "
             "written by a newer version. Nothing was changed. Run that version, or name another "
-            "file."
+            "one."
         )
     return str(found)

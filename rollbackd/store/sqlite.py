@@ -17,6 +17,53 @@ BUSY_TIMEOUT_S = 5.0
 """How long a statement waits for a lock that a foreign process (a backup, a shell) holds."""
 
 
+class SqliteDatabase:
+    """An SQLite file as a place for a journal: one process may have it open for writing.
+
+    Args:
+        url: ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
+
+    Raises:
+        Permanent: the URL is not one of an SQLite file.
+    """
+
+    is_shared = False
+
+    def __init__(self, url: str) -> None:
+        self._path = database_path(url)
+        self._lock = WriterLock(self._path)
+        self.name = str(self._path)
+
+    def claim(self) -> None:
+        """Keep every other process from writing. Raises Permanent when one has the file open."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let the next one in; idempotent."""
+        self._lock.release()
+
+    def reading_engine(self) -> Engine:
+        """Return an engine that cannot write. Raises Permanent when there is no such file."""
+        if not self._path.is_file():
+            raise Permanent(f"journal {self.name}: there is no such file; has rollbackd run here?")
+        return reading_engine(self._path)
+
+    def writing_engine(self) -> Engine:
+        """Return an engine whose commits are on disk when they return."""
+        return writing_engine(self._path)
+
+    def refuse_unwritable(self) -> None:
+        """Say so at start, not at the first append, when the file exists and cannot be written."""
+        try:
+            with self._path.open("ab"):
+                pass
+        except OSError as error:
+            raise Permanent(
+                f"journal {self.name} cannot be written ({error.strerror}); nothing was changed. "
+                "Make the file and its directory writable for this user."
+            ) from error
+
+
 def database_path(url: str) -> Path:
     """Return the file that an ``sqlite:///`` URL names.
 
@@ -27,11 +74,6 @@ def database_path(url: str) -> Path:
         parsed = make_url(url)
     except ArgumentError as error:
         raise Permanent(f"{url!r} is not a database URL; write sqlite:///path/to/file") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise Permanent(
-            f"journal {parsed.render_as_string()}: only SQLite is supported by this version; "
-            "write sqlite:///path/to/file"
-        )
     if parsed.database in {None, "", ":memory:"}:
         raise Permanent(
             "a journal in memory would forget everything; write sqlite:///path/to/file"
@@ -123,8 +165,9 @@ class WriterLock:
             os.close(fd)
             raise Permanent(
                 f"journal {database} is open for writing in process {holder}; only one rollbackd "
-                "may write a file. Nothing was changed. Stop the other one, or give this one a "
-                "journal.url of its own."
+                "may write a file. Nothing was changed. Stop the other one, give this one a "
+                "journal.url of its own, or keep the journal in PostgreSQL, which several "
+                "replicas may share."
             ) from error
         except OSError as error:
             os.close(fd)

@@ -2,10 +2,10 @@
 
 from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, Table, Text
 
-HEAD = "0002"
+HEAD = "0003"
 """The schema revision this code works with; a test compares it with Alembic's head."""
 
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 """Every revision there ever was, oldest first; anything else was written by somebody newer."""
 
 metadata = MetaData()
@@ -30,6 +30,26 @@ prune_permits = Table(
     metadata,
     # A watch whose entries the triggers let go; rows live only inside a pruning transaction.
     Column("watch_id", Text, primary_key=True),
+)
+
+fence = Table(
+    "fence",
+    metadata,
+    # One row. Whoever raises the token may write, and nobody with an earlier one.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("token", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    # Who leads, where no Kubernetes Lease says so; the columns are those of a Lease.
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("duration_s", Float, nullable=False),
+    Column("transitions", BigInteger, nullable=False),
+    # Counts the writes: who writes must have seen the newest.
+    Column("version", BigInteger, nullable=False),
 )
 
 schema_version = Table("alembic_version", MetaData(), Column("version_num", Text))

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
+
+UPGRADE_LOCK = 7_308_624_099
+"""Replicas that start together upgrade one after the other: key of PostgreSQL's advisory lock."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -25,5 +28,7 @@ def upgrade(engine: Engine, to: str = "head") -> None:
     """
     config = alembic_config()
     with engine.execution_options(writes=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, to)

@@ -8,13 +8,15 @@ from typing import Protocol
 
 import pytest
 
+from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
-from analyzer.rollout import Revision, Rollout, Workload
+from analyzer.rollout import Rollout
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
-from tests.kubernetes.shop import cluster, deploy, manifest, replica_set, settle, writes
+from tests.kubernetes.gitops import Sample, argo_application, helm_release, kustomization
+from tests.kubernetes.shop import cluster, deploy, manifest, patch, rollout, settle, writes
 
 
 class Bench(Protocol):
@@ -45,23 +47,9 @@ class KubernetesBench:
         settle(api)
         deploy(api, "shop:2")
         settle(api)
-        self.rollout = Rollout(
-            workload=Workload("test", "default", "Deployment", "shop"),
-            canary=self._revision("shop:2"),
-            baseline=self._revision("shop:1"),
-            canary_instances=(),
-            baseline_instances=(),
-            id_labels=("namespace", "pod"),
-            started_at=0.0,
-        )
+        self.rollout = rollout(api)
 
-    def _revision(self, image: str) -> Revision:
-        found = replica_set(self._api, image)
-        assert found is not None
-        metadata = found["metadata"]
-        return Revision(metadata["uid"], metadata["labels"]["pod-template-hash"])
-
-    def actuator(self) -> KubernetesRollback:
+    def actuator(self) -> Actuator:
         return KubernetesRollback(self._connection)
 
     def writes(self) -> int:
@@ -74,13 +62,47 @@ class KubernetesBench:
         self._api.wait_until(lambda _: self.actuator().inspect(step) is StepState.DONE)
 
 
+class GitOpsBench(KubernetesBench):
+    """The same Deployment, applied by an owner that is to be held."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection, owner: Sample) -> None:
+        super().__init__(api, connection)
+        self._owner = owner
+        owner.create(api)
+        patch(api, metadata=owner.marks)
+
+    def actuator(self) -> Actuator:
+        return GitOpsHold(self._connection, GitOpsOwners(self._connection))
+
+    def interfere(self) -> None:
+        self._owner.change_by_hand(self._api)
+
+
 @contextmanager
 def kubernetes() -> Iterator[Bench]:
     with cluster() as (api, connection):
         yield KubernetesBench(api, connection)
 
 
-BENCHES = [kubernetes]
+@contextmanager
+def argo_cd() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield GitOpsBench(api, connection, argo_application())
+
+
+@contextmanager
+def flux_kustomization() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield GitOpsBench(api, connection, kustomization())
+
+
+@contextmanager
+def flux_helm_release() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield GitOpsBench(api, connection, helm_release())
+
+
+BENCHES = [kubernetes, argo_cd, flux_kustomization, flux_helm_release]
 
 
 @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actions.apply import Applier, Done, Failed, Patience
 from actions.plan import Draft, Plan, Step, keyed
-from actions.ports import Conflict, Entry, Permanent, StepState, Transient
+from actions.ports import Conflict, Entry, Fenced, Permanent, StepState, Transient
 from analyzer.rollout import Revision, Rollout, Workload
 from tests.fakes.memory_journal import MemoryJournal
 
@@ -232,3 +232,58 @@ def test_a_journal_that_cannot_be_written_stops_the_action_before_it_begins() ->
     with pytest.raises(Transient, match="disk full"):
         applier(Switch(world, Lifeline()), Full()).carry_out(a_plan("a"))
     assert world.writes == []
+
+
+# Trouble that takes its time, and leaders that lead no more
+
+
+def waits(trouble: list[Exception]) -> tuple[list[float], object]:
+    """Carry a plan out with the default patience; return the waits and the outcome."""
+    switch = Switch(World({"a": "bad"}), Lifeline(), trouble)
+    waited: list[float] = []
+
+    def pause(seconds: float) -> bool:
+        waited.append(seconds)
+        return True
+
+    outcome = Applier({"switch": switch}, MemoryJournal(), lambda: 0.0, pause).carry_out(
+        a_plan("a")
+    )
+    return waited, outcome
+
+
+def test_a_server_that_restarts_within_a_minute_and_a_half_is_waited_for() -> None:
+    waited, outcome = waits([Transient("refused")] * 11)
+    assert outcome == Done()
+    assert sum(waited) > 90
+    assert max(waited) <= 15.0
+    _, outcome = waits([Transient("refused")] * 12)
+    assert outcome == Failed("gave up after 12 tries: refused")
+
+
+def test_who_is_asked_to_wait_longer_does_up_to_a_bound() -> None:
+    throttled = []
+    for asked in (7.0, 3600.0):
+        throttled.append(Transient("429"))
+        throttled[-1].retry_after_s = asked
+    waited, outcome = waits(list(throttled))
+    assert outcome == Done()
+    assert waited == [7.0, 60.0]
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_who_does_not_lead_any_more_writes_nothing_and_concludes_nothing(allowed: int) -> None:
+    world, journal, left = World({"a": "bad", "b": "bad"}), MemoryJournal(), [allowed]
+
+    def permit() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Fenced("another process leads")
+
+    done = Applier(
+        {"switch": Switch(world, Lifeline())}, journal, lambda: 0.0, lambda _: True, permit=permit
+    ).carry_out(a_plan("a", "b"))
+    assert done is None
+    assert world.writes == ["a", "b"][:allowed]
+    kinds = [entry.kind for entry in journal.entries()]
+    assert kinds == ["step-started", "step-done"] * allowed + ["step-started"]

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from actions.guards.register import checks
+from actions.guards.situation import Situation
 from actions.kubernetes_rollback import KubernetesRollback, template_of
 from actions.plan import Plan, Step, keyed
 from actions.ports import Conflict, Permanent, StepState, Transient
+from analyzer.check import CheckOutcome
+from analyzer.policy import Policy
 from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import Access, AskReadiness, FakeKubeApi, Fault, FaultAction
@@ -63,7 +67,11 @@ class Stage:
     def refusals(self, rollout: Rollout) -> str:
         draft = self.actuator.propose(rollout)
         assert draft.steps == ()
-        return "; ".join(draft.refusals)
+        situation = Situation(
+            Policy("p", (), actuators=("undo",)), rollout, [("undo", draft)], (), 0
+        )
+        said = [c.text for c in checks(situation) if c.outcome is CheckOutcome.REFUSED]
+        return "; ".join(said)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from actions.guards import PastAction, Situation
+from actions.guards.register import checks
+from actions.guards.situation import PastAction, Situation
 from actions.plan import Draft, Plan, Refused, Step, plan_from_json, plan_to_json
 from actions.planner import plan
 from analyzer.policy import Policy
@@ -23,7 +24,8 @@ def made(
     past: Sequence[PastAction] = (),
     attempt: int = 1,
 ) -> Plan | Refused:
-    return plan(Situation(policy, rollout, drafts, past, now=1000.0), "w", attempt)
+    situation = Situation(policy, rollout, drafts, past, now=1000.0)
+    return plan(situation, checks(situation), "w", attempt)
 
 
 def reasons(result: Plan | Refused) -> str:

@@ -6,6 +6,7 @@ from analyzer.events import (
     Acted,
     ActFailed,
     Approved,
+    Demanded,
     Ended,
     Event,
     Judged,
@@ -104,6 +105,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(RecoveryMeasured, st.sampled_from([True, False, None]), st.just("errors")),
     st.builds(Snoozed, st.floats(0, 1e5), st.just("ann")),
     st.builds(Resumed, st.just("ann")),
+    st.builds(Demanded, st.just("ann")),
     st.builds(Superseded, st.just(Revision("r3", "v3"))),
     st.builds(Ended, st.just("gone")),
 )

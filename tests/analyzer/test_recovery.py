@@ -1,13 +1,26 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.recovery import HarmCounts, Recovery, RecoveryCheck, check_recovery, summarise
+from analyzer.recovery import (
+    HarmCounts,
+    Recovery,
+    RecoveryCheck,
+    Share,
+    check_recovery,
+    summarise,
+)
+
+NO_CANARY = Share(0.0, 0.0)
 
 
 def check(
-    bad_before: float, bad_after: float, traffic: float = 10_000, ticks: int = 30
+    bad_before: float,
+    bad_after: float,
+    traffic: float = 10_000,
+    ticks: int = 30,
+    canary: Share = NO_CANARY,
 ) -> Recovery:
-    counts = HarmCounts(bad_before, traffic, bad_after, traffic)
+    counts = HarmCounts(canary, Share(bad_before, traffic), Share(bad_after, traffic))
     return check_recovery("errors", counts, ticks, margin=1.25, harm=2.0).recovery
 
 
@@ -27,6 +40,18 @@ def test_little_traffic_or_few_ticks_leave_it_open() -> None:
 
 def test_no_error_before_and_none_after_is_open_not_a_failure() -> None:
     assert check(0, 0) is Recovery.OPEN
+
+
+def test_with_few_events_it_is_enough_that_the_canarys_harm_did_not_stay() -> None:
+    assert check(1, 2, traffic=500, canary=Share(30, 150)) is Recovery.ABATED
+    assert check(1, 2, traffic=500, canary=Share(2, 150)) is Recovery.OPEN
+    assert check(1, 40, traffic=500, canary=Share(30, 150)) is Recovery.NOT_RECOVERED
+
+
+def test_harm_that_abated_is_told_at_the_last_call() -> None:
+    abated = RecoveryCheck("errors", Recovery.ABATED, "the canary's 20 % did not stay")
+    assert summarise([abated], last_call=False)[0] is None
+    assert summarise([abated], last_call=True) == (True, "the canary's 20 % did not stay")
 
 
 def test_one_failed_signal_decides_and_names_itself() -> None:
@@ -49,10 +74,15 @@ def test_what_is_still_open_waits_until_the_last_call() -> None:
     assert summarise([], last_call=True)[0] is None
 
 
-@given(*(st.floats(0, 1e6) for _ in range(2)), st.floats(1, 1e7), st.integers(0, 100))
+@given(*(st.floats(0, 1e6) for _ in range(3)), st.floats(1, 1e7), st.integers(0, 100))
 def test_it_never_raises_and_equal_sides_never_fail(
-    bad: float, more: float, traffic: float, ticks: int
+    bad: float, more: float, harmed: float, traffic: float, ticks: int
 ) -> None:
-    bad, more = min(bad, traffic), min(more, traffic)
-    check(bad, more, traffic, ticks)
+    bad, more, harmed = (min(n, traffic) for n in (bad, more, harmed))
+    check(bad, more, traffic, ticks, Share(harmed, traffic))
     assert check(bad, bad, traffic, ticks) is not Recovery.NOT_RECOVERED
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(100, 10_000))
+def test_a_rate_like_the_canarys_has_never_abated(before: int, bad: int, traffic: int) -> None:
+    assert check(before, bad, traffic, canary=Share(bad, traffic)) is not Recovery.ABATED

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from analyzer.events import (
     Approved,
     AskApproval,
     Command,
+    Demanded,
     Ended,
     Event,
     Judged,
@@ -161,6 +163,42 @@ def test_snooze_holds_even_a_degraded_canary_until_it_is_over() -> None:
     assert run(watch, (100, DEGRADED)).phase is Phase.DEGRADED
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_a_person_may_have_it_rolled_back_in_every_mode(mode: Mode) -> None:
+    watch, commands = step(replace(WATCH, mode=mode), Demanded("ann"), POLICY, 10)
+    assert (watch.phase, MakePlan() in commands) == (Phase.DEMANDED, True)
+    assert resume(watch) == (MakePlan(),)
+    watch, commands = step(watch, Planned("k", "roll back shop"), POLICY, 11)
+    assert (watch.phase, Act("k") in commands) == (Phase.ACTING, True)
+    assert watch.note == "rolling back at the demand of ann: roll back shop"
+    again, commands = step(watch, ActFailed("k", "409", conflict=True), POLICY, 12)
+    assert (again.phase, commands) == (Phase.DEMANDED, (MakePlan(),))
+    assert run(again, (13, Planned("k2", "x"))).phase is Phase.ACTING
+
+
+def test_a_demand_that_is_refused_costs_the_rollout_no_protection() -> None:
+    asked = run(WATCH, (10, OPEN), (20, Demanded("ann")))
+    refused = run(asked, (21, PlanRefused(("cool-down",))))
+    assert refused.note == "not rolled back as ann wanted: cool-down"
+    assert run(refused, (30, OPEN)).phase is Phase.OBSERVING
+    bad = run(refused, (30, DEGRADED), (31, Planned("k", "x")))
+    assert bad.note == "x"  # the verdict's plan is not the person's
+    snoozed = run(WATCH, (10, OPEN), (20, Snoozed(500, "ann")), (30, Demanded("ann")))
+    assert run(snoozed, (31, PlanRefused(("no",)))).hold is Hold.SNOOZED
+    resumed = run(WATCH, (10, OPEN), (20, Snoozed(500, "ann")), (25, Resumed("ann")))
+    assert run(resumed, (30, Demanded("ann")), (31, PlanRefused(("no",)))).hold is None
+
+
+def test_every_decision_of_a_person_counts_and_nothing_else_does() -> None:
+    watch = run(replace(WATCH, mode=Mode.APPROVE), (10, OPEN), (20, Snoozed(100, "ann")))
+    assert watch.turn == 1
+    watch = run(watch, (30, Resumed("ann")), (31, Resumed("ann")), (40, DEGRADED))
+    assert watch.turn == 2
+    watch = run(watch, (41, Planned("k", "x")), (42, Demanded("ann")), (43, Approved("y", "ann")))
+    assert watch.turn == 2
+    assert run(watch, (44, Approved("k", "ann")), (45, Approved("k", "ann"))).turn == 3
+
+
 def test_a_newer_revision_supersedes_but_does_not_interrupt_acting() -> None:
     newer = Superseded(Revision("3", "v3"))
     assert run(WATCH, (10, newer)).phase is Phase.SUPERSEDED
@@ -173,7 +211,7 @@ walks = st.lists(st.tuples(st.floats(0, 600), events), max_size=25)
 
 
 def walk(
-    steps: list[tuple[float, Event]], mode: Mode, when: WhenMissing
+    steps: Sequence[tuple[float, Event]], mode: Mode, when: WhenMissing
 ) -> list[tuple[Watch, Event, Watch, tuple[Command, ...]]]:
     policy = replace(POLICY, mode=mode, when_missing=when)
     watch, now, seen = replace(WATCH, mode=mode), 0.0, []
@@ -199,11 +237,13 @@ def test_invariants_hold_after_every_step_of_any_walk(
                     degraded = isinstance(event, Judged) and (
                         event.judgement.verdict is Verdict.DEGRADED
                     )
-                    assert degraded or (isinstance(event, ActFailed) and event.conflict)
+                    again = isinstance(event, ActFailed) and event.conflict
+                    assert degraded or isinstance(event, Demanded) or again
                 case Act(plan_key=key):
-                    assert mode is not Mode.OBSERVE
                     assert key == after.plan_key
-                    assert mode is Mode.ENFORCE or isinstance(event, Approved)
+                    assert before.demanded_by or mode is not Mode.OBSERVE
+                    asked = before.demanded_by or isinstance(event, Approved)
+                    assert asked or mode is Mode.ENFORCE
                     acts.append(key)
                 case _:
                     pass
@@ -221,13 +261,14 @@ def test_invariants_hold_after_every_step_of_any_walk(
 
 @settings(max_examples=300)
 @given(walks, st.sampled_from(Mode), st.sampled_from(WhenMissing))
-def test_without_a_degraded_verdict_nothing_is_ever_planned(
+def test_without_a_degraded_verdict_or_a_demand_nothing_is_ever_planned(
     steps: list[tuple[float, Event]], mode: Mode, when: WhenMissing
 ) -> None:
     innocent = [
         (pause, event)
         for pause, event in steps
         if not (isinstance(event, Judged) and event.judgement.verdict is Verdict.DEGRADED)
+        and not isinstance(event, Demanded)
     ]
     for _, _, after, commands in walk(innocent, mode, when):
         assert not any(isinstance(c, (MakePlan, Act, AskApproval)) for c in commands)

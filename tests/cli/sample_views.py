@@ -2,7 +2,7 @@
 
 from math import inf, sin
 
-from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
+from rollbackd.views import GuardView, SignalPoint, SignalView, TimelineItem, WatchView
 
 START = 1_790_000_000.0
 
@@ -52,6 +52,12 @@ def degraded() -> WatchView:
         final=False,
         outlook="Recovery is being measured; people are called if it does not show within 5m.",
         plan="roll shop/checkout back to 5d9f1 (template of ReplicaSet checkout-5d9f1)",
+        guards=(
+            GuardView("way-back", "passed", ""),
+            GuardView("cool-down", "passed", ""),
+            GuardView("capacity", "warned", "not known whether it fits: the resource quotas could "
+                      "not be read (403)"),
+        ),
         signals=(
             SignalView(
                 "errors", "ratio", "", "critical", 1.25, 1428.0, "clearly more errors", None, errors

@@ -18,6 +18,7 @@ from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from tests.cli.sample_views import blind, degraded, healthy
 from tests.config.files import minimal, write
+from tests.servers.postgres import PostgresServer
 
 NOBODY = "http://127.0.0.1:1"
 VIEWS = (degraded(), healthy(), blind())
@@ -129,6 +130,28 @@ def test_the_configuration_says_where_daemon_and_journal_are(journal: Path) -> N
     assert "rollbackd at http://127.0.0.1:1 did not answer" in result.stderr
 
 
+@pytest.mark.servers
+def test_a_journal_in_postgresql_is_read_and_its_address_not_told(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.fresh()
+    with SqlJournal.open(url) as opened:
+        opened.take_pen()
+        opened.append(Entry(1.0, VIEWS[0].id, "view", "", view_to_json(VIEWS[0])))
+    (tmp_path / "dsn").write_text(url)
+    values = minimal() | {"http": {"listen": "127.0.0.1:1"}, "journal": {"dsn_file": "dsn"}}
+    file = str(write(tmp_path, values))
+    result = run("status", "--config", file)
+    assert result.exit_code == 0, result.output
+    assert f"From the journal PostgreSQL, with the address in the file {tmp_path}" in result.stderr
+    (tmp_path / "dsn").unlink()
+    lacking = run("status", "--config", file)
+    assert lacking.exit_code == 1
+    assert "dsn cannot be read: No such file" in lacking.stderr
+    for output in (result.output, lacking.output):
+        assert "s3cret" not in output
+
+
 def test_neither_daemon_nor_journal_is_an_error_that_says_both(tmp_path: Path) -> None:
     result = run("status", "--url", NOBODY)
     assert result.exit_code == 1
@@ -216,3 +239,14 @@ def test_explain_without_measurements_has_no_plots() -> None:
     assert result.exit_code == 0
     assert "not measured at the last look: source down: connection refused" in result.stdout
     assert "┌" not in result.stdout
+
+
+def test_explain_tells_what_the_guards_said() -> None:
+    with daemon(VIEWS) as url:
+        lines = run("explain", "shop/checkout", "--url", url, columns=100).stdout.splitlines()
+    start = lines.index("Guards")
+    assert [line.rstrip() for line in lines[start + 1 : start + 4]] == [
+        "  warned   capacity: not known whether it fits: the resource quotas could not be read (403)",
+        "  passed   way-back, cool-down",
+        "",
+    ]

@@ -1,34 +1,47 @@
 """What rollbackd exports, read from its own telemetry, and what a query asks for."""
 
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from rollbackd.telemetry import Telemetry
+from tests.cli import sample_views
 
 TARGET_LABELS = frozenset({"job", "instance"})
 """What Prometheus adds to each series."""
 
+ANY = ".*"
+"""What a variable stands for when everything is chosen."""
+
 Labels = Mapping[str, frozenset[str]]
 
 
-def exported() -> dict[str, Labels]:
-    """Return every exported series' name, with its labels and their values, after one tick."""
+def exposition() -> bytes:
+    """Return everything that is exported, after one tick with one rollout under way."""
     telemetry = Telemetry(version="test", environ={})
     telemetry.ticked(0.1, 1.0, ok=True)
+    telemetry.expect_notifier("slack")
+    telemetry.follow(lambda: (replace(sample_views.degraded(), updated_at=time.time()),))
+    text = telemetry.exposition()
+    telemetry.close()
+    return text
+
+
+def exported() -> dict[str, Labels]:
+    """Return every exported series' name, with its labels and their values."""
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for family in text_string_to_metric_families(telemetry.exposition().decode()):
+    for family in text_string_to_metric_families(exposition().decode()):
         for sample in family.samples:
             known = values[sample.name]
             for label, value in sample.labels.items():
                 # A label that collides with one of Prometheus' own is renamed by the scrape.
                 known[f"exported_{label}" if label in TARGET_LABELS else label].add(value)
-    telemetry.close()
     return {
         name: {label: frozenset(found) for label, found in labels.items()}
         for name, labels in values.items()
@@ -82,7 +95,7 @@ def strangers(promql: str, known: Mapping[str, Labels]) -> set[str]:
             continue
         labels = known[selected.name]
         for label, operator, value in selected.matchers:
-            if label in TARGET_LABELS:
+            if label in TARGET_LABELS or value == ANY:
                 continue
             values = [value] if operator in {"MatchOp.Equal", "="} else value.split("|")
             wrong |= {
@@ -97,4 +110,4 @@ def strangers(promql: str, known: Mapping[str, Labels]) -> set[str]:
 def with_values(promql: str, window: str = "1m") -> str:
     """Return a panel's query as Grafana sends it, for all daemons."""
     text = re.sub(r"\$__(rate_interval|interval|range)", window, promql)
-    return text.replace("$job", ".*").replace("$instance", ".*")
+    return re.sub(r"\$(job|instance|workload)", ANY, text)

@@ -1,4 +1,5 @@
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.__main__ import FOLDER, files
-from tests.dashboards.exported import exported, strangers, with_values
+from tests.dashboards.exported import exported, exposition, strangers, with_values
 
 COMMITTED = sorted(FOLDER.glob("*.json"))
 BY_NAME = pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
@@ -80,6 +81,14 @@ def test_dashboards_link_to_each_other_and_keep_what_was_chosen() -> None:
         (link,) = dashboard["links"]
         assert set(link["tags"]) <= set(dashboard["tags"])
         assert (link["includeVars"], link["keepTime"]) == (True, True)
-        assert [v["name"] for v in dashboard["templating"]["list"]] == [
-            "datasource", "job", "instance",
-        ]  # fmt: skip
+        names = [v["name"] for v in dashboard["templating"]["list"]]
+        assert names[:3] == ["datasource", "job", "instance"]
+
+
+@pytest.mark.servers
+def test_promtool_finds_nothing_wrong_with_what_is_exported() -> None:
+    text = exposition()
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

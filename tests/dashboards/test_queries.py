@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 
 from tests.config.files import write
 from tests.dashboards.test_dashboards import COMMITTED, queries, read
-from tests.end_to_end.cluster import free_port
+from tests.end_to_end.cluster import BETTER, GOOD, SIGNALS, PodProcess, free_port
 from tests.end_to_end.daemon_process import DaemonProcess
 from tests.servers.prometheus import PrometheusServer
 
@@ -22,29 +23,34 @@ SILENT = "> 0"
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
-    """Run a daemon that watches one rollout, and a Prometheus that has scraped it a few times."""
+    """Run a daemon that compares two real services, and a Prometheus that has scraped it."""
     folder, port = tmp_path_factory.mktemp("scraped"), free_port()
-    nobody = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
+    pods = [PodProcess(GOOD), PodProcess(BETTER)]
+    serving = [f"127.0.0.1:{pod.port}" for pod in pods]
     rollout = {
         "name": "shop",
-        "baseline": {"label": "v1", "instances": nobody[:1]},
-        "canary": {"label": "v2", "instances": nobody[1:]},
+        "baseline": {"label": "v1", "instances": serving[:1]},
+        "canary": {"label": "v2", "instances": serving[1:]},
     }
-    signal = {"name": "errors", "ratio": {"total": "a_total", "bad": 'a_total{code="500"}'}}
     config = {
         "tick": "500ms",
         "settle": "0s",
         "journal": {"url": f"sqlite:///{folder / 'journal.db'}"},
         "http": {"listen": f"127.0.0.1:{port}"},
-        "source": {"scrape": {"interval": "500ms", "targets": [{"address": a} for a in nobody]}},
+        "source": {"scrape": {"interval": "500ms", "targets": [{"address": a} for a in serving]}},
         "rollouts": {"static": [rollout]},
-        "policies": [{"name": "shop", "warm_up": "0s", "signals": [signal]}],
+        "policies": [{"name": "shop", "warm_up": "0s", "signals": SIGNALS}],
     }
     with (
+        ExitStack() as stack,
         DaemonProcess(write(folder, config), port, folder / "daemon.log"),
         PrometheusServer(folder / "prometheus", targets=[f"127.0.0.1:{port}"]) as server,
     ):
-        server.await_value("rollbackd_ticks_total > bool 0", 1)
+        for pod in pods:
+            stack.callback(pod.close)
+            pod.open()
+        server.await_value("count(rollbackd_signal_low) > bool 0", 1)
+        server.await_value("count(rollbackd_signal_high) > bool 0", 1)
         server.await_value("count_over_time(rollbackd_watch_faults_total[1m]) >= bool 4", 1)
         yield server
 

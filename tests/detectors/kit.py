@@ -15,19 +15,23 @@ from detectors import (
     Findings,
     LatencyNoise,
     LatencyShift,
+    LeakTrend,
     Limits,
     MeanNoise,
     MeanShift,
     PairCounts,
     PairHistograms,
     PairMeans,
+    PairTrends,
+    TrendNoise,
     fit_count_noise,
     fit_latency_noise,
     fit_mean_noise,
+    fit_trend_noise,
 )
 from detectors.rows import Bools, Rows
 
-Pair: TypeAlias = PairCounts | PairHistograms | PairMeans
+Pair: TypeAlias = PairCounts | PairHistograms | PairMeans | PairTrends
 
 SHARES = np.array([0.001, 0.004, 0.07, 0.3, 0.42, 0.17, 0.02, 0.008, 0.003, 0.002, 0.001, 0.001])
 
@@ -69,6 +73,9 @@ class Case:
             case MeanShift():
                 difference = rng.normal(np.log(factor), 0.05, rows)
                 return PairMeans(difference, np.zeros(rows), k, m)
+            case LeakTrend():
+                gained = rng.normal(0.01 * np.log(factor), 0.002, rows)
+                return PairTrends(gained, k, m)
             case LatencyShift():
                 slow = SHARES * np.where(np.arange(len(SHARES)) > 4, factor, 1.0)
                 canary = rng.poisson(300 * slow / slow.sum(), (rows, len(SHARES)))
@@ -111,10 +118,18 @@ def _means_noise() -> MeanNoise:
     return fit_mean_noise(np.random.default_rng(7).normal(0, 0.1, (360, 7)))
 
 
+def _trends_noise() -> TrendNoise:
+    moves = np.random.default_rng(7).normal(0, 0.004, (720, 7))
+    return fit_trend_noise(np.exp(np.cumsum(moves, axis=0) + 5.0), 10.0)
+
+
 _QUICK = {"restart_s": 30.0, "horizon_s": 200.0, "recent_s": 50.0}
 """Restarts every three ticks: short runs then see every kind of instance come and go."""
 
 _LATENCY = Limits.of(1, margin=np.log(1.1), harm=np.log(1.25), floor=np.nan, harm_rate=np.nan)
+
+_GROWTH = Limits.of(1, margin=np.log(1.002), harm=np.log(1.005), floor=np.nan, harm_rate=np.nan)
+"""Of a leak: growth per minute."""
 
 CASES = [
     Case("counts", CountRatio(**_QUICK), _counts_noise()),
@@ -122,6 +137,8 @@ CASES = [
     Case("tails", CountRatio(**_QUICK), _tails_noise(), tail=True),
     Case("means", MeanShift(**_QUICK), _means_noise(), _LATENCY),
     Case("means without history", MeanShift(**_QUICK), MeanNoise.prior(1), _LATENCY),
+    Case("leaks", LeakTrend(**_QUICK), _trends_noise(), _GROWTH),
+    Case("leaks without history", LeakTrend(**_QUICK), TrendNoise.prior(1), _GROWTH),
     Case("latency", LatencyShift(**_QUICK), _latency_noise(), _LATENCY),
     Case("latency without history", LatencyShift(**_QUICK), LatencyNoise.prior(BOUNDS), _LATENCY),
 ]

@@ -6,22 +6,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.calibration.simulator import Array, Counts, Gauges, Histograms
+from benchmarks.calibration.gauges import Gauges
+from benchmarks.calibration.simulator import Array, Counts, Histograms
 from detectors import (
     CountNoise,
     CountRatio,
     Findings,
     LatencyNoise,
     LatencyShift,
+    LeakTrend,
     Limits,
     MeanNoise,
     MeanShift,
     PairCounts,
     PairHistograms,
     PairMeans,
+    PairTrends,
+    TrendNoise,
     fit_count_noise,
     fit_latency_noise,
     fit_mean_noise,
+    fit_trend_noise,
 )
 
 
@@ -129,3 +134,32 @@ def replay_gauges(data: Gauges, limits: Limits | None = None) -> Outcome:
         state = judge.update(state, pair, np.ones(runs, np.bool_))
         clock.see(tick, judge.findings(state))
     return clock.outcome()
+
+
+def replay_leaks(data: Gauges, limits: Limits | None = None, *, settle: int = 0) -> Outcome:
+    """Run E3."""
+    runs, fleet = len(data.levels), data.fleet
+    limits = leak_limits(runs) if limits is None else limits
+    values = np.exp(data.levels)
+    noise = TrendNoise.concat(
+        [fit_trend_noise(np.exp(data.history(run)), fleet.tick_s) for run in range(runs)]
+    )
+    judge = LeakTrend(tick_s=fleet.tick_s, horizon_s=fleet.ticks * fleet.tick_s)
+    k, m = np.full(runs, float(fleet.canary_pods)), np.full(runs, float(fleet.baseline_pods))
+    state, clock = judge.start(noise, limits, k, m, settle), _Clock(runs, limits)
+    now = values[:, fleet.history :]
+    apart = np.nanmean(now[:, :, : fleet.canary_pods], axis=2)
+    apart -= np.nanmean(now[:, :, fleet.canary_pods :], axis=2)
+    moved = np.diff(apart, axis=1, prepend=apart[:, :1]) / noise.level[:, None]
+    for tick in range(fleet.ticks):
+        pair = PairTrends(moved[:, tick], k, m)
+        state = judge.update(state, pair, np.ones(runs, np.bool_))
+        clock.see(tick, judge.findings(state))
+    return clock.outcome()
+
+
+def leak_limits(runs: int) -> Limits:
+    """Limits of leaks: gate .2 % a minute, harm .5 %."""
+    return Limits.of(
+        runs, margin=np.log(1.002), harm=np.log(1.005), floor=np.nan, harm_rate=np.nan
+    )

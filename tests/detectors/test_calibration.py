@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.calibration.gauges import CPU_LIKE, Level, simulate_gauges
 from benchmarks.calibration.simulator import (
-    CPU_LIKE,
     REALISTIC_ERRORS,
     REALISTIC_LATENCY,
     Errors,
@@ -16,7 +16,6 @@ from benchmarks.calibration.simulator import (
     Latency,
     Wobble,
     simulate_counts,
-    simulate_gauges,
     simulate_histograms,
 )
 from tests.detectors.replay import replay_counts, replay_gauges, replay_histograms
@@ -97,8 +96,10 @@ def test_slower_requests_are_found_in_time(latency: Latency, target_s: float) ->
 
 def test_gauges_keep_quiet_and_find_half_as_much_again() -> None:
     fleet = Fleet(ticks=180)
-    assert replay_gauges(simulate_gauges(fleet, CPU_LIKE, 150, seed=16)).rate() <= AA_LIMIT
-    higher = replay_gauges(simulate_gauges(fleet, CPU_LIKE, 100, seed=17, factor=1.5))
+    assert (
+        replay_gauges(simulate_gauges(fleet, Level(), CPU_LIKE, 150, seed=16)).rate() <= AA_LIMIT
+    )
+    higher = replay_gauges(simulate_gauges(fleet, Level(factor=1.5), CPU_LIKE, 100, seed=17))
     assert higher.rate() >= 0.95
     assert higher.median_s() <= 1.3 * 150
 

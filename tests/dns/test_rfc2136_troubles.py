@@ -12,7 +12,7 @@ from actions.dns.authority import AuthoritativeServers, Nameserver
 from actions.dns.record import plain
 from actions.dns.rfc2136 import DynamicUpdate, Key
 from actions.ports import Permanent, Transient
-from actions.regions.guards import Limits
+from actions.regions.limits import Limits
 from tests.servers.nameservers import KEY_NAME, KEY_SECRET, Bind
 from tests.servers.nginx import free_port
 

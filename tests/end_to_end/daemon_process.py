@@ -24,12 +24,17 @@ class DaemonProcess:
 
     def __init__(self, config: Path, port: int, log: Path) -> None:
         self._command = [sys.executable, "-m", "rollbackd", "run", "--config", str(config)]
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            if self._process is not None:
+                self.kill()
+            raise
         return self
 
     def __exit__(
@@ -57,9 +62,25 @@ class DaemonProcess:
         assert self._process is not None
         assert self._process.poll() is None, f"the daemon ended: {self.log}"
         try:
-            return requests.get(f"{self._url}/readyz", timeout=2).status_code == 200
-        except requests.ConnectionError:
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except (requests.ConnectionError, requests.Timeout):
             return False
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ended(self, *, seconds: float = 60) -> int:
+        """Wait until it ended by itself; return its exit code."""
+        assert self._process is not None
+        code = self._process.wait(timeout=seconds)
+        self._process = None
+        return code
+
+    def get(self, path: str) -> requests.Response:
+        """Return what it answers to a GET."""
+        return requests.get(f"{self.url}{path}", timeout=5)
 
     def kill(self) -> None:
         """End it as a crash does: kill -9."""
@@ -77,10 +98,10 @@ class DaemonProcess:
         return code
 
     def views(self) -> list[WatchView]:
-        return views_from_json(requests.get(f"{self._url}/api/v1/watches", timeout=5).json())
+        return views_from_json(requests.get(f"{self.url}/api/v1/watches", timeout=5).json())
 
     def metrics(self) -> str:
-        return requests.get(f"{self._url}/metrics", timeout=5).text
+        return requests.get(f"{self.url}/metrics", timeout=5).text
 
     def view(self) -> WatchView | None:
         """Return the only watch, or None when there is none yet."""

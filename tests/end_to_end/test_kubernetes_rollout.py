@@ -31,6 +31,15 @@ def daemon(shop: ShopCluster, folder: Path, mode: str = "enforce", **policy: str
     return DaemonProcess(config, port, folder / "daemon.log")
 
 
+def replayed(shop: ShopCluster, watch_id: str) -> str:
+    """Return what ``rollbackd replay`` prints of a watch."""
+    config, _ = shop.write_config("enforce")
+    command = [sys.executable, "-m", "rollbackd", "replay", watch_id, "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def journalled(folder: Path, kind: str) -> int:
     """Return how many entries of a kind the journal holds, read beside the daemon."""
     with JournalReader.open(f"sqlite:///{folder / 'journal.db'}") as journal:
@@ -53,6 +62,7 @@ def test_a_bad_canary_is_rolled_back_and_the_recovery_verified(
         assert template["spec"]["containers"][0]["fieldOfTomorrow"] == {"keep": [1, "ü", None]}
         assert 'rollbackd_actions_total{outcome="done"} 1.0' in running.metrics()
         assert running.terminate() == 0
+    assert "The same decision." in replayed(shop, view.id)
 
 
 def test_a_good_canary_is_left_alone_and_ends_healthy(shop: ShopCluster, folder: Path) -> None:

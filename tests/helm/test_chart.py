@@ -65,7 +65,11 @@ def test_kubernetes_knows_every_field(version: str, case: str, helm4: Helm) -> N
 @pytest.mark.parametrize("case", CASES)
 def test_the_daemon_accepts_the_configuration(case: str, helm4: Helm, tmp_path: Path) -> None:
     config = config_of(helm4.manifests(*options(case)), tmp_path)
-    assert config.journal.url == "sqlite:////var/lib/rollbackd/rollbackd.db"
+    if case == "replicas":
+        assert str(config.journal.dsn) == "the file /etc/rollbackd/secrets/journal-dsn/url"
+        assert (config.leadership.namespace, config.leadership.name) == ("watch", "rollbackd")
+    else:
+        assert config.journal.url == "sqlite:////var/lib/rollbackd/rollbackd.db"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -148,7 +152,8 @@ def test_alerts_link_to_their_runbooks_once_it_is_known_where_these_are(helm4: H
         ("config.policies[0].mode=force", "mode"),
         ("config.http.listen=0.0.0.0:1", "http"),
         ("config.journal.url=sqlite:///other.db", "journal"),
-        ("replicaCount=2", "replicaCount"),
+        ("replicaCount=0", "replicaCount"),
+        ("config.leadership.retry=1s", "leadership"),
         ("image.digest=latest", "digest"),
         ("persistence.accessModes[0]=ReadWriteMany", "accessModes"),
         ("http.port=80", "port"),
@@ -166,6 +171,8 @@ def test_values_that_cannot_work_are_refused(any_helm: Helm, values: str, said: 
         ("enforce-namespaced", "rbac.actionNamespaces={web}", "web is not among"),
         ("static-scrape", "secrets.prometheusBearerToken.name=x", "which is not there"),
         ("defaults", "secrets.prometheusPassword.name=x", "basic_auth.username"),
+        ("defaults", "replicaCount=2", "replicaCount is 2, but the journal is an SQLite file"),
+        ("replicas", "podDisruptionBudget.maxUnavailable=2", "must be less than replicaCount"),
     ],
 )
 def test_contradictions_are_refused_with_a_sentence(
@@ -184,3 +191,19 @@ def test_egress_is_open_for_what_is_configured_only(helm4: Helm) -> None:
     assert ports("enforce-namespaced") == {53, 443, 6443}
     assert ports("static-scrape") == {53}
     assert ports("everything") == {53, 443, 6443, 10902, 4318}
+
+
+def test_replicas_share_no_volume_and_roll_pod_by_pod(helm4: Helm) -> None:
+    manifests = helm4.manifests(*options("replicas"))
+    spec = only(manifests, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["type"] == "RollingUpdate"
+    assert {v["name"] for v in spec["template"]["spec"]["volumes"]} == {
+        "config", "tmp", "journal-dsn", "decision-token",
+    }  # fmt: skip
+    assert not any(m["kind"] == "PersistentVolumeClaim" for m in manifests)
+
+
+def test_without_postgresql_one_pod_stops_before_the_next_starts(helm4: Helm) -> None:
+    spec = only(helm4.manifests(), "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})

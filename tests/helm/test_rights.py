@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,10 +18,15 @@ from analyzer.policy import Mode
 from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
-from rollbackd.wiring import Parts, assemble
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.rights import Need, needs
+from rollbackd.leadership.kubernetes import KubernetesLease
+from rollbackd.leadership.lease import Lease
+from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
+from tests.kubernetes.gitops import TRACKING, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
@@ -111,12 +117,25 @@ def rollouts(parts: Parts) -> list[Rollout]:
     return [] if isinstance(seen, Missing) else list(seen)
 
 
-def release(api: FakeKubeApi, namespaces: tuple[str, ...]) -> None:
+OWNERS = (argo_application(), kustomization(), helm_release())
+
+
+def mark(metadata: dict[str, Any]) -> None:
+    """Let every kind of GitOps owner apply the Deployment of this metadata."""
+    namespace = metadata["namespace"]
+    metadata["annotations"] = {TRACKING: f"shop:apps/Deployment:{namespace}/checkout"}
+    for owner in OWNERS:
+        metadata["labels"] |= owner.marks.get("labels", {})
+
+
+def release(api: FakeKubeApi, namespaces: tuple[str, ...], *, is_owned: bool) -> None:
     """Deploy checkout in each namespace, and then its next version."""
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         first = manifest("shop:1", name="checkout")
         first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
+        if is_owned:
+            mark(first["metadata"])
         api.create(first)
     for namespace in namespaces:
         settle(api, namespace)
@@ -144,6 +163,8 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
     policy = config.policy_for(rollout)
     assert policy is not None
     assert rollout.baseline is not None
+    for schema in parts.schemas if policy.actuators else ():
+        schema.facts(rollout)
     for name in policy.actuators:
         actuator = parts.actuators[name]
         steps = actuator.propose(rollout).steps
@@ -156,9 +177,13 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
+        for owner in OWNERS:
+            owner.create(api)
         config = configured(manifests, api, folder)
         with running(config) as parts:
-            release(api, namespaces)
+            release(
+                api, namespaces, is_owned=any("gitops" in m["metadata"]["name"] for m in manifests)
+            )
 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
@@ -168,7 +193,22 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
             api.wait_until(is_followed, what="every release seen")
             for rollout in rollouts(parts):
                 act(parts, config, rollout)
+        elect(api, config)
         return called(api)
+
+
+def elect(api: FakeKubeApi, config: Config) -> None:
+    """Take and renew the lease, as the leader of several replicas does."""
+    home, cluster = config.leadership.namespace, config.rollouts.kubernetes
+    if home is None or cluster is None:
+        return
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+    connection = Connection(cluster_access(cluster))
+    store = KubernetesLease(connection, home, config.leadership.name, lambda: 0.0)
+    seen = store.read()
+    for holder in ("one", "other"):
+        seen = store.write(Lease(holder, 15.0, 0), seen)
+    connection.close()
 
 
 CASES = {
@@ -177,6 +217,8 @@ CASES = {
     "enforce-namespaced": ("shop", "pay"),
     "approve-cluster": ("shop", "pay"),
     "everything": ("shop",),
+    "replicas": ("shop",),
+    "gitops-hold": ("shop",),
 }
 """Where checkout is released, for each case."""
 
@@ -193,6 +235,39 @@ def test_every_right_is_used_and_every_call_is_granted(
     assert not unused
 
 
+def _right(need: Need) -> Right:
+    right = need.right
+    return Right(right.verb, right.group, right.resource, right.namespace)
+
+
+def test_the_lease_is_the_only_one_that_may_be_changed(helm4: Helm, tmp_path: Path) -> None:
+    manifests = helm4.manifests(*options("replicas"))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    named = {(n.right.verb, n.right.name) for n in wanted if n.right.resource == "leases"}
+    rules = [r for m in manifests if m["kind"] == "Role" for r in m["rules"]]
+    bound = {(v, n) for r in rules for v in r["verbs"] for n in r.get("resourceNames", [""])}
+    assert named == bound == {("create", ""), ("get", "rollbackd"), ("patch", "rollbackd")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_daemon_asks_for_exactly_what_the_chart_grants(
+    case: str, helm4: Helm, tmp_path: Path
+) -> None:
+    manifests = helm4.manifests(*options(case))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    rights = granted(manifests)
+    asked = {_right(need): need.essential for need in wanted}
+    ungranted = {right for right in asked if right not in rights}
+    assert not {right for right in ungranted if asked[right]}
+    unasked = {right for right in rights if not any(wide.covers(right) for wide in asked)}
+    assert not unasked
+    # rights to act may be granted in fewer namespaces than are followed
+    acting = {(right.verb, right.resource) for right in ungranted}
+    assert acting <= {(right.verb, right.resource) for right in rights}
+
+
 def test_observing_grants_no_verb_that_writes(helm4: Helm) -> None:
     for case in ("defaults", "observe-only"):
         verbs = {right.verb for right in granted(helm4.manifests(*options(case)))}
@@ -203,6 +278,21 @@ def test_acting_grants_one_verb_that_writes(helm4: Helm) -> None:
     rights = granted(helm4.manifests(*options("enforce-namespaced")))
     writing = {right for right in rights if right.verb not in {"get", "list", "watch"}}
     assert writing == {Right("patch", "apps", "deployments", "shop")}
+
+
+def test_owners_are_only_read_unless_a_policy_holds_them(helm4: Helm) -> None:
+    held = options("gitops-hold")
+    for extra, verbs in (
+        (("--set", "config.guards.gitops=warn"), {"get"}),
+        ((), {"get", "patch"}),
+    ):
+        rights = granted(helm4.manifests(*held, *extra))
+        owners = {r for r in rights if "." in r.group}
+        assert {right.verb for right in owners} == verbs
+        assert {right.resource for right in owners} == {
+            "applications", "kustomizations", "helmreleases",
+        }  # fmt: skip
+        assert {right.namespace for right in owners} == {""}
 
 
 def test_what_follows_no_cluster_has_no_rights(helm4: Helm) -> None:

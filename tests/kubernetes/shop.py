@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from tests.fakes.kube_api import ClusterSettings, FakeKubeApi
@@ -70,6 +71,26 @@ def replica_set(api: FakeKubeApi, image: str) -> dict[str, Any] | None:
     return None
 
 
+def revision(api: FakeKubeApi, image: str) -> Revision:
+    """Return the revision that runs an image."""
+    found = replica_set(api, image)
+    assert found is not None
+    return Revision(found["metadata"]["uid"], found["metadata"]["labels"]["pod-template-hash"])
+
+
+def rollout(api: FakeKubeApi, canary: str = "shop:2", baseline: str = "shop:1") -> Rollout:
+    """Return the rollout from one image to another."""
+    return Rollout(
+        workload=Workload("test", "default", "Deployment", "shop"),
+        canary=revision(api, canary),
+        baseline=revision(api, baseline),
+        canary_instances=(),
+        baseline_instances=(),
+        id_labels=("namespace", "pod"),
+        started_at=0.0,
+    )
+
+
 def settle(api: FakeKubeApi, name: str = "shop") -> None:
     """Wait until the Deployment has finished its rollout."""
 
@@ -84,8 +105,10 @@ def settle(api: FakeKubeApi, name: str = "shop") -> None:
 
 
 def writes(api: FakeKubeApi) -> int:
-    """Count the changes that were written over HTTP so far."""
+    """Count the changes of workloads that were written over HTTP so far."""
     return sum(
-        request.method not in {"GET", "HEAD"} and (request.status or 500) < 300
+        request.method not in {"GET", "HEAD"}
+        and request.path.startswith("/apis/apps/")
+        and (request.status or 500) < 300
         for request in api.requests()
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.ports import Conflict, Permanent, Transient
+from actions.ports import Conflict, Fenced, Permanent, Transient
 from rollbackd.kubernetes.connection import PAGE_LIMIT, Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.kubernetes.errors import Denied, Expired
@@ -54,6 +54,25 @@ def test_a_long_collection_comes_in_pages(shop: tuple[FakeKubeApi, Connection]) 
     pages = list(connection.pages("/api/v1/configmaps", {}))
     assert [len(items) for items, _ in pages] == [PAGE_LIMIT, 1]
     assert len({version for _, version in pages}) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_who_may_not_write_reads_and_sends_no_write(
+    shop: tuple[FakeKubeApi, Connection], method: str
+) -> None:
+    api, _ = shop
+
+    def refuse() -> None:
+        raise Fenced("another process leads")
+
+    follower = Connection(ClusterAccess(server=api.url), refuse)
+    assert follower.get(SHOP) is not None
+    assert list(follower.pages(DEPLOYMENTS, {}))
+    before = len(api.requests())
+    with pytest.raises(Fenced):
+        follower.request(method, SHOP, body={})
+    assert len(api.requests()) == before
+    follower.close()
 
 
 def test_a_patch_whose_test_fails_writes_nothing(shop: tuple[FakeKubeApi, Connection]) -> None:

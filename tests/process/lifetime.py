@@ -1,9 +1,9 @@
 """One life of the process: controller and desk over a journal, driven tick by tick."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from actions.apply import Applier, Patience
+from actions.apply import Applier, Patience, always
 from actions.ports import Entry
 from analyzer.comparison import Comparison
 from analyzer.policy import Mode, Policy
@@ -12,6 +12,7 @@ from analyzer.signal import HistogramSignal, RatioSignal, Selector
 from rollbackd.collect import Collector
 from rollbackd.controller import Controller
 from rollbackd.desk import ActionDesk
+from rollbackd.planning import Planning, Precautions
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from tests.fakes.memory_journal import MemoryJournal
@@ -31,6 +32,7 @@ POLICY = Policy(
     actuators=("switch",),
 )
 TELEMETRY = Telemetry(version="test", environ={})
+NO_PRECAUTIONS = Precautions()
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,13 @@ class Lifetime:
         life: Lifeline | None = None,
         trouble: Sequence[Exception] = (),
         telemetry: Telemetry = TELEMETRY,
+        precautions: Precautions = NO_PRECAUTIONS,
+        permit: Callable[[], None] = always,
+        skew_s: float = 0.0,
     ) -> None:
+        def now() -> float:
+            return mall.clock() + skew_s
+
         self.mall, self.journal = mall, journal
         self.life = life or Lifeline()
         rules = policy if isinstance(policy, Rules) else Rules(policy)
@@ -86,12 +94,13 @@ class Lifetime:
             comparison=Comparison(TICK_S),
             journal=journal,
             telemetry=telemetry,
-            now=mall.clock,
+            now=now,
         )
         actuators = {"switch": Switch(mall, self.life, list(trouble))}
-        applier = Applier(actuators, journal, mall.clock, self._pause, Patience(attempts=2))
+        planning = Planning(actuators, journal, precautions, now, telemetry)
+        applier = Applier(actuators, journal, now, self._pause, Patience(attempts=2), permit)
         self._desk = ActionDesk(
-            actuators, applier, journal, self.controller.handle, mall.clock, telemetry, workers=1
+            planning, applier, journal, self.controller.handle, telemetry, workers=1
         )
         self.controller.employ(self._desk)
         self.controller.restore()

@@ -68,7 +68,10 @@ class Serving:
 
 @dataclass
 class Shop:
-    """One workload. ``badness``: share of failing requests by revision."""
+    """One workload. ``badness``: share of failing requests by revision.
+
+    ``annotations``: what it says of its newest change.
+    """
 
     name: str
     badness: dict[str, float]
@@ -77,6 +80,7 @@ class Shop:
     ordinal: int = 0
     released_at: float = 0.0
     serving: list[Serving] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def workload(self) -> Workload:
@@ -101,6 +105,7 @@ class Shop:
             ("instance",),
             self.released_at,
             self.ordinal,
+            annotations=self.annotations,
         )
 
 
@@ -198,7 +203,9 @@ class Mall:
             else:
                 keys.append((one.name,))
                 rows.append(np.floor(total * share) if metric.startswith("bad") else total)
-        return Series(query.by, tuple(keys), np.array(rows), grid)
+        # nobody has measured the future, whatever the asking replica's clock says
+        values = np.where(times <= self.clock.at, np.array(rows), np.nan)
+        return Series(query.by, tuple(keys), values, grid)
 
 
 def _count(one: Serving, times: NDArray[np.float64]) -> NDArray[np.float64]:

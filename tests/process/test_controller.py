@@ -1,5 +1,6 @@
 """The life of watches: through trouble of every port, and through restarts at every instruction."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -31,7 +32,7 @@ from tests.process.lifetime import (
     observing,
     phases,
 )
-from tests.process.mall import BAD, Killed, Lifeline, Mall
+from tests.process.mall import BAD, GOOD, Killed, Lifeline, Mall
 
 SHOP = Workload("mall", "shops", "Static", "shop")
 WHOLE_LIFE = ["warming", "degraded", "acting", "verifying", "rolled back"]
@@ -153,6 +154,50 @@ def test_a_source_that_cannot_tell_its_rollouts_changes_nothing(mall: Mall) -> N
         mall.unknown = None
         life.tick(ABSENT_LOOKS)
         assert life.view().phase == "inconclusive"
+
+
+@settings(max_examples=25, deadline=None)
+@given(away=st.lists(st.booleans(), min_size=30, max_size=30), bad=st.booleans())
+def test_nothing_is_called_healthy_while_its_rollout_cannot_be_seen(
+    away: list[bool], bad: bool
+) -> None:
+    """What is not seen may be what went bad; evidence of harm stands all the same."""
+    mall = Mall()
+    with running(mall, observing()) as life:
+        mall.release("v2", BAD if bad else GOOD)
+        life.tick(2)
+        for is_away in away:
+            mall.unknown = Missing(Absence.SOURCE_DOWN, "the API server is away")
+            mall.unknown = mall.unknown if is_away else None
+            before = life.view().phase
+            life.tick()
+            view = life.view()
+            if is_away and before != "healthy":
+                assert view.phase != "healthy"
+                assert view.final or view.verdict != "healthy"
+                if view.verdict == "inconclusive" and view.phase == "observing":
+                    assert view.reasons
+        mall.unknown = None
+        assert life.until("healthy", "reported").phase == ("reported" if bad else "healthy")
+
+
+def test_out_of_sight_it_says_so_and_the_metric_shows_it(mall: Mall) -> None:
+    telemetry = Telemetry(version="test", environ={})
+    with running(mall, observing(min_observation_s=900.0), telemetry=telemetry) as life:
+        mall.release("v2")
+        life.until("observing")
+        life.tick(15)
+        assert life.view().verdict == "healthy"
+        mall.unknown = Missing(Absence.SOURCE_DOWN, "the API server is away")
+        life.tick()
+        assert life.view().verdict == "inconclusive"
+        assert "cannot be seen: source down: the API server is away" in life.view().reasons[0]
+        assert b"rollbackd_rollout_source_up 0.0" in telemetry.exposition()
+        mall.unknown = None
+        life.tick()
+        assert life.view().verdict == "healthy"
+        assert b"rollbackd_rollout_source_up 1.0" in telemetry.exposition()
+    telemetry.close()
 
 
 def test_a_final_watch_never_comes_back(mall: Mall) -> None:
@@ -377,6 +422,47 @@ def test_after_a_death_at_any_instruction_the_next_life_finishes(
     assert kinds == ["step-started", "step-done"]
 
 
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "armed": lambda data: data["signals"]["errors"].update(noise={"type": "Alien"}),
+    "view": lambda data: data.pop("timeline"),
+    "roster": lambda data: data.update(stays=[{"id": 1}]),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_entry_ends_its_watch_and_the_start_goes_on(kind: str) -> None:
+    mall = Mall("shop", "other")
+    with running(mall, observing(min_observation_s=900.0)) as life:
+        for shop in ("shop", "other"):
+            mall.release("v2", shop=shop)
+        life.until("observing", watch="/other@")
+        life.until("observing", watch="/shop@")
+    newest = next(e for w, e in life.journal.latest(kind).items() if "/shop@" in w)
+    damaged = cast("dict[str, Any]", json.loads(json.dumps(newest.data)))
+    DAMAGE[kind](damaged)
+    life.journal.append(replace(newest, data=damaged))
+    with capture_logs() as logs, running(mall, observing(), journal=life.journal) as again:
+        again.tick()
+        assert again.view("/shop@").phase == "needs a human"
+        assert again.view("/other@").phase == "observing"
+        assert phases(life.journal, "/shop@")[-1] == "needs a human"
+        again.until("healthy", watch="/other@")
+    assert [e["event"] for e in logs if e["log_level"] == "error"] == ["watch broke"]
+
+
+def test_a_watch_that_cannot_be_read_is_left_alone_and_not_begun_anew(mall: Mall) -> None:
+    with running(mall) as life:
+        mall.release("v2", BAD)
+        life.tick(2)
+    newest = next(iter(life.journal.latest("watch").values()))
+    life.journal.append(replace(newest, data={"id": newest.watch_id}))
+    with capture_logs() as logs, running(mall, journal=life.journal) as again:
+        again.tick(5)
+        assert again.controller.views() == ()
+    assert any(e["event"] == "watch not readable, it is left alone" for e in logs)
+    assert mall.writes == []
+
+
 @pytest.mark.parametrize("restart_at", [4, 9, 20])
 def test_a_restart_comes_to_the_same_evidence(restart_at: int) -> None:
     policy = observing(signals=(ERRORS, LATENCY), min_observation_s=900.0)
@@ -451,3 +537,38 @@ def test_a_policy_that_is_gone_leaves_its_watches_alone(mall: Mall) -> None:
         again.tick()
         assert mall.writes == []
     assert any(entry["event"] == "watch dropped" for entry in logs)
+
+
+def test_what_is_put_back_after_a_rollback_is_told_and_never_fought_over() -> None:
+    """As Argo CD does when nobody holds it."""
+    mall, journal = Mall(), MemoryJournal()
+    mall.release("v2", BAD)
+    life = Lifetime(mall, journal)
+    life.until("verifying")
+    mall.release("v2", BAD)
+    view = life.until("needs a human", watch="@v2.1")
+    assert any("somebody put it back" in item.text for item in view.timeline)
+    assert mall.writes == ["shop"]
+    again = life.until("needs a human", watch="@v2.2")
+    refused = {guard.guard for guard in again.guards if guard.outcome != "passed"}
+    assert refused == {"returned", "cool-down"}
+    assert mall.writes == ["shop"]
+    life.end()
+    reborn = Lifetime(mall, journal)
+    reborn.tick()
+    assert mall.writes == ["shop"]
+    reborn.end()
+
+
+def test_a_restart_while_the_source_has_no_series_yet_goes_on_when_it_has(mall: Mall) -> None:
+    policy = replace(POLICY, signals=(ERRORS, LATENCY))
+    with running(mall, policy) as first:
+        mall.release("v2")
+        first.until("observing")
+        first.tick(2)
+    mall.outage = Missing(Absence.NO_SERIES, "the source is just back")
+    with running(mall, policy, journal=first.journal) as second:
+        second.tick(2)
+        assert second.view().phase in {"observing", "held"}
+        mall.outage = None
+        second.until("healthy")

@@ -1,6 +1,5 @@
 """Start and end of the process: what prevents a start is told in a line, what was begun is kept."""
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,25 +8,18 @@ from pathlib import Path
 import pytest
 import requests
 
-from actions.kubernetes_rollback import KubernetesRollback
-from actions.plan import Plan, keyed, plan_to_json
 from actions.ports import Entry
-from analyzer.policy import Mode
-from analyzer.rollout import Revision, Rollout, Workload
-from analyzer.watch import Phase, Watch
 from rollbackd.config import load
 from rollbackd.config.settings import Config
 from rollbackd.daemon import BROKEN, Daemon, run
-from rollbackd.records import watch_to_json
 from rollbackd.store.journal import SqlJournal
 from rollbackd.store.reader import JournalReader
 from tests.config.files import minimal, write
 from tests.end_to_end.cluster import free_port
 from tests.end_to_end.daemon_process import DaemonProcess
-from tests.fakes.kube_api import FakeKubeApi, NeverReady, ReadyAfter
-from tests.kubernetes.shop import cluster, deploy, image, manifest, replica_set, settle, writes
-
-NOW = 1_800_000_000.0
+from tests.fakes.kube_api import NeverReady, ReadyAfter
+from tests.kubernetes.shop import cluster, deploy, image, manifest, settle, writes
+from tests.process.begun_rollback import NOW, begun_rollback
 
 
 def journal_url(folder: Path) -> str:
@@ -128,27 +120,6 @@ def test_it_starts_gets_ready_answers_and_leaves_nothing_behind(tmp_path: Path) 
 # A step in flight
 
 
-def revision(api: FakeKubeApi, image: str) -> Revision:
-    found = api.wait_until(lambda api: replica_set(api, image))
-    assert found is not None
-    return Revision(found["metadata"]["uid"], found["metadata"]["labels"]["pod-template-hash"])
-
-
-def begun_rollback(api: FakeKubeApi, rollback: KubernetesRollback) -> tuple[Watch, Plan]:
-    """Return a watch whose plan was made and decided upon, and not yet begun."""
-    workload = Workload("default", "default", "Deployment", "shop")
-    bad, good = revision(api, "shop:2"), revision(api, "shop:1")
-    rollout = Rollout(workload, bad, good, (), (), ("namespace", "pod"), NOW)
-    steps = rollback.propose(rollout).steps
-    plan = keyed(Plan(rollout.watch_id, workload, bad, good, steps))
-    watch = Watch(
-        id=rollout.watch_id, workload=workload, canary=bad, baseline=good, policy="default",
-        mode=Mode.ENFORCE, started_at=NOW, since=NOW, phase=Phase.ACTING, plan_key=plan.key,
-        attempts=1,
-    )  # fmt: skip
-    return watch, plan
-
-
 def steps(folder: Path) -> list[str]:
     with JournalReader.open(journal_url(folder)) as journal:
         return [e.kind for e in journal.entries() if e.kind.startswith("step")]
@@ -161,13 +132,8 @@ def test_sigterm_in_the_middle_of_a_step_hands_it_over(tmp_path: Path) -> None:
         settle(api)
         deploy(api, "shop:2")
         settle(api)
-        watch, plan = begun_rollback(api, KubernetesRollback(connection, name="rollback"))
-        journal = SqlJournal.open(journal_url(tmp_path))
-        journal.append(
-            Entry(NOW, watch.id, "plan", plan.key, json.loads(json.dumps(plan_to_json(plan)))),
-            Entry(NOW, watch.id, "watch", plan.key, watch_to_json(watch)),
-        )
-        journal.close()
+        with SqlJournal.open(journal_url(tmp_path)) as journal:
+            journal.append(*begun_rollback(api, connection))
         file = config(
             tmp_path,
             http={"listen": f"127.0.0.1:{port}"},

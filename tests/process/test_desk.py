@@ -11,11 +11,15 @@ from typing import cast
 import pytest
 
 from actions.apply import Applier, Patience
-from actions.plan import Draft, Step
+from actions.guards.register import GUARDS
+from actions.guards.settings import GuardSettings
+from actions.plan import Draft, Plan, Step, keyed, plan_to_json
 from actions.ports import Entry, Permanent, StepState, Transient
 from analyzer.events import Acted, ActFailed, Event, Planned, PlanRefused
-from analyzer.rollout import Rollout
+from analyzer.policy import Mode
+from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.desk import ActionDesk
+from rollbackd.planning import Planning, Precautions
 from rollbackd.telemetry import Telemetry
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import POLICY
@@ -70,6 +74,7 @@ class Office:
     answers: list[Event] = field(default_factory=list)
     trouble: list[Exception] = field(default_factory=list)
     stopping: Signal = field(default_factory=Signal)
+    precautions: Precautions = field(default_factory=Precautions)
     lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -81,10 +86,10 @@ class Office:
         applier = Applier(
             {"lever": self.lever}, self.journal, lambda: START, self._pause, patience
         )
-        self.desk = ActionDesk(
-            {"lever": self.lever}, applier, self.journal, self._answer, lambda: START,
-            self.telemetry,
-        )  # fmt: skip
+        self.planning = Planning(
+            {"lever": self.lever}, self.journal, self.precautions, lambda: START, self.telemetry
+        )
+        self.desk = ActionDesk(self.planning, applier, self.journal, self._answer, self.telemetry)
 
     def _pause(self, seconds: float) -> bool:
         return not self.stopping.wait(0 if seconds < 1 else 0.001)
@@ -177,7 +182,7 @@ def test_a_refusal_is_on_record_with_its_reasons(
 
 def test_a_plan_is_carried_out_and_counted(office: Office) -> None:
     key = office.planned().plan_key
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.answer() == Acted(key)
     assert (office.lever.word, office.lever.pulls) == ("good", 1)
     assert office.kinds() == ["plan", "step-started", "step-done"]
@@ -188,7 +193,7 @@ def test_asking_again_for_what_is_in_hand_does_nothing(office: Office) -> None:
     key = office.planned().plan_key
     office.lever.gate.clear()
     for _ in range(5):
-        office.desk.act("w", key)
+        office.desk.act("w", POLICY, key)
     office.lever.gate.set()
     assert office.answer() == Acted(key)
     assert office.answers == []
@@ -206,9 +211,9 @@ def test_asking_again_while_the_answer_is_being_taken_does_nothing(office: Offic
         office.answers.append(event)
 
     office.desk._answer = slow
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert taking.wait(PATIENCE_S)
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     go_on.set()
     office.idle()
     assert office.answers == [Acted(key)]
@@ -221,7 +226,7 @@ def test_an_answer_may_ask_for_the_next_job(office: Office) -> None:
 
     def go_on(watch_id: str, event: Event) -> None:
         if isinstance(event, Planned):
-            office.desk.act(watch_id, event.plan_key)
+            office.desk.act(watch_id, POLICY, event.plan_key)
         else:
             answer(watch_id, event)
 
@@ -233,7 +238,7 @@ def test_an_answer_may_ask_for_the_next_job(office: Office) -> None:
 def test_watches_do_not_wait_for_each_other(office: Office) -> None:
     key = office.planned().plan_key
     office.lever.gate.clear()
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.lever.held.wait(PATIENCE_S)
     office.desk.plan("another", POLICY, office.rollout, 1)
     assert office.answered.wait(PATIENCE_S)
@@ -246,7 +251,7 @@ def test_a_bug_becomes_an_event_for_people(office: Office) -> None:
     assert office.answer() == PlanRefused(("internal error: a bug",))
     key = office.planned().plan_key
     office.lever.looks.append(ZeroDivisionError("a bug"))
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.answer() == ActFailed(key, "internal error: a bug", conflict=False)
 
 
@@ -257,11 +262,11 @@ def test_passing_trouble_is_retried_when_asked_again(office: Office) -> None:
     assert office.answers == []
     key = office.planned().plan_key
     office.journal.failures.append(Transient("disk full"))
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     office.idle()
     assert office.answers == []
     assert office.lever.pulls == 0
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.answer() == Acted(key)
 
 
@@ -269,18 +274,18 @@ def test_passing_trouble_is_retried_when_asked_again(office: Office) -> None:
 def test_an_answer_that_was_not_taken_is_given_again(office: Office, error: Exception) -> None:
     key = office.planned().plan_key
     office.trouble.append(error)
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.answered.wait(PATIENCE_S)
     office.idle()
     office.answered.clear()
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.answer() == Acted(key)
     assert office.lever.pulls == 1
     assert office.kinds().count("step-done") == 1
 
 
 def test_a_plan_that_is_not_on_record_is_not_carried_out(office: Office) -> None:
-    office.desk.act("w", "nobody made it")
+    office.desk.act("w", POLICY, "nobody made it")
     event = office.answer()
     assert isinstance(event, ActFailed)
     assert "journal does not hold the plan" in event.reason
@@ -290,7 +295,7 @@ def test_a_plan_that_is_not_on_record_is_not_carried_out(office: Office) -> None
 def test_a_world_that_moved_on_is_a_conflict(office: Office) -> None:
     key = office.planned().plan_key
     office.lever.word = "something else"
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     event = office.answer()
     assert isinstance(event, ActFailed)
     assert event.conflict
@@ -299,11 +304,11 @@ def test_a_world_that_moved_on_is_a_conflict(office: Office) -> None:
 
 def test_past_actions_are_those_that_took_effect(office: Office) -> None:
     office.planned()
-    assert office.desk.past_actions() == []
+    assert office.planning.ledger.account(START).past == ()
     key = office.planned().plan_key
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     office.answer()
-    (past,) = office.desk.past_actions()
+    (past,) = office.planning.ledger.account(START).past
     assert (past.workload, past.at) == (office.rollout.workload, START)
     assert (past.bad_revision, past.good_revision) == ("v2", "v1")
     office.plan(attempt=2)
@@ -316,14 +321,14 @@ def test_closing_waits_for_the_step_in_hand_and_leaves_it_open(office: Office) -
     key = office.planned().plan_key
     office.lever.settling = True
     office.lever.held.clear()
-    office.desk.act("w", key)
+    office.desk.act("w", POLICY, key)
     assert office.lever.held.wait(PATIENCE_S)
     office.stopping.set()
     office.desk.close()
     assert office.answers == []
     assert office.counted('rollbackd_actions_total{outcome="interrupted"}') == 1
     assert "step-done" not in office.kinds()
-    office.desk.act("w", key)  # after the end: quietly nothing
+    office.desk.act("w", POLICY, key)  # after the end: quietly nothing
     office.plan()
     assert office.answers == []
 
@@ -332,7 +337,9 @@ def test_asking_while_it_closes_is_never_an_error() -> None:
     """The tick goes on until the scheduler has stopped, after the desk."""
     for _ in range(20):
         with opened() as office, ThreadPoolExecutor(1) as tick:
-            asking = [tick.submit(office.desk.act, f"{i}", "nobody made it") for i in range(50)]
+            asking = [
+                tick.submit(office.desk.act, f"{i}", POLICY, "nobody made it") for i in range(50)
+            ]
             office.desk.close()
             assert [asked.exception(PATIENCE_S) for asked in asking] == [None] * 50
 
@@ -342,10 +349,84 @@ def test_the_journal_of_an_earlier_process_is_enough_to_finish() -> None:
         key = first.planned().plan_key
         first.lever.settling = True
         first.stopping.set()
-        first.desk.act("w", key)
+        first.desk.act("w", POLICY, key)
         first.desk.close()
     kept = [Entry(e.at, e.watch_id, e.kind, e.key, e.data) for e in first.journal.entries()]
     with opened(Office(Lever(word="good"), MemoryJournal(kept))) as second:
-        second.desk.act("w", key)
+        second.desk.act("w", POLICY, key)
         assert second.answer() == Acted(key)
         assert second.lever.pulls == 0
+
+
+def lately(count: int, mode: str) -> list[Entry]:
+    """Return plans that were made for other workloads just now."""
+    entries = []
+    for i in range(count):
+        workload = replace(MALL_SHOP, name=f"other-{i}")
+        plan = keyed(Plan(f"w{i}", workload, Revision("b", "b"), Revision("g", "g"), ()))
+        data = plan_to_json(plan) | {"mode": mode, "asks": "", "checks": []}
+        entries.append(Entry(START, f"w{i}", "plan", plan.key, data))
+    return entries
+
+
+MALL_SHOP = Workload("mall", "shops", "Static", "shop")
+
+
+def test_what_each_guard_said_is_on_record_shown_and_counted(office: Office) -> None:
+    office.journal.append(*lately(4, "observe"))
+    office.plan()
+    refused = office.answer()
+    assert isinstance(refused, PlanRefused)
+    assert "platform incident" in "; ".join(refused.reasons)
+    *_, entry = office.journal.entries()
+    told = {check["guard"]: check["outcome"] for check in entry.data["checks"]}
+    assert set(told) == set(GUARDS)
+    assert {name for name, outcome in told.items() if outcome != "passed"} == {"incident"}
+    assert entry.data["workload"]["name"] == "shop"
+    assert [c.guard for c in refused.checks] == [name.value for name in GUARDS]
+    assert office.counted('rollbackd_refusals_total{guard="incident"}') == 1
+    assert office.counted('rollbackd_refusals_total{guard="budget"}') == 0
+
+
+def test_an_incident_that_shows_only_now_stops_a_plan_that_was_not_begun(office: Office) -> None:
+    """Watches that go bad in the same tick do not know of each other when plans are made."""
+    key = office.planned().plan_key
+    office.journal.append(*lately(4, "observe"))
+    office.desk.act("w", POLICY, key)
+    event = office.answer()
+    assert isinstance(event, ActFailed)
+    assert not event.conflict
+    assert "nothing was written: 5 workloads" in event.reason
+    assert office.lever.pulls == 0
+    assert "step-started" not in office.kinds()
+
+
+def test_a_plan_that_was_begun_is_finished_whatever_happens_elsewhere(office: Office) -> None:
+    key = office.planned().plan_key
+    (step,) = cast("Plan", office.desk.find_plan("w", key)).steps
+    office.journal.append(Entry(START, "w", "step-started", step.key, {"plan": key}))
+    office.journal.append(*lately(4, "observe"))
+    office.desk.act("w", POLICY, key)
+    assert office.answer() == Acted(key)
+
+
+def test_a_plan_that_a_person_approved_is_carried_out_in_an_incident(office: Office) -> None:
+    policy = replace(POLICY, mode=Mode.APPROVE, actuators=("lever",))
+    office.desk.plan("w", policy, office.rollout, 1)
+    planned = office.answer()
+    assert isinstance(planned, Planned)
+    office.journal.append(*lately(4, "observe"))
+    office.desk.act("w", POLICY, planned.plan_key)
+    assert office.answer() == Acted(planned.plan_key)
+
+
+def test_only_one_of_two_takes_the_last_of_a_budget() -> None:
+    settings = GuardSettings(namespace_budget=1)
+    with opened(Office(precautions=Precautions({POLICY.name: settings}))) as office:
+        policy = replace(POLICY, actuators=("lever",))
+        other = replace(office.rollout, workload=replace(MALL_SHOP, name="other"))
+        office.desk.plan("w1", policy, office.rollout, 1)
+        office.desk.plan("w2", policy, other, 1)
+        office.idle()
+        kinds = [type(answer) for answer in office.answers]
+        assert sorted(kinds, key=str) == [PlanRefused, Planned]

@@ -9,13 +9,18 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from actions.ports import Transient
+from actions.ports import ActionError, Conflict, Transient
 from analyzer.events import Approved, Event, Rejected
 from rollbackd.config.secrets import SecretError
+from rollbackd.config.settings import Deciders
+from rollbackd.decisions import Decision, Decisions, Outcome
 from rollbackd.http import MAX_BODY, Doors, HttpServer, application
+from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, views_from_json
 from tests.cli import sample_views
+from tests.fakes.memory_journal import MemoryJournal
+from tests.process.lifetime import TELEMETRY
 
 TOKEN = "s3cret"
 ODD_ID = "prod/shop/Deployment/check.out@v1.2/a+b ü"
@@ -32,6 +37,7 @@ class House:
         replace(sample_views.blind(), id=ODD_ID),
     )
     why_not: str = ""
+    deciders: Deciders = field(default_factory=Deciders)
     decisions: list[tuple[str, Event]] = field(default_factory=list)
     trouble: Exception | None = None
     token: str | Exception = TOKEN
@@ -39,15 +45,33 @@ class House:
 
     def __post_init__(self) -> None:
         self.held.set()
+        self.desk = Decisions(
+            views=lambda: self.seen,
+            handle=self.handle,
+            deciders=lambda _: self.deciders,
+            journal=MemoryJournal(),
+            telemetry=TELEMETRY,
+            now=lambda: sample_views.START,
+        )
 
-    def decide(self, watch_id: str, event: Event) -> None:
+    def decide(self, decision: Decision) -> Outcome:
+        return self.desk.decide(decision)
+
+    def handle(self, watch_id: str, event: Event) -> None:
         """As the controller does: only the plan in force can be approved."""
         assert self.held.wait(10)
         if self.trouble is not None:
             raise self.trouble
         self.decisions.append((watch_id, event))
-        if isinstance(event, Approved) and event.plan_key == WAITING.plan_key:
-            self.seen = (replace(WAITING, phase="acting"), *self.seen[1:])
+        if isinstance(event, Approved | Rejected) and event.plan_key == WAITING.plan_key:
+            phase = "acting" if isinstance(event, Approved) else "needs a human"
+            self.seen = (replace(WAITING, phase=phase, turn=1), *self.seen[1:])
+
+    def release(self, watch_id: str, by: str) -> Released:
+        if isinstance(self.trouble, ActionError):
+            raise self.trouble
+        failed = ("Flux Kustomization a/b was changed",) if by == "unlucky" else ()
+        return Released((f"put back what {watch_id} held",), failed)
 
     def read_token(self) -> str:
         if isinstance(self.token, Exception):
@@ -61,8 +85,11 @@ class Reception:
 
     house: House = field(default_factory=House)
 
-    def decide(self, watch_id: str, event: Event) -> None:
-        self.house.decide(watch_id, event)
+    def decide(self, decision: Decision) -> Outcome:
+        return self.house.decide(decision)
+
+    def release(self, watch_id: str, by: str) -> Released:
+        return self.house.release(watch_id, by)
 
     def read_token(self) -> str:
         return self.house.read_token()
@@ -73,6 +100,7 @@ class Reception:
             metrics=lambda: b"up 1.0\n",
             unready=lambda: self.house.why_not,
             decide=self.decide,
+            release=self.release,
             token=self.read_token,
         )
 
@@ -86,7 +114,8 @@ class Site:
         return requests.get(f"{self.url}{path}", timeout=10)
 
     def decide(self, token: str | None = TOKEN, **fields: object) -> requests.Response:
-        body = {"watch": WAITING.id, "plan": "plan-1", "approve": True, "by": "ann", **fields}
+        usual = {"watch": WAITING.id, "decision": "approve", "plan": "plan-1", "turn": 0}
+        body = usual | {"by": "ann"} | fields
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         url = f"{self.url}/api/v1/decisions"
         return requests.post(url, json=body, headers=headers, timeout=10)
@@ -192,18 +221,25 @@ def test_a_token_may_be_changed_while_the_daemon_runs(site: Site) -> None:
 
 def test_an_approval_is_for_exactly_this_plan(site: Site) -> None:
     wrong = site.decide(plan="plan-2")
-    assert wrong.json() == {"phase": "awaiting approval"}
+    assert (wrong.status_code, wrong.json()["phase"]) == (409, "awaiting approval")
+    assert "no longer current, nothing was done" in wrong.json()["error"]
     right = site.decide()
-    assert (right.status_code, right.json()) == (200, {"phase": "acting"})
-    assert site.house.decisions == [
-        (WAITING.id, Approved("plan-2", "ann")),
-        (WAITING.id, Approved("plan-1", "ann")),
-    ]
+    assert (right.status_code, right.json()["phase"]) == (200, "acting")
+    again = site.decide()
+    assert (again.status_code, again.json()["phase"]) == (409, "acting")
+    assert site.house.decisions == [(WAITING.id, Approved("plan-1", "ann"))]
 
 
 def test_a_rejection_is_one(site: Site) -> None:
-    assert site.decide(approve=False).json() == {"phase": "awaiting approval"}
+    assert site.decide(decision="reject").json()["phase"] == "needs a human"
     assert site.house.decisions == [(WAITING.id, Rejected("plan-1", "ann"))]
+
+
+def test_the_author_may_be_kept_from_deciding(site: Site) -> None:
+    site.house.deciders = Deciders(four_eyes=True)
+    site.house.seen = (replace(WAITING, annotations={"rollbackd.io/author": "Ann"}),)
+    assert site.decide().status_code == 403
+    assert site.decide(by="bob").status_code == 200
 
 
 def test_nobody_decides_about_an_unknown_watch(site: Site) -> None:
@@ -224,10 +260,12 @@ def test_a_body_that_is_too_long_is_not_read(site: Site, length: int) -> None:
         b"{",
         b"[]",
         b"\xff",
-        b'{"watch": "w", "plan": "p", "approve": true}',
-        b'{"watch": "w", "plan": "p", "approve": "yes", "by": "ann"}',
-        b'{"watch": "w", "plan": "p", "approve": true, "by": ""}',
-        b'{"watch": "w", "plan": "p", "approve": true, "by": "ann", "force": true}',
+        b'{"watch": "w", "plan": "p", "turn": 0, "decision": "approve"}',
+        b'{"watch": "w", "plan": "p", "turn": 0, "decision": "yes", "by": "ann"}',
+        b'{"watch": "w", "plan": "p", "turn": 0, "decision": "approve", "by": ""}',
+        b'{"watch": "w", "plan": "p", "decision": "approve", "by": "ann"}',
+        b'{"watch": "w", "turn": 0, "decision": "snooze", "by": "ann", "for_s": 1e9}',
+        b'{"watch": "w", "turn": 0, "decision": "approve", "by": "ann", "force": true}',
     ],
 )
 def test_a_body_that_is_no_decision_is_refused(site: Site, body: bytes) -> None:
@@ -282,3 +320,39 @@ def test_ipv6_addresses_are_served() -> None:
     server.start()
     assert requests.get(f"http://[::1]:{server.port}/healthz", timeout=10).ok
     server.close()
+
+
+def let_go(site: Site, token: str | None = TOKEN, **fields: object) -> requests.Response:
+    body = {"watch": WAITING.id, "by": "ann", **fields}
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return requests.post(f"{site.url}/api/v1/releases", json=body, headers=headers, timeout=10)
+
+
+def test_what_is_held_is_let_go_on_a_word(site: Site) -> None:
+    answer = let_go(site)
+    assert answer.status_code == 200
+    assert answer.json() == {"done": [f"put back what {WAITING.id} held"], "failed": []}
+
+
+def test_what_could_not_be_let_go_is_told(site: Site) -> None:
+    answer = let_go(site, by="unlucky")
+    assert answer.status_code == 409
+    assert answer.json()["failed"] == ["Flux Kustomization a/b was changed"]
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+def test_nobody_else_lets_go(site: Site, token: str | None) -> None:
+    assert let_go(site, token).status_code == 403
+
+
+@pytest.mark.parametrize(("fields", "status"), [({"watch": "no"}, 404), ({"plan": "p"}, 422)])
+def test_a_release_must_be_of_a_watch(site: Site, fields: dict[str, str], status: int) -> None:
+    assert let_go(site, **fields).status_code == status
+
+
+@pytest.mark.parametrize("trouble", [Transient("timeout"), Conflict("changed")])
+def test_trouble_in_letting_go_is_told(site: Site, trouble: Exception) -> None:
+    site.house.trouble = trouble
+    answer = let_go(site)
+    assert answer.status_code == 503
+    assert "ask again" in answer.json()["error"]

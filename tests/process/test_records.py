@@ -20,6 +20,7 @@ from detectors.latency import LatencyNoise
 from detectors.level_noise import LevelNoise
 from detectors.means import MeanNoise
 from detectors.rows import Rows
+from detectors.trend_noise import TrendNoise
 from rollbackd.records import (
     NOISES,
     armed_from_json,
@@ -36,6 +37,7 @@ NOISE: dict[str, Rows] = {
     "means": MeanNoise.prior(1),
     "latency": LatencyNoise.prior(BOUNDS),
     "levels": LevelNoise.prior(1),
+    "trends": TrendNoise.prior(1),
 }
 
 words = st.text(max_size=12)

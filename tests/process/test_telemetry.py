@@ -51,6 +51,29 @@ def test_a_fault_and_the_last_tick_exist_at_zero(telemetry: Telemetry) -> None:
     found = samples(telemetry)
     assert found["rollbackd_watch_faults_total", ()] == 0.0
     assert found["rollbackd_last_tick_timestamp_seconds", ()] == 0.0
+    assert found["rollbackd_leader", ()] == 0.0
+    assert found["rollbackd_journal_failures_total", ()] == 0.0
+    assert found["rollbackd_leadership_changes_total", ()] == 0.0
+
+
+def test_leading_and_its_end_are_changes_of_leadership(telemetry: Telemetry) -> None:
+    seen = []
+    for leads in (True, True, False, True):
+        telemetry.leading(leads)
+        found = samples(telemetry)
+        seen.append(
+            (found["rollbackd_leader", ()], found["rollbackd_leadership_changes_total", ()])
+        )
+    assert seen == [(1.0, 1.0), (1.0, 1.0), (0.0, 2.0), (1.0, 3.0)]
+
+
+def test_a_source_that_tells_no_rollouts_shows(telemetry: Telemetry) -> None:
+    assert samples(telemetry)["rollbackd_rollout_source_up", ()] == 1.0
+    telemetry.told_rollouts(False)
+    telemetry.lacking_rights(2, 1)
+    assert samples(telemetry)["rollbackd_rights_missing", (("use", "watch"),)] == 2.0
+    assert samples(telemetry)["rollbackd_rights_missing", (("use", "act"),)] == 1.0
+    assert samples(telemetry)["rollbackd_rollout_source_up", ()] == 0.0
 
 
 def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
@@ -64,6 +87,7 @@ def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
     telemetry.acted("done")
     telemetry.missed_run("tick")
     telemetry.faulted()
+    telemetry.journal_failed()
     telemetry.watching({Phase.ACTING: 3})
     found = {key: value for key, value in samples(telemetry).items() if value}
     expected = {
@@ -77,8 +101,10 @@ def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
         ("rollbackd_actions_total", (("outcome", "done"),)): 1.0,
         ("rollbackd_runs_missed_total", (("task", "tick"),)): 1.0,
         ("rollbackd_watch_faults_total", ()): 1.0,
+        ("rollbackd_journal_failures_total", ()): 1.0,
         ("rollbackd_watches", (("phase", "acting"),)): 3.0,
         ("rollbackd_last_tick_timestamp_seconds", ()): 1235.0,
+        ("rollbackd_rollout_source_up", ()): 1.0,
         ("rollbackd_tick_duration_seconds_count", ()): 2.0,
     }
     assert expected.items() <= found.items()

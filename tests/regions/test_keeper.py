@@ -13,10 +13,12 @@ from actions.dns.authority import AuthoritativeServers
 from actions.dns.record import plain
 from actions.dns.rfc2136 import DynamicUpdate, Key
 from actions.dns.switch import NAME, DnsSwitch
-from actions.regions.guards import Capacity, Limits
+from actions.regions.guards import Capacity
+from actions.regions.limits import Limits
 from analyzer.policy import Mode
-from analyzer.region import Region, RegionPhase, RegionPolicy
+from analyzer.region import Region, RegionPhase
 from analyzer.region_events import Assessed, Direction, Ordered, Standing
+from analyzer.region_policy import RegionPolicy
 from analyzer.sample import Absence, Missing
 from rollbackd.regions.journey import journey
 from rollbackd.regions.keeper import RegionKeeper

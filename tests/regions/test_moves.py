@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from actions.dns.record import Member, Record, Routing, plain
 from actions.dns.switch import records_of
 from actions.plan import Plan, Refused
-from actions.regions.guards import Capacity, Limits, MoveSituation, Name
+from actions.regions.guards import Capacity, MoveSituation, Name
+from actions.regions.limits import Limits
 from actions.regions.planner import plan_move, stages, until_stage
 from actions.regions.shift import NoWay, away, back, loads
 from analyzer.region import Region, RegionPhase

@@ -27,6 +27,7 @@ def deployment(template: str, **fields: object) -> Deployment:
         is_deleting=False,
         policy=None,
         labels={"app": "shop"},
+        said={},
         rolled_back_from="",
         rolled_back_to="",
     )

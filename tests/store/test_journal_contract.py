@@ -11,15 +11,22 @@ from hypothesis import strategies as st
 from actions.ports import Entry, Journal, Permanent
 from rollbackd.store import SqlJournal
 from tests.fakes.memory_journal import MemoryJournal
+from tests.servers.postgres import PostgresServer
 
 
-@pytest.fixture(params=["memory", "sql"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    if request.param == "memory":
-        yield MemoryJournal()
-        return
-    with SqlJournal.open(f"sqlite:///{tmp_path}/journal.db") as opened:
-        yield opened
+    match request.param:
+        case "memory":
+            yield MemoryJournal()
+        case "sqlite":
+            with SqlJournal.open(f"sqlite:///{tmp_path}/journal.db") as opened:
+                yield opened
+        case _:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            with SqlJournal.open(server.fresh()) as opened:
+                opened.take_pen()
+                yield opened
 
 
 def entry(watch_id: str = "w", kind: str = "watch", at: float = 1.5, **data: object) -> Entry:

@@ -12,8 +12,10 @@ from sqlalchemy import create_engine, inspect
 
 from actions.ports import Entry, Permanent
 from rollbackd.store import JournalReader, SqlJournal
+from rollbackd.store.postgresql import PostgresDatabase
 from rollbackd.store.tables import HEAD, KNOWN, metadata
 from rollbackd.store.upgrade import alembic_config, upgrade
+from tests.servers.postgres import PostgresServer
 
 
 def test_the_code_knows_every_migration() -> None:
@@ -91,6 +93,30 @@ def test_a_failing_migration_leaves_the_schema_as_it_was(tmp_path: Path) -> None
             ("0001",)
         ]
     connection.close()
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("revision", KNOWN)
+def test_postgresql_is_upgraded_from_any_revision_with_what_it_holds(
+    postgres: PostgresServer, revision: str
+) -> None:
+    url = postgres.fresh()
+    place = PostgresDatabase(url)
+    engine = place.writing_engine()
+    upgrade(engine, to=revision)
+    engine.dispose()
+    postgres.execute(
+        "INSERT INTO entries (at, watch_id, kind, key, data) VALUES (1.0, 'w', 'plan', '', '{}')",
+        url,
+    )
+    with JournalReader.open(url) as reader:  # status before the daemon's start
+        assert [e.kind for e in reader.entries()] == ["plan"]
+    with SqlJournal.open(url) as journal:
+        journal.take_pen()
+        assert journal.append(Entry(2.0, "w", "step-done", "k", {})) == 2
+        made = inspect(journal.engine)
+        for table in metadata.tables.values():
+            assert [c["name"] for c in made.get_columns(table.name)] == list(table.columns.keys())
 
 
 def test_the_migrations_are_sql_for_postgresql_too() -> None:

@@ -102,7 +102,7 @@ def test_a_reader_creates_nothing(path: Path) -> None:
     with pytest.raises(Permanent, match="no such file; has rollbackd run here"):
         JournalReader.open(url(path))
     path.touch()
-    with pytest.raises(Permanent, match="the file is empty"):
+    with pytest.raises(Permanent, match="it is empty"):
         JournalReader.open(url(path))
     assert list(path.parent.iterdir()) == [path]
 
@@ -199,6 +199,21 @@ def test_a_full_disk_writes_nothing_and_passes(path: Path) -> None:
         assert len(list(journal.entries())) == 3
 
 
+def test_a_store_that_becomes_read_only_loses_nothing_and_passes(path: Path) -> None:
+    """It says nothing about the entry: what it was about stays as it was, and is tried again."""
+    with SqlJournal.open(url(path)) as journal:
+        query_only = [1]
+
+        @event.listens_for(journal._engine, "checkout")
+        def limit(connection: sqlite3.Connection, *_: object) -> None:
+            connection.execute(f"PRAGMA query_only={query_only[0]}")
+
+        with pytest.raises(Transient, match=r"cannot be written.*Nothing was written"):
+            journal.append(entry(1))
+        query_only[0] = 0
+        assert journal.append(entry(2)) == 1
+
+
 def test_a_lock_held_by_a_foreign_program_is_waited_for(path: Path) -> None:
     with SqlJournal.open(url(path)) as journal:
         foreign = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -270,8 +285,8 @@ def test_a_file_that_may_not_be_written_is_refused_at_start(public_directory: Pa
     [
         ("sqlite://", "in memory would forget"),
         ("sqlite:///:memory:", "in memory would forget"),
-        ("postgresql://host/db", "only SQLite is supported by this version"),
-        ("rollbackd.db", "is not a database URL"),
+        ("mysql://host/db", "is not a database URL that is supported"),
+        ("rollbackd.db", "is not a database URL that is supported"),
         ("sqlite:////no/such/dir/j.db", r"cannot create j.db.lock beside it \(No such file"),
     ],
 )

@@ -1,4 +1,9 @@
-{{/* The daemon's configuration: `config`, and the two sections that the chart owns. */}}
+{{/* The daemon's configuration: `config`, and the three sections that the chart owns. */}}
+
+{{/* Not empty when the journal is in PostgreSQL, which replicas can share. */}}
+{{- define "rollbackd.sharesJournal" -}}
+{{- if .Values.secrets.journalDsn.name }}yes{{ end }}
+{{- end }}
 
 {{- define "rollbackd.secretFile" -}}
 /etc/rollbackd/secrets/{{ .directory }}/{{ .secret.key }}
@@ -17,7 +22,14 @@
 {{- end }}
 {{- end }}
 {{- $_ := set $config "http" $http }}
+{{- if include "rollbackd.sharesJournal" . }}
+{{- $_ := set $config "journal" (dict "dsn_file" (include "rollbackd.secretFile" (dict "directory" "journal-dsn" "secret" $secrets.journalDsn))) }}
+{{- $lease := dict "lease_name" (include "rollbackd.fullname" .) }}
+{{- if include "rollbackd.followsCluster" . }}{{ $_ := set $lease "lease_namespace" .Release.Namespace }}{{ end }}
+{{- $_ := set $config "leadership" $lease }}
+{{- else }}
 {{- $_ := set $config "journal" (dict "url" "sqlite:////var/lib/rollbackd/rollbackd.db") }}
+{{- end }}
 {{- $prometheus := $config.source.prometheus }}
 {{- with $secrets.prometheusBearerToken }}
 {{- if .name }}
@@ -37,7 +49,7 @@
 {{/* The Secrets that are in use: a JSON list of {directory, name, key}. */}}
 {{- define "rollbackd.mountedSecrets" -}}
 {{- $mounted := list }}
-{{- range $value, $directory := dict "decisionToken" "decision-token" "prometheusBearerToken" "prometheus-bearer-token" "prometheusPassword" "prometheus-password" }}
+{{- range $value, $directory := dict "journalDsn" "journal-dsn" "decisionToken" "decision-token" "prometheusBearerToken" "prometheus-bearer-token" "prometheusPassword" "prometheus-password" }}
 {{- with index $.Values.secrets $value }}
 {{- if .name }}
 {{- $mounted = append $mounted (dict "directory" $directory "name" .name "key" .key) }}

@@ -40,6 +40,13 @@
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get]
+# Would the revision to go back to fit: what limits how many pods there may be.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
 {{- end }}
 {{- end }}
 
@@ -50,6 +57,44 @@
   verbs: [patch]
 {{- end }}
 
+{{- define "rollbackd.leadingRules" -}}
+# Electing a leader: its Lease, which a right to create cannot name.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "rollbackd.fullname" . }}]
+  verbs: [get, patch]
+{{- end }}
+
+{{/* Not empty when a policy that acts stops the sync of GitOps owners. */}}
+{{- define "rollbackd.holdsOwners" -}}
+{{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
+{{- $common := dig "guards" "gitops" "refuse" (toJson .Values.config | fromJson) }}
+{{- range .Values.config.policies }}
+{{- if and (has .name $acting) (eq (dig "guards" "gitops" $common (toJson . | fromJson)) "hold") }}yes{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "rollbackd.ownerRules" -}}
+{{- $verbs := ternary "[get, patch]" "[get]" (not (empty (include "rollbackd.holdsOwners" .))) }}
+# Would a GitOps owner put back what was rolled back; and stopping its sync, where it is held.
+{{- if has "argocd" .Values.rbac.gitops }}
+- apiGroups: [argoproj.io]
+  resources: [applications]
+  verbs: {{ $verbs }}
+{{- end }}
+{{- if has "flux" .Values.rbac.gitops }}
+- apiGroups: [kustomize.toolkit.fluxcd.io]
+  resources: [kustomizations]
+  verbs: {{ $verbs }}
+- apiGroups: [helm.toolkit.fluxcd.io]
+  resources: [helmreleases]
+  verbs: {{ $verbs }}
+{{- end }}
+{{- end }}
+
 {{/* The namespaces that are followed, as a JSON list; empty: all. */}}
 {{- define "rollbackd.namespaces" -}}
 {{- toJson (default list (.Values.config.rollouts.kubernetes).namespaces) }}
@@ -58,7 +103,10 @@
 {{/* Refuses what contradicts itself, before anything is installed. */}}
 {{- define "rollbackd.refusals" -}}
 {{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
-{{- if and $acting (not .Values.persistence.enabled) }}
+{{- if and (gt (int .Values.replicaCount) 1) (not (include "rollbackd.sharesJournal" .)) }}
+{{- fail (printf "replicaCount is %d, but the journal is an SQLite file, which has one writer. Name a Secret with the address of a PostgreSQL database in secrets.journalDsn, or use one replica." (int .Values.replicaCount)) }}
+{{- end }}
+{{- if and $acting (not .Values.persistence.enabled) (not (include "rollbackd.sharesJournal" .)) }}
 {{- fail (printf "persistence.enabled is false, but policies may act (%s): a restart would forget steps half done and cool-downs. Enable it, or use mode observe." (join ", " $acting)) }}
 {{- end }}
 {{- $namespaces := include "rollbackd.namespaces" . | fromJsonArray }}
@@ -67,7 +115,7 @@
 {{- fail (printf "rbac.actionNamespaces: %s is not among config.rollouts.kubernetes.namespaces" .) }}
 {{- end }}
 {{- end }}
-{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) 1 }}
-{{- fail "podDisruptionBudget.maxUnavailable: there is one replica; 0 or 1" }}
+{{- if gt (int .Values.podDisruptionBudget.maxUnavailable) (max 1 (sub (int .Values.replicaCount) 1)) }}
+{{- fail "podDisruptionBudget.maxUnavailable must be less than replicaCount; with one replica, 0 or 1" }}
 {{- end }}
 {{- end }}

@@ -1,68 +1,25 @@
 """The file as pydantic models: what may be written, key by key, and what it becomes."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field
 
+from actions.guards.settings import GuardSettings
 from rollbackd.config import settings
 from rollbackd.config.models.actions import ActionModel
-from rollbackd.config.models.base import Address, Model, Text, default, host_and_port, secret
+from rollbackd.config.models.base import Model, default
+from rollbackd.config.models.guards import GuardsModel
+from rollbackd.config.models.http import HttpModel
+from rollbackd.config.models.journal import JournalModel, LeadershipModel
+from rollbackd.config.models.notifiers import LinksModel, NotifierModel
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.regions import RegionsModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
-from rollbackd.config.quantities import Duration, PositiveDuration, fault, shown
+from rollbackd.config.quantities import Duration, PositiveDuration
 
 __all__ = ["ConfigModel", "json_schema"]
-
-_SQLITE = "sqlite:///"
-
-
-def _journal_url(url: str) -> str:
-    if not url.startswith(_SQLITE):
-        backend = re.match(r"[\w+]+(?=:)", url)
-        what = f"{backend[0]} is not supported" if backend else f"{shown(url)} is not a URL"
-        raise fault(what, "write sqlite:///path/to/file")
-    if url.removeprefix(_SQLITE) in {"", ":memory:"} or "?" in url:
-        raise fault(f"{shown(url)} names no file", "write sqlite:///path/to/file")
-    return url
-
-
-class JournalModel(Model):
-    """The record of what was decided and done; a restart goes on from it."""
-
-    url: Annotated[Text, AfterValidator(_journal_url)] = "sqlite:///rollbackd.db"
-    """sqlite:/// and a file name; on a local disk that survives a restart."""
-
-    def settings(self, base: Path) -> settings.JournalSettings:
-        """Return the frozen settings, with an absolute file name."""
-        file = (base / Path(self.url.removeprefix(_SQLITE)).expanduser()).absolute()
-        return settings.JournalSettings(f"{_SQLITE}{file}")
-
-
-class HttpModel(Model):
-    """The daemon's HTTP server: API, /metrics, /healthz, /readyz."""
-
-    listen: Address = "127.0.0.1:9469"
-    """host:port to listen on. Anybody who reaches it can read; 0.0.0.0 means everybody."""
-    token_file: Text | None = None
-    """File with the bearer token that approving or rejecting a plan over HTTP asks for."""
-    token_env: Text | None = None
-    """Environment variable with that token. Without a token nobody can decide over HTTP."""
-
-    @field_validator("token_env")
-    @classmethod
-    def _one_token(cls, env: str | None, info: ValidationInfo) -> str | None:
-        if env is not None and info.data.get("token_file") is not None:
-            raise fault("there is token_file, too", "keep one of the two")
-        return env
-
-    def settings(self, base: Path) -> settings.HttpSettings:
-        """Return the frozen settings."""
-        token = secret(base, self.token_file, self.token_env)
-        return settings.HttpSettings(*host_and_port(self.listen), token)
 
 
 class ConfigModel(Model, title="rollbackd configuration"):
@@ -79,6 +36,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Samples younger than this are not looked at yet (duration)."""
     journal: JournalModel = Field(default_factory=JournalModel)
     """Where the record is kept."""
+    leadership: LeadershipModel = Field(default_factory=LeadershipModel)
+    """Which of several replicas acts; used with a journal in PostgreSQL."""
     http: HttpModel = Field(default_factory=HttpModel)
     """Where the daemon answers."""
     source: SourceModel
@@ -87,14 +46,22 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
     """What can be done; policies use these by name."""
+    guards: GuardsModel = Field(default_factory=GuardsModel)
+    """Reasons not to act, for all policies; each may set its own."""
     policies: list[PolicyModel] = Field(min_length=1)
     """What is measured and what may be done about it; the first that matches is used."""
     regions: RegionsModel | None = None
     """Regions that traffic can leave by DNS; default: none are watched."""
+    notifiers: list[NotifierModel] = Field(default_factory=list)
+    """Who is told, and asked."""
+    links: LinksModel = Field(default_factory=LinksModel)
+    """What messages link to."""
 
     def config(self, file: Path) -> settings.Config:
         """Return the frozen configuration; relative file names are relative to the file."""
         base = file.parent
+        guards = self.guards.settings(GuardSettings())
+        rollbacks = frozenset(a.name for a in self.actions if a.kubernetes_rollback is not None)
         return settings.Config(
             file=file,
             tick_s=self.tick,
@@ -104,8 +71,11 @@ class ConfigModel(Model, title="rollbackd configuration"):
             source=self.source.settings(base),
             rollouts=self.rollouts.settings(base),
             actions=tuple(action.settings(base) for action in self.actions),
-            policies=tuple(policy.rule() for policy in self.policies),
+            policies=tuple(policy.rule(guards, rollbacks) for policy in self.policies),
+            notifiers=tuple(notifier.settings(base) for notifier in self.notifiers),
+            links=self.links.settings(),
             regions=None if self.regions is None else self.regions.settings(base),
+            leadership=self.leadership.settings(),
         )
 
 

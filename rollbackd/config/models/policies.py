@@ -4,9 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from actions.gitops_hold import NAME as HOLD
+from actions.guards.guard import OwnerRule
+from actions.guards.settings import GuardSettings
 from analyzer.policy import Mode, Policy, WhenMissing
 from rollbackd.config import settings
-from rollbackd.config.models.base import Model, Name, Text, default
+from rollbackd.config.models.base import Bool, Model, Name, Text, default
+from rollbackd.config.models.guards import GuardsModel
+from rollbackd.config.models.hold import HoldModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
 
@@ -20,6 +25,21 @@ class MatchModel(Model):
     """Names of workloads, or shell patterns."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the workload, all of them equal."""
+
+
+class DecidersModel(Model):
+    """Who may press the buttons of a message. Over HTTP, the token decides instead."""
+
+    users: list[Text] = Field(default_factory=list)
+    """Slack user ids (U...), or e-mail addresses when the app may read them."""
+    groups: list[Text] = Field(default_factory=list)
+    """Slack user groups, by id (S...)."""
+    four_eyes: Bool = False
+    """Whoever the annotation rollbackd.io/author names does not decide about that rollout."""
+
+    def settings(self) -> settings.Deciders:
+        """Return the frozen settings."""
+        return settings.Deciders(tuple(self.users), tuple(self.groups), self.four_eyes)
 
 
 class PolicyModel(Model):
@@ -55,6 +75,12 @@ class PolicyModel(Model):
     """A workload acted on is not acted on again this long (duration)."""
     actions: list[Name] = Field(default_factory=list)
     """Names of actions, used in this order."""
+    guards: GuardsModel = Field(default_factory=GuardsModel)
+    """Reasons not to act; what is not set here is as under guards for all policies."""
+    deciders: DecidersModel = Field(default_factory=DecidersModel)
+    """Who may decide by a message's buttons; default: nobody."""
+    hold: HoldModel | None = None
+    """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
     signals: list[SignalModel] = Field(min_length=1)
     """What is measured."""
 
@@ -70,8 +96,17 @@ class PolicyModel(Model):
             )
         return horizon
 
-    def rule(self) -> settings.PolicyRule:
-        """Return the policy and what it is for."""
+    def rule(self, guards: GuardSettings, rollbacks: frozenset[str]) -> settings.PolicyRule:
+        """Return the policy, what it is for, and its guards.
+
+        Args:
+            guards: those of all policies.
+            rollbacks: names of the actions that a GitOps owner would undo.
+        """
+        own_guards = self.guards.settings(guards)
+        # A hold comes first: once the rollback is written, the owner may already undo it.
+        is_undone = own_guards.gitops is OwnerRule.HOLD and not rollbacks.isdisjoint(self.actions)
+        hold = (HOLD,) if is_undone else ()
         policy = Policy(
             name=self.name,
             signals=tuple(signal.signal() for signal in self.signals),
@@ -87,9 +122,11 @@ class PolicyModel(Model):
             recovery_s=self.recovery,
             approval_expires_s=self.approval_expires,
             cool_down_s=self.cool_down,
-            actuators=tuple(self.actions),
+            actuators=(*hold, *self.actions),
         )
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
         )
-        return settings.PolicyRule(policy, match)
+        hold_back = self.hold.settings() if self.hold is not None else None
+        deciders = self.deciders.settings()
+        return settings.PolicyRule(policy, match, deciders, own_guards, hold_back)

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from actions.dns.record import canonical, name_fault
-from actions.regions.guards import Limits
+from actions.regions.limits import Limits
 from analyzer.policy import Mode, Policy
-from analyzer.region import RegionPolicy
+from analyzer.region_policy import RegionPolicy
 from rollbackd.config import region_settings as settings
 from rollbackd.config.models.base import (
     Address,
@@ -318,6 +318,8 @@ class RegionsModel(Model):
         odd = next((signal.name for signal in signals if signal.id_labels), None)
         if odd is not None:
             raise fault(f"signal {odd} has id_labels", "regions.id_labels is for all of them")
+        if any(signal.traffic is not None for signal in signals):
+            raise fault("regions are not rollouts: nothing says which traffic each should have")
         return signals
 
     @field_validator("records")

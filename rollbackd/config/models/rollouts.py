@@ -28,6 +28,8 @@ class KubernetesModel(Model):
     """Only Deployments with these labels, in Kubernetes' syntax: team=shop,tier!=batch."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
+    argocd_namespace: Name = "argocd"
+    """Where Argo CD's Applications are unless a Deployment's tracking id says otherwise."""
     id_labels: list[LabelName] = Field(default=["namespace", "pod"], min_length=1, max_length=2)
     """Metric labels that hold the namespace and the pod's name, in this order; one label alone
     holds the pod's name."""
@@ -60,6 +62,7 @@ class KubernetesModel(Model):
             server=self.server,
             namespaces=tuple(self.namespaces),
             label_selector=self.label_selector,
+            argocd_namespace=self.argocd_namespace,
         )
 
 
@@ -87,6 +90,9 @@ class StaticModel(Model):
     """Name of the policy to use; default: the first that matches."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the workload, for policies."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """What people are told of the change: rollbackd.io/author, rollbackd.io/commit,
+    rollbackd.io/change-url."""
     baseline: GroupModel
     """The version that is known to be good."""
     canary: GroupModel
@@ -123,6 +129,7 @@ class StaticModel(Model):
             canary=settings.InstanceGroup(self.canary.label, tuple(self.canary.instances)),
             policy=self.policy,
             labels=self.labels,
+            annotations=self.annotations,
         )
 
 

@@ -6,16 +6,20 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from analyzer.signal import (
     Direction,
+    GaugeSignal,
     HistogramSignal,
     IntervalSignal,
+    LeakSignal,
     LevelSignal,
+    RateSignal,
     RatioSignal,
     Reading,
     Signal,
     Tier,
+    TrafficSignal,
 )
-from rollbackd.config.models.base import LabelName, Model, Name, Text, default
-from rollbackd.config.quantities import Increase, Share, fault, parse_ratio
+from rollbackd.config.models.base import Bool, LabelName, Model, Name, Text, default
+from rollbackd.config.quantities import Duration, Increase, Share, fault, parse_ratio
 from rollbackd.config.selectors import BucketsText, SelectorText
 
 MARGIN_AND_HARM = {
@@ -23,8 +27,20 @@ MARGIN_AND_HARM = {
     "histogram": ("+10%", "+25%"),
     "interval": ("+25%", "2"),
     "level": ("+25%", "+50%"),
+    "gauge": ("+10%", "+30%"),
+    "leak": ("+0.2%", "+0.5%"),
+    "rate": ("+25%", "2"),
+    "traffic": ("+25%", "+50%"),
 }
 """Defaults by kind of signal: error counts and single levels are noisier than typical latencies."""
+
+TIER_AND_WEIGHT = {
+    "gauge": (Tier.SUPPORTING, 0.2),
+    "leak": (Tier.SUPPORTING, 0.2),
+    "traffic": (Tier.INFO, 0.1),
+}
+"""Defaults where they are not critical and 0.5: resources need company, and what is unfair about a
+comparison is no fault of the canary."""
 
 
 class RatioModel(Model):
@@ -40,7 +56,7 @@ class HistogramModel(Model):
     """A distribution in cumulative buckets; slower is worse."""
 
     buckets: BucketsText
-    """PromQL selector of the buckets, ..._bucket, without le."""
+    """PromQL selector of the buckets, ..._bucket, without le; or of a native histogram."""
     unit: Text = "s"
     """Unit of the bucket bounds, for people."""
 
@@ -71,6 +87,69 @@ class LevelModel(Model):
     """Unit of the values, for people."""
 
 
+class GaugeModel(Model):
+    """A level that every scrape tells, such as CPU or a queue's length; for steps below 15 s."""
+
+    values: SelectorText
+    """PromQL selector of the gauge, or of a counter whose increase is the level."""
+    counter: Bool = False
+    """Whether values is a counter, such as CPU seconds; its increase per second is the level."""
+    per: SelectorText | None = None
+    """PromQL selector of what the level is divided by, such as a counter of requests."""
+    direction: Direction = Direction.HIGHER
+    """Which change is harmful."""
+    unit: str = ""
+    """Unit of the level, for people."""
+    least: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    """Levels below it are as good as it, and so is 0; without it, a level of 0 is not measured."""
+
+
+class LeakModel(Model):
+    """A gauge that must not grow for ever, such as memory or file descriptors."""
+
+    values: SelectorText
+    """PromQL selector of the gauge."""
+    unit: str = ""
+    """Unit of the gauge, for people."""
+    settle: Duration = default("5m")
+    """Growth of the first minutes after the warm-up is left out, unless the baseline's own start is
+    in the history and can be taken off."""
+    limit: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    """Level at which an instance fails, to tell when it is reached; 0 when not known."""
+
+
+class RateModel(Model):
+    """Events per instance and minute, or per event of another counter."""
+
+    events: SelectorText
+    """PromQL selector of the counter of events: restarts, retries, orders."""
+    per: SelectorText | None = None
+    """PromQL selector of a counter they are counted against; without it, they are per minute and
+    instance, which is fair only when all instances get the same traffic."""
+    direction: Direction = Direction.HIGHER
+    """Which change is harmful."""
+    unit: str | None = None
+    """Unit of the rate, for people; default: a minute, or each."""
+    floor: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    """A canary at or below this rate is never harmful; 0: any rate counts. For rises only."""
+
+
+class TrafficModel(Model):
+    """Whether the canary gets the share of the traffic that it should."""
+
+    requests: SelectorText
+    """PromQL selector of the counter of all requests."""
+    share: Share | None = None
+    """The canary's configured share of the traffic; default: every instance gets the same."""
+
+    @field_validator("share")
+    @classmethod
+    def _a_part(cls, share: float | None) -> float | None:
+        if share is not None and not 0 < share < 1:
+            raise fault(f"a share of {share:g} leaves nothing to compare", "between 0% and 100%")
+        return share
+
+
 def kind_of(values: dict[str, Any]) -> str:
     """Return which kind of signal is given; cross_checks.py lets exactly one pass."""
     return next((kind for kind in MARGIN_AND_HARM if values.get(kind) is not None), "ratio")
@@ -89,16 +168,27 @@ class SignalModel(Model):
     """Events per interval, such as CloudWatch sums or recording rules."""
     level: LevelModel | None = None
     """A gauge or a quantile, such as a queue's length; best at steps of 15 s and more."""
-    tier: Tier = Tier.CRITICAL
-    """critical acts alone, supporting needs company, info is only shown."""
-    weight: Annotated[float, Field(ge=0, strict=True)] = 0.5
-    """Share of the error budget alpha, relative to the other signals."""
+    gauge: GaugeModel | None = None
+    """A level that every scrape tells, such as CPU."""
+    leak: LeakModel | None = None
+    """A gauge that must not grow, such as memory."""
+    rate: RateModel | None = None
+    """Events per minute or per other event, such as restarts or orders."""
+    traffic: TrafficModel | None = None
+    """The canary's share of the traffic."""
+    tier: Tier | None = None
+    """critical acts alone, supporting needs company, info is only shown. Default: critical;
+    supporting for gauges, leaks, rates per minute and single quantiles; info for traffic."""
+    weight: Annotated[float, Field(ge=0, strict=True)] | None = None
+    """Share of the error budget alpha, relative to the other signals. Default: 0.5; 0.2 for gauges
+    and leaks, 0.1 for traffic."""
     margin: Increase | None = None
-    """Smallest harmful ratio of canary to baseline; inside it nothing is degraded. Default: +10%
-    for histograms, +25% for the others."""
+    """Smallest harmful ratio of canary to baseline (of leaks: growth per minute); inside it nothing
+    is degraded. Default: +10% for histograms and gauges, +0.2% for leaks, +25% for the others."""
     harm: Increase | None = None
     """Ratio that must be excluded before the signal is called healthy; at least margin. Default:
-    2 for ratios and intervals, +25% for histograms, +50% for levels."""
+    2 for ratios, intervals and rates, +25% for histograms, +30% for gauges, +0.5% for leaks, +50%
+    for levels and traffic."""
     floor: Share = default("0.1%")
     """Events only: a canary at or below this share of bad events is never harmful."""
     harm_rate: Share = default("0.5%")
@@ -135,22 +225,42 @@ class SignalModel(Model):
 
     def signal(self) -> Signal:
         """Return the signal."""
-        margin, harm = (parse_ratio(text) for text in MARGIN_AND_HARM[kind_of(vars(self))])
+        kind = kind_of(vars(self))
+        margin, harm = (parse_ratio(text) for text in MARGIN_AND_HARM[kind])
+        tier, weight = TIER_AND_WEIGHT.get(kind, (Tier.CRITICAL, 0.5))
         shared: dict[str, Any] = {
             "name": self.name,
-            "tier": self.tier,
-            "weight": self.weight,
+            "tier": self.tier or (Tier.SUPPORTING if self._weak else tier),
+            "weight": weight if self.weight is None else self.weight,
             "margin": self.margin or margin,
             "harm": self.harm or harm,
             "id_labels": tuple(self.id_labels) or None,
         }
         rates: dict[str, Any] = {"floor": self.floor, "harm_rate": self.harm_rate}
-        if self.ratio is not None:
-            return RatioSignal(total=self.ratio.total, bad=self.ratio.bad, **rates, **shared)
-        if self.interval is not None:
-            return IntervalSignal(**dict(self.interval), **rates, **shared)
-        if self.level is not None:
-            return LevelSignal(**dict(self.level), **shared)
-        if self.histogram is not None:
-            return HistogramSignal(**dict(self.histogram), **shared)
-        raise AssertionError("cross_checks.py lets exactly one kind of signal pass")
+        given = dict(getattr(self, kind))
+        match kind:
+            case "ratio" | "interval":
+                counted = RatioSignal if kind == "ratio" else IntervalSignal
+                return counted(**given, **rates, **shared)
+            case "leak":
+                return LeakSignal(settle_s=given.pop("settle"), **given, **shared)
+            case "rate":
+                unit = given.pop("unit") or ("a minute" if self._weak else "each")
+                return RateSignal(unit=unit, **given, **shared)
+            case _:
+                return _PLAIN[kind](**given, **shared)
+
+    @property
+    def _weak(self) -> bool:
+        """Whether unlike traffic, or a summary's way to forget, could explain what is seen."""
+        if self.rate is not None:
+            return self.rate.per is None
+        quantile = (
+            (m.label == "quantile" for m in self.level.values.matchers) if self.level else ()
+        )
+        return any(quantile)
+
+
+_PLAIN: dict[str, type[HistogramSignal | LevelSignal | GaugeSignal | TrafficSignal]] = {
+    kind.kind: kind for kind in (HistogramSignal, LevelSignal, GaugeSignal, TrafficSignal)
+}

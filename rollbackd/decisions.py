@@ -1,0 +1,307 @@
+"""What people decide, from wherever they say it: bound to what they saw, authorised, taken once.
+
+A decision names the watch, the plan in force and the watch's *turn*, which counts the decisions
+that were taken. All of them are journalled with the watch in one transaction; so a decision that
+was taken makes every copy of itself stale, be it a second click, a delivery that Slack repeats, a
+message from before a restart, or another replica's. Nobody decides about something else than what
+they saw.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import assert_never
+
+import structlog
+
+from actions.plan import checksum
+from actions.ports import Entry, Journal
+from analyzer.events import Approved, Demanded, Event, Rejected, Resumed, Snoozed
+from analyzer.watch import Hold, Phase
+from rollbackd.config.settings import Deciders
+from rollbackd.rollouts.annotations import AUTHOR
+from rollbackd.telemetry import Telemetry
+from rollbackd.views import WatchView
+
+log = structlog.get_logger()
+
+SNOOZE_S = 1800.0
+"""How long a snooze lasts when nobody says otherwise."""
+MAX_SNOOZE_S = 86400.0
+"""A longer one is no snooze: that is what mode observe is for."""
+
+
+class Verb(StrEnum):
+    """What a person can decide about a watch."""
+
+    ROLL_BACK = "rollback"
+    APPROVE = "approve"
+    REJECT = "reject"
+    SNOOZE = "snooze"
+    RESUME = "resume"
+
+
+class Answer(StrEnum):
+    """What became of a decision."""
+
+    TAKEN = "taken"
+    STALE = "stale"
+    """What it was about is no longer current; nothing happened."""
+    FORBIDDEN = "forbidden"
+    UNKNOWN = "unknown"
+    """There is no such watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who decides.
+
+    Attributes:
+        name: for messages. via: where it was said: slack, http.
+        id, addresses: what ``deciders.users`` may name; whoever lets the person in vouches for them.
+        aliases: other names, which people may choose themselves: compared with the author's only.
+        is_member: tells whether the person belongs to a group that ``deciders.groups`` names;
+            may raise Transient.
+        trusted: whoever let the person in has settled what they may do (a bearer token).
+    """
+
+    name: str
+    via: str
+    id: str
+    addresses: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    is_member: Callable[[str], bool] = field(default=lambda _: False, compare=False)
+    trusted: bool = False
+
+    def is_surely(self, who: str) -> bool:
+        """Tell whether this is the person's id or address; case does not matter."""
+        return _among(who, {self.id, *self.addresses})
+
+    def is_called(self, name: str) -> bool:
+        """Tell whether this is any of the person's names, also of those chosen by themselves."""
+        return _among(name, {self.id, self.name, *self.addresses, *self.aliases})
+
+
+def _among(name: str, names: Collection[str]) -> bool:
+    return name.strip().casefold() in {each.casefold() for each in names if each}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision: what, about which state of which watch, by whom.
+
+    ``plan_key`` and ``turn`` are those of the view that the person saw; ``for_s``: of a snooze.
+    """
+
+    watch_id: str
+    verb: Verb
+    by: Person
+    plan_key: str
+    turn: int
+    for_s: float = SNOOZE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a decision, in words for the person; ``phase`` is the watch's now, or ""."""
+
+    answer: Answer
+    text: str
+    phase: str = ""
+
+
+_COLLECTING = frozenset({Phase.WARMING, Phase.OBSERVING, Phase.HELD})
+
+
+def offers(view: WatchView) -> tuple[Verb, ...]:
+    """Return what can be decided about a watch in its present state."""
+    if view.phase == Phase.AWAITING_APPROVAL:
+        return (Verb.APPROVE, Verb.REJECT)
+    if view.phase not in _COLLECTING:
+        return ()
+    pause = Verb.RESUME if view.hold == Hold.SNOOZED else Verb.SNOOZE
+    return (Verb.ROLL_BACK, pause)
+
+
+def offer_key(view: WatchView, verb: Verb) -> str:
+    """Return the opaque key of one offer: what a button carries. It says nothing by itself."""
+    return checksum([view.id, verb.value, view.plan_key, view.turn])
+
+
+def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> str:
+    """Return why this person may not decide about a rollout, or "".
+
+    Raises:
+        Transient: it cannot be told now whether the person belongs to a group.
+    """
+    known = by.trusted or any(by.is_surely(user) for user in deciders.users)
+    if not known and not any(by.is_member(group) for group in deciders.groups):
+        return f"{by.name} is not among those who may decide under this policy"
+    if not deciders.four_eyes:
+        return ""
+    author = annotations.get(AUTHOR, "")
+    if not author:
+        return f"four eyes are asked for, and the rollout does not say its author ({AUTHOR})"
+    if "@" in author and not any("@" in name for name in (by.id, *by.addresses)):
+        return f"four eyes are asked for, and the address of {by.name} is not known to compare"
+    if by.is_called(author):
+        return f"four eyes are asked for, and {by.name} is the author of this change"
+    return ""
+
+
+class Decisions:
+    """Takes decisions, one at a time. Thread-safe.
+
+    Args:
+        views: the newest snapshots. handle: lets an event happen to a watch.
+        deciders: who may decide under a policy, by its name.
+        journal: where each decision is written before it has its effect.
+        telemetry: counts them. now: seconds since the epoch.
+        permit: raises Fenced (a Transient) when another process decides.
+    """
+
+    def __init__(
+        self,
+        *,
+        views: Callable[[], tuple[WatchView, ...]],
+        handle: Callable[[str, Event], None],
+        deciders: Callable[[str], Deciders],
+        journal: Journal,
+        telemetry: Telemetry,
+        now: Callable[[], float],
+        permit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._permit = permit
+        self._views = views
+        self._handle = handle
+        self._deciders = deciders
+        self._journal = journal
+        self._telemetry = telemetry
+        self._now = now
+        self._lock = threading.Lock()
+
+    def views(self) -> tuple[WatchView, ...]:
+        """Return the newest snapshot of every watch."""
+        return self._views()
+
+    def offered(self, key: str) -> tuple[WatchView, Verb] | None:
+        """Return what a key stands for now, or None: unknown, superseded and taken are the same."""
+        for view in self._views():
+            for verb in offers(view):
+                if offer_key(view, verb) == key:
+                    return view, verb
+        return None
+
+    def press(self, key: str, claimed: Verb, by: Person) -> Outcome:
+        """Let happen what a button offers: its ``key``, and the verb it ``claimed`` to stand for.
+
+        Raises:
+            Transient: as ``decide``.
+        """
+        offered = self.offered(key)
+        if offered is not None and offered[1] is claimed:
+            view, verb = offered
+            return self.decide(Decision(view.id, verb, by, view.plan_key, view.turn))
+        outcome = Outcome(Answer.STALE, "this is no longer current, nothing was done")
+        return self._answered(claimed, by, "", outcome)
+
+    def decide(self, decision: Decision) -> Outcome:
+        """Let a decision happen, unless it is stale or not this person's to take.
+
+        Raises:
+            Transient: it could not be written, or it cannot be told who the person is, or another
+                replica decides; nothing happened, deciding again is safe.
+        """
+        self._permit()
+        with self._lock:
+            outcome = self._decide(decision)
+        return self._answered(decision.verb, decision.by, decision.watch_id, outcome)
+
+    def _answered(self, verb: Verb, by: Person, watch_id: str, outcome: Outcome) -> Outcome:
+        self._telemetry.decided(verb.value, outcome.answer.value)
+        log.info(
+            "decision answered",
+            answer=outcome.answer.value,
+            watch=watch_id,
+            decision=verb.value,
+            by=by.id,
+            via=by.via,
+            text=outcome.text,
+        )
+        return outcome
+
+    def _decide(self, decision: Decision) -> Outcome:
+        view = self._find(decision.watch_id)
+        if view is None:
+            return Outcome(Answer.UNKNOWN, "there is no such watch")
+        why_not = refusal(decision.by, self._deciders(view.policy), view.annotations)
+        if why_not:
+            return Outcome(Answer.FORBIDDEN, why_not, view.phase)
+        now = self._standing(view)
+        seen = (decision.plan_key, decision.turn)
+        if decision.verb not in offers(view) or not seen == now.seen == (view.plan_key, view.turn):
+            return now.stale(view)
+        by = decision.by
+        said = {"decision": decision.verb.value, "by": by.name, "id": by.id, "via": by.via}
+        about = {"plan": decision.plan_key, "turn": decision.turn}
+        key = offer_key(view, decision.verb)
+        self._journal.append(Entry(self._now(), view.id, "decision", key, said | about))
+        self._handle(view.id, self._event(decision))
+        after = self._standing(view)
+        if after.turn <= now.turn:
+            return after.stale(view)  # it moved on between the look and the deed
+        return Outcome(Answer.TAKEN, after.note, after.phase)
+
+    def _standing(self, view: WatchView) -> "_Standing":
+        """Return how a watch stands, by the journal: what we remember of it may be old.
+
+        Another replica may have taken it over, or taken the decision.
+        """
+        kinds = frozenset({"watch"})
+        newest = None
+        for entry in self._journal.entries(watch_id=view.id, kinds=kinds):
+            newest = entry.data
+        if newest is not None:
+            turn = newest.get("turn", 0)
+            return _Standing(newest["plan_key"], turn, newest["phase"], newest["note"])
+        known = self._find(view.id) or view
+        return _Standing(known.plan_key, known.turn, known.phase, known.note)
+
+    def _event(self, decision: Decision) -> Event:
+        by = decision.by.name
+        match decision.verb:
+            case Verb.ROLL_BACK:
+                return Demanded(by)
+            case Verb.APPROVE:
+                return Approved(decision.plan_key, by)
+            case Verb.REJECT:
+                return Rejected(decision.plan_key, by)
+            case Verb.SNOOZE:
+                return Snoozed(self._now() + min(decision.for_s, MAX_SNOOZE_S), by)
+            case Verb.RESUME:
+                return Resumed(by)
+            case _:
+                assert_never(decision.verb)
+
+    def _find(self, watch_id: str) -> WatchView | None:
+        return next((view for view in self._views() if view.id == watch_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The part of a watch's state that decisions are bound to, and what is said of it."""
+
+    plan_key: str
+    turn: int
+    phase: str
+    note: str
+
+    @property
+    def seen(self) -> tuple[str, int]:
+        return self.plan_key, self.turn
+
+    def stale(self, view: WatchView) -> Outcome:
+        """Return the answer to a decision about an earlier state."""
+        text = f"this is no longer current, nothing was done: {view.workload} is {self.phase}"
+        return Outcome(Answer.STALE, f"{text} ({self.note})" if self.note else text, self.phase)

@@ -1,0 +1,108 @@
+"""What is said of a watch, in plain words, whoever is told."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from analyzer.watch import Hold, Phase
+from rollbackd.notifiers.links import parts
+from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL, COMMIT
+from rollbackd.views import TimelineItem, WatchView
+
+STRONGEST = 3
+"""Reasons that are told; the rest is on the page."""
+
+
+class Severity(StrEnum):
+    """How much it matters; the names are PagerDuty's."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+_SAID: dict[str, tuple[Severity, str]] = {
+    Phase.WARMING: (Severity.INFO, "a new version is being rolled out"),
+    Phase.OBSERVING: (Severity.INFO, "the new version is being compared"),
+    Phase.HELD: (Severity.WARNING, "held"),
+    Phase.DEGRADED: (Severity.CRITICAL, "the new version does harm"),
+    Phase.DEMANDED: (Severity.WARNING, "a rollback was demanded"),
+    Phase.AWAITING_APPROVAL: (Severity.CRITICAL, "the new version does harm: roll it back?"),
+    Phase.ACTING: (Severity.CRITICAL, "rolling back"),
+    Phase.VERIFYING: (Severity.WARNING, "rolled back, measuring whether it helped"),
+    Phase.HEALTHY: (Severity.INFO, "the new version is healthy"),
+    Phase.ROLLED_BACK: (Severity.INFO, "rolled back, and recovered"),
+    Phase.REPORTED: (Severity.CRITICAL, "the new version does harm; nothing was done"),
+    Phase.NEEDS_HUMAN: (Severity.CRITICAL, "somebody has to look"),
+    Phase.INCONCLUSIVE: (Severity.INFO, "ended without a verdict"),
+    Phase.SUPERSEDED: (Severity.INFO, "replaced by a newer version"),
+}
+
+
+def severity(view: WatchView) -> Severity:
+    """Return how much the state of a watch matters; what a person wanted held calls nobody."""
+    if view.hold == Hold.SNOOZED:
+        return Severity.INFO
+    return _SAID[view.phase][0] if view.phase in _SAID else Severity.WARNING
+
+
+def headline(view: WatchView) -> str:
+    """Return the state of a watch in half a line: "shop/checkout: rolling back"."""
+    said = _SAID[view.phase][1] if view.phase in _SAID else view.phase
+    why = f" ({view.hold})" if view.hold else ""
+    return f"{view.workload}: {said}{why}"
+
+
+def strongest(view: WatchView) -> tuple[str, ...]:
+    """Return the reasons that matter most, the strongest first."""
+    return view.reasons[:STRONGEST]
+
+
+def author(view: WatchView) -> str:
+    """Return who made the change, or ""."""
+    return view.annotations.get(AUTHOR, "")
+
+
+def change(view: WatchView) -> tuple[str, str]:
+    """Return the commit or the cause of a change, and a web address of it; "" when unknown.
+
+    Whoever can annotate a workload writes these: an address that is none is left out.
+    """
+    what = view.annotations.get(COMMIT) or view.annotations.get(CHANGE_CAUSE, "")
+    url = view.annotations.get(CHANGE_URL, "")
+    is_url = url.startswith(("https://", "http://")) and url.isprintable()
+    return what, url if is_url and not set(url) & set(" <>|\"'`\\") else ""
+
+
+def clock(at: float) -> str:
+    """Return a time of day, in UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M} UTC"
+
+
+def entered(view: WatchView, phase: Phase) -> TimelineItem | None:
+    """Return when a watch last entered a phase."""
+    items = (i for i in reversed(view.timeline) if i.text.startswith(f"{phase.value}: "))
+    return next(items, None)
+
+
+def course(view: WatchView) -> str:
+    """Return how it ended: "rolled back by ann at 12:03 UTC, recovered at 12:05 UTC", or ""."""
+    acted = entered(view, Phase.VERIFYING)
+    if acted is None:
+        return ""
+    by = f"by {view.decided_by}" if view.decided_by else "by rollbackd"
+    text = f"rolled back {by} at {clock(acted.at)}"
+    recovered = entered(view, Phase.ROLLED_BACK)
+    return f"{text}, recovered at {clock(recovered.at)}" if recovered else text
+
+
+def summary(view: WatchView) -> str:
+    """Return everything in a few plain lines, for those who know no formatting."""
+    cluster = parts(view)["cluster"]
+    lines = [f"{headline(view)}", f"{view.baseline or '?'} → {view.canary} on {cluster}"]
+    what, url = change(view)
+    said = [f"by {author(view)}" if author(view) else "", what, url]
+    lines.append(" ".join(part for part in said if part))
+    lines += [f"• {reason}" for reason in strongest(view)]
+    lines += [course(view), view.note, f"Plan: {view.plan}" if view.plan else ""]
+    lines.append(f"Mode {view.mode}: {view.outlook}")
+    return "\n".join(line for line in lines if line)

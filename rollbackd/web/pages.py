@@ -1,0 +1,221 @@
+"""The pages: rollouts, one rollout, the journal, the policies. Rendered here, from snapshots."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from urllib.parse import quote
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from actions.ports import Entry
+from analyzer.wording import duration, e_value, progress
+from rollbackd.config.problems import Problem
+from rollbackd.config.settings import PolicyRule
+from rollbackd.decisions import Answer, Person, Verb, offer_key, offers
+from rollbackd.report.page import TONES, section
+from rollbackd.views import WatchView
+
+MAX_WATCHES = 200
+"""Rollouts on the overview, those that need somebody first; the journal has them all."""
+MAX_DATA = 4000
+"""Characters of an entry's data that the journal's page shows."""
+
+WORDS: Mapping[Verb, tuple[str, str, str]] = {
+    Verb.ROLL_BACK: (
+        "Roll back now",
+        "harm",
+        "A plan is made at once, past the same guards as any other, whatever the evidence says.",
+    ),
+    Verb.APPROVE: ("Approve", "harm", "The plan above is carried out now."),
+    Verb.REJECT: ("Reject", "", "Nothing is done; the watch ends and a person has to look."),
+    Verb.SNOOZE: ("Snooze 30 min", "", "Evidence is gathered on; nothing is decided meanwhile."),
+    Verb.RESUME: ("Resume", "good", "The snooze ends now."),
+}
+"""From a decision to its button, its style, and what it means."""
+
+SAID: Mapping[str, tuple[str, str]] = {
+    Answer.TAKEN.value: ("good", "Your decision was taken."),
+    Answer.STALE.value: (
+        "",
+        "What you decided about was no longer current; nothing was done. Look again, please.",
+    ),
+    Answer.FORBIDDEN.value: ("", "You may not decide about this rollout; nothing was done."),
+    Answer.UNKNOWN.value: ("", "There is no such decision any more; nothing was done."),
+    "failed": ("", "It could not be recorded; nothing was done. Decide again, please."),
+}
+"""From the outcome in a page's address to what is said; other texts are never shown."""
+
+URGENT = ("needs a human", "awaiting approval", "acting", "verifying", "degraded", "held")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One rollout on the overview."""
+
+    watch: WatchView
+    address: str
+    tone: str
+    sign: str
+    filled: int
+    weight: str
+    why: str
+    age: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One button."""
+
+    key: str
+    label: str
+    style: str
+    meaning: str
+
+
+def overview(views: Iterable[WatchView], now: float, person: Person | None) -> str:
+    """Return the page of all rollouts: those that need somebody first, then the youngest."""
+    ordered = sorted(views, key=_urgency)
+    lines = [_line(view, now) for view in ordered[:MAX_WATCHES]]
+    groups = (
+        ("Needs attention", [n for n in lines if n.watch.phase in URGENT]),
+        (
+            "Being watched",
+            [n for n in lines if not n.watch.final and n.watch.phase not in URGENT],
+        ),
+        ("Ended", [n for n in lines if n.watch.final and n.watch.phase not in URGENT]),
+    )
+    state = f"{sum(not v.final for v in ordered)} rollouts being watched"
+    return _page("overview", person, groups=groups, state=state, hidden=len(ordered) - len(lines))
+
+
+def watch(view: WatchView, person: Person | None, said: str) -> str:
+    """Return the page of one rollout.
+
+    Args:
+        view: its snapshot.
+        person: who is asking; only somebody gets buttons.
+        said: outcome of a decision that led here, or "".
+    """
+    return _page(
+        "watch",
+        person,
+        w=section(view),
+        offers=[_offer(view, verb) for verb in offers(view)] if person is not None else [],
+        can_offer=bool(offers(view)),
+        said=SAID.get(said),
+        journal=f"/journal?watch={quote(view.id, safe='')}",
+        state=f"{view.workload}: {view.phase}",
+    )
+
+
+def journal(
+    entries: Sequence[Entry],
+    *,
+    kinds: Sequence[str],
+    chosen: str,
+    sought: str,
+    older: str | None,
+    person: Person | None,
+) -> str:
+    """Return the page of the journal, the newest entry first.
+
+    Args:
+        entries: those to show.
+        kinds: that can be chosen.
+        chosen: the kind that is looked for, or "".
+        sought: part of a watch's id that is looked for, or "".
+        older: address of the entries before these, or None.
+        person: who is asking.
+    """
+    rows = [(e, clock(e.at), _shown(e)) for e in entries]
+    return _page(
+        "journal", person, rows=rows, kinds=kinds, chosen=chosen, sought=sought, older=older
+    )
+
+
+def policies(
+    rules: Sequence[PolicyRule],
+    person: Person | None,
+    *,
+    text: str = "",
+    problems: Sequence[Problem] | None = None,
+) -> str:
+    """Return the page of the policies.
+
+    Args:
+        rules: the policies in force.
+        person: who is asking.
+        text: a configuration that was checked, or "".
+        problems: what is wrong with it; None when none was checked.
+    """
+    return _page(
+        "policies",
+        person,
+        rules=rules,
+        text=text,
+        problems=problems,
+        duration=duration,
+        weights={rule.policy.name: rule.policy.weights for rule in rules},
+    )
+
+
+def sign_in(person: Person | None, *, possible: bool, refused: bool) -> str:
+    """Return the page on which a person signs in with the token."""
+    return _page("sign_in", person, possible=possible, refused=refused)
+
+
+def trouble(heading: str, text: str, person: Person | None) -> str:
+    """Return the page that says why there is no other one."""
+    return _page("trouble", person, heading=heading, text=text)
+
+
+def clock(at: float) -> str:
+    """Return a time as the journal's page shows it, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _urgency(view: WatchView) -> tuple[int, bool, float]:
+    urgent = URGENT.index(view.phase) if view.phase in URGENT else len(URGENT)
+    return urgent, view.final, -view.started_at
+
+
+def _line(view: WatchView, now: float) -> Line:
+    tone, sign = TONES.get(view.phase, ("open", "…"))
+    return Line(
+        watch=view,
+        address=f"/watches/{quote(view.id, safe='/@')}",
+        tone=tone,
+        sign=sign,
+        filled=round(100 * progress(view.evidence, view.limit)),
+        weight=f"{e_value(view.evidence)} of the {e_value(view.limit)} that decide",
+        why=view.reasons[0] if view.reasons else view.note,
+        age=duration(max(0.0, now - view.started_at)),
+    )
+
+
+def _offer(view: WatchView, verb: Verb) -> Offer:
+    label, style, meaning = WORDS[verb]
+    return Offer(offer_key(view, verb), label, style, meaning)
+
+
+def _shown(entry: Entry) -> str:
+    text = json.dumps(entry.data, ensure_ascii=False, indent=1)
+    return text if len(text) <= MAX_DATA else f"{text[:MAX_DATA]}\n… ({len(text)} characters)"
+
+
+def _page(name: str, person: Person | None, **values: object) -> str:
+    template = _environment().get_template(f"{name}.html.j2")
+    return template.render(page=name, person=person, **values)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=ChoiceLoader([PackageLoader("rollbackd.web"), PackageLoader("rollbackd.report")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,247 @@
+"""The web site: which address shows which page, and what its forms do."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qs, quote, urlencode
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from actions.ports import ActionError, Entry, Transient
+from rollbackd.config import ConfigError, load
+from rollbackd.config.problems import Problem
+from rollbackd.config.secrets import SecretError
+from rollbackd.config.settings import PolicyRule
+from rollbackd.decisions import Decision, Outcome, Person, Verb
+from rollbackd.views import WatchView
+from rollbackd.web import pages
+from rollbackd.web.stream import Stream
+from rollbackd.web.visitors import SESSION, SESSION_S, Visitors, is_ours
+
+log = structlog.get_logger()
+
+MAX_FORM = 4096
+MAX_CONFIGURATION = 128 * 1024
+"""Bytes of a form that are read; a configuration in one is written by hand, and percent-encoded."""
+PAGE = 100
+"""Entries on one page of the journal."""
+KINDS = (
+    "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "policy",
+    "roster", "armed", "view",
+)  # fmt: skip
+STATIC = {
+    "report.css": ("rollbackd.report", "templates/style.css", "text/css"),
+    "web.css": ("rollbackd.web", "static/web.css", "text/css"),
+    "live.js": ("rollbackd.web", "static/live.js", "text/javascript"),
+}
+SAFE = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Nothing from elsewhere, nothing inline: what a rollout calls itself can not become code."""
+
+JournalSearch = Callable[[str, str, int | None], list[Entry]]
+"""Returns the newest entries by part of a watch's id, kind, and before which number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the pages are made from.
+
+    Attributes:
+        views: the newest snapshots. rules: the policies in force.
+        offered: what a button's key stands for now. decide: lets a decision happen.
+        visitors: tells who is asking. journal: searches the journal; raises ActionError.
+    """
+
+    views: Callable[[], tuple[WatchView, ...]]
+    rules: Sequence[PolicyRule]
+    offered: Callable[[str], tuple[WatchView, Verb] | None]
+    decide: Callable[[Decision], Outcome]
+    visitors: Visitors
+    journal: JournalSearch
+
+    def routes(self) -> list[BaseRoute]:
+        """Return every address of the site."""
+        stream = Stream(self.views)
+        return [
+            Route("/", self._overview),
+            Route("/watches/{watch_id:path}", self._watch),
+            Route("/journal", self._journal),
+            Route("/policies", self._policies),
+            Route("/policies", self._check, methods=["POST"]),
+            Route("/sign-in", self._sign_in),
+            Route("/sign-in", self._begin_session, methods=["POST"]),
+            Route("/decide", self._decide, methods=["POST"]),
+            Route("/stream", stream.answer),
+            Route("/static/{name}", _static),
+        ]
+
+    # Reading
+
+    def _overview(self, request: Request) -> Response:
+        return _html(pages.overview(self.views(), time.time(), self._person(request)))
+
+    def _watch(self, request: Request) -> Response:
+        person, wanted = self._person(request), request.path_params["watch_id"]
+        view = next((v for v in self.views() if v.id == wanted), None)
+        if view is None:
+            text = "It may have ended long ago; the journal knows."
+            return _html(pages.trouble("There is no such rollout", text, person), 404)
+        return _html(pages.watch(view, person, request.query_params.get("said", "")))
+
+    def _journal(self, request: Request) -> Response:
+        person, asked = self._person(request), request.query_params
+        sought, kind, before = asked.get("watch", ""), asked.get("kind", ""), asked.get("before")
+        number = int(before) if before and _NUMBER.fullmatch(before) else None
+        try:
+            entries = self.journal(sought, kind, number)
+        except ActionError as error:
+            return _html(pages.trouble("The journal cannot be read", str(error), person), 503)
+        older = None
+        if len(entries) == PAGE:
+            query = {"watch": sought, "kind": kind, "before": entries[-1].seq}
+            older = f"/journal?{urlencode(query)}"
+        return _html(
+            pages.journal(
+                entries, kinds=KINDS, chosen=kind, sought=sought, older=older, person=person
+            )
+        )
+
+    def _policies(self, request: Request) -> Response:
+        return _html(pages.policies(self.rules, self._person(request)))
+
+    async def _check(self, request: Request) -> Response:
+        form = await _form(request, MAX_CONFIGURATION)
+        if form is None:
+            return PlainTextResponse("the configuration is too long\n", 413)
+        text = form.get("text", "")
+        problems = await run_in_threadpool(_problems, text)
+        person = self._person(request)
+        return _html(pages.policies(self.rules, person, text=text, problems=problems))
+
+    def _sign_in(self, request: Request) -> Response:
+        person, possible = self._person(request), self.visitors.token is not None
+        return _html(pages.sign_in(person, possible=possible, refused=False))
+
+    # Deciding
+
+    async def _begin_session(self, request: Request) -> Response:
+        form = await _form(request, MAX_FORM)
+        if form is None or not is_ours(request.headers):
+            return _html(pages.trouble("Not from our own page", _FOREIGN, None), 403)
+        try:
+            token, name = form.get("token", ""), form.get("name", "")
+            session = self.visitors.sign_in(token, name, time.time())
+        except SecretError as error:
+            log.warning("token not readable", error=str(error))
+            text = "The daemon cannot read its token now."
+            return _html(pages.trouble("Not signed in", text, None), 503)
+        if session is None:
+            log.warning("sign-in refused", name=name[:200], client=_client(request))
+            possible = self.visitors.token is not None
+            return _html(pages.sign_in(None, possible=possible, refused=True), 403)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(
+            SESSION,
+            session,
+            max_age=SESSION_S,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    async def _decide(self, request: Request) -> Response:
+        person = self._person(request)
+        form = await _form(request, MAX_FORM)
+        if form is None or not is_ours(request.headers):
+            return _html(pages.trouble("Not from our own page", _FOREIGN, person), 403)
+        if person is None:
+            text = "Sign in first; nothing was done."
+            return _html(pages.trouble("You may only read", text, None), 403)
+        found = self.offered(form.get("key", ""))
+        if found is None:
+            text = (
+                "What this button was for is no longer current; nothing was done. "
+                "Go back and look again."
+            )
+            return _html(pages.trouble("Too late", text, person), 409)
+        view, verb = found
+        decision = Decision(view.id, verb, person, view.plan_key, view.turn)
+        try:  # it writes to disk: not on the thread that answers everybody
+            said = (await run_in_threadpool(self.decide, decision)).answer.value
+        except Transient:
+            said = "failed"
+        return RedirectResponse(f"/watches/{quote(view.id, safe='/@')}?said={said}", 303)
+
+    def _person(self, request: Request) -> Person | None:
+        try:
+            return self.visitors.person(
+                request.headers, request.cookies, _client(request), time.time()
+            )
+        except SecretError as error:
+            log.warning("token not readable", error=str(error))
+            return None
+
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_FOREIGN = (
+    "A browser said that this request was made by another site's page, or did not say where it "
+    "comes from. Nothing was done. Open this site's own page and try there."
+)
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
+
+
+def _html(text: str, status: int = 200) -> Response:
+    return HTMLResponse(text, status, headers=SAFE)
+
+
+def _static(request: Request) -> Response:
+    found = STATIC.get(request.path_params["name"])
+    if found is None:
+        return PlainTextResponse("there is no such file\n", 404)
+    package, name, kind = found
+    content = files(package).joinpath(name).read_bytes()
+    headers = {"cache-control": "public, max-age=3600", "x-content-type-options": "nosniff"}
+    return Response(content, media_type=f"{kind}; charset=utf-8", headers=headers)
+
+
+async def _form(request: Request, most: int) -> dict[str, str] | None:
+    """Return a form's fields, or None when it is too long or is no text."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            return None
+    try:
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        return None
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _problems(text: str) -> Sequence[Problem]:
+    """Return what is wrong with a configuration. It is never kept, and its files are not opened."""
+    with TemporaryDirectory(prefix="rollbackd-check-") as folder:
+        file = Path(folder) / "rollbackd.yaml"
+        file.write_text(text, encoding="utf-8")
+        try:
+            load(file)
+        except ConfigError as error:
+            return error.problems
+    return ()

@@ -1,0 +1,111 @@
+"""Who is asking: a session begun with the token, or an identity that a trusted proxy vouches for.
+
+Whoever is nobody may read. Writing asks for a person, and for a request that our own page made: a
+browser tells where a request comes from (Fetch Metadata, Origin), and one that comes from elsewhere is
+refused, whatever cookies it carries.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from rollbackd.config.settings import TrustedProxy
+from rollbackd.decisions import Person
+
+SESSION = "rollbackd-session"
+SESSION_S = 12 * 3600
+"""A shift, and the night after it asks again."""
+MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """Tells who is asking.
+
+    Attributes:
+        token: reads the secret that lets people sign in; None when nobody can. May raise
+            SecretError.
+        proxies: those that vouch for people.
+    """
+
+    token: Callable[[], str] | None
+    proxies: Sequence[TrustedProxy] = ()
+
+    def person(
+        self, headers: Mapping[str, str], cookies: Mapping[str, str], client: str, now: float
+    ) -> Person | None:
+        """Return who is asking, or None: somebody who may only read."""
+        for proxy in self.proxies:
+            person = vouched_for(proxy, headers, client)
+            if person is not None:
+                return person
+        return self._signed_in(cookies.get(SESSION, ""), now)
+
+    def sign_in(self, token: str, name: str, now: float) -> str | None:
+        """Return the session of a person who knows the token, or None.
+
+        The session is signed with the token itself: it outlives a restart, is good on every replica,
+        and ends when the token is changed.
+        """
+        name = name.strip()
+        if self.token is None or not name or len(name) > MAX_NAME:
+            return None
+        if not hmac.compare_digest(token.strip().encode(), self.token().encode()):
+            return None
+        until = str(int(now) + SESSION_S)
+        shown = base64.urlsafe_b64encode(name.encode()).decode()
+        return f"{shown}.{until}.{self._signature(shown, until)}"
+
+    def _signed_in(self, session: str, now: float) -> Person | None:
+        shown, _, rest = session.partition(".")
+        until, _, signature = rest.partition(".")
+        if self.token is None or not signature or not until.isdecimal() or int(until) < now:
+            return None
+        expected = self._signature(shown, until)
+        if not hmac.compare_digest(signature.encode(), expected.encode()):
+            return None
+        try:
+            name = base64.urlsafe_b64decode(shown).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        return Person(name, "web", name, trusted=True)
+
+    def _signature(self, shown: str, until: str) -> str:
+        key = self.token().encode() if self.token is not None else b""
+        return hmac.new(key, f"session.{shown}.{until}".encode(), sha256).hexdigest()
+
+
+def vouched_for(proxy: TrustedProxy, headers: Mapping[str, str], client: str) -> Person | None:
+    """Return whom a proxy vouches for, or None."""
+    name = headers.get(proxy.user_header, "").strip()
+    if not name or len(name) > MAX_NAME or not _comes_from(proxy, client):
+        return None
+    text = headers.get(proxy.groups_header, "") if proxy.groups_header else ""
+    groups = frozenset(filter(None, (group.strip() for group in text.split(","))))
+    return Person(name, "web", name, is_member=groups.__contains__)
+
+
+def _comes_from(proxy: TrustedProxy, client: str) -> bool:
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return False
+    return any(address in network for network in proxy.networks)
+
+
+def is_ours(headers: Mapping[str, str]) -> bool:
+    """Tell whether a request that would change something was made by our own page.
+
+    Browsers that know Fetch Metadata say so themselves; for others the Origin must be this host.
+    A request that says neither is no browser's form, and is refused, too.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = headers.get("origin", "")
+    return bool(origin) and urlsplit(origin).netloc == headers.get("host", "")

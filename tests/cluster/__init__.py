@@ -1,0 +1,1 @@
+"""What rollbackd needs of a cluster, on the fake and, with ``make test-cluster``, on a real one."""

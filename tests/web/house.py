@@ -1,0 +1,110 @@
+"""A web site over made-up rollouts and a real decision desk, served on a real socket."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+
+from actions.ports import Entry, Transient
+from analyzer.events import Approved, Demanded, Event, Rejected, Snoozed
+from rollbackd.config.settings import Deciders, PolicyRule, TrustedProxy
+from rollbackd.decisions import Decisions
+from rollbackd.http import Doors, HttpServer, application
+from rollbackd.releases import Released
+from rollbackd.views import WatchView
+from rollbackd.web.site import PAGE, Site
+from rollbackd.web.visitors import Visitors
+from tests.cli import sample_views
+from tests.fakes.memory_journal import MemoryJournal
+from tests.process.lifetime import POLICY, TELEMETRY
+
+TOKEN = "s3cret"
+WAITING = replace(
+    sample_views.degraded(),
+    mode="approve",
+    phase="awaiting approval",
+    plan_key="plan-1",
+    note="waiting for approval: roll shop/checkout back to 5d9f1",
+    annotations={"rollbackd.io/author": "bob", "rollbackd.io/link": "https://git.example/pr/7"},
+)
+WATCHED = replace(sample_views.blind(), workload="shop/<b>search</b>", phase="observing")
+PROXY = TrustedProxy("x-forwarded-user", "x-forwarded-groups", (ip_network("127.0.0.0/8"),))
+
+
+@dataclass
+class House:
+    """What the site is about; decisions change it as the controller would."""
+
+    seen: tuple[WatchView, ...] = (WAITING, WATCHED, sample_views.healthy())
+    deciders: Deciders = field(default_factory=Deciders)
+    events: list[tuple[str, Event]] = field(default_factory=list)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    trouble: Transient | None = None
+
+    def handle(self, watch_id: str, event: Event) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.events.append((watch_id, event))
+        phase = {Approved: "acting", Rejected: "needs a human", Snoozed: "held"}.get(type(event))
+        if isinstance(event, Demanded):
+            phase = "degraded"
+        self.seen = tuple(
+            replace(
+                view,
+                phase=phase or view.phase,
+                turn=view.turn + 1,
+                updated_at=view.updated_at + 1,
+                final=phase == "needs a human",
+            )
+            if view.id == watch_id
+            else view
+            for view in self.seen
+        )
+
+    def search(self, watch: str, kind: str, before: int | None) -> list[Entry]:
+        fitting = [
+            entry
+            for entry in self.journal.entries()
+            if watch in entry.watch_id
+            and kind in {"", entry.kind}
+            and (before is None or entry.seq < before)
+        ]
+        return fitting[::-1][:PAGE]
+
+
+@contextmanager
+def open_house(
+    house: House, *, token: str | None = TOKEN, proxies: tuple[TrustedProxy, ...] = ()
+) -> Iterator[str]:
+    """Serve the house; yield its address."""
+    decisions = Decisions(
+        views=lambda: house.seen,
+        handle=house.handle,
+        deciders=lambda _: house.deciders,
+        journal=house.journal,
+        telemetry=TELEMETRY,
+        now=lambda: sample_views.START,
+    )
+    read = (lambda: token) if token is not None else None
+    doors = Doors(
+        views=lambda: house.seen,
+        metrics=lambda: b"",
+        unready=lambda: "",
+        decide=decisions.decide,
+        release=lambda watch, by: Released((f"{by} let {watch} go",)),
+        token=read,
+    )
+    site = Site(
+        views=lambda: house.seen,
+        rules=(PolicyRule(POLICY),),
+        offered=decisions.offered,
+        decide=decisions.decide,
+        visitors=Visitors(read, proxies),
+        journal=house.search,
+    )
+    server = HttpServer(application(doors, site.routes()), "127.0.0.1", 0)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.close()
