@@ -9,7 +9,7 @@ from actions.regions.shift import Endpoints, Shift, loads
 from analyzer.region import Region
 from analyzer.region_events import Direction, Standing
 from analyzer.sample import Missing
-from analyzer.wording import duration, share
+from analyzer.wording import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,7 @@ def into_capacity(situation: MoveSituation) -> str | None:
         part = max(loads(n.shift.after, n.endpoints)[region.name] for n in situation.names)
         if (load := part * total) > capacity.limit:
             reasons.append(
-                f"{region.name} would carry {load:.4g}, which is {share(load / capacity.limit)} "
-                f"of its {capacity.limit:.4g}"
+                f"{region.name} would carry {load:.4g}, and at most {capacity.limit:.4g} fit"
             )
     return "; ".join(reasons) or None
 
