@@ -3,16 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
+from actions.cluster import HASH_LABEL, JsonObject
 from actions.facts import CannotStart, Fact, QuotaShort, Undersized, Unread
 from actions.ports import Permanent
-
-JsonObject = dict[str, Any]
-
-HASH_LABEL = "pod-template-hash"
-"""Label that the Deployment controller puts on a ReplicaSet, its template and its pods."""
 
 STUCK = frozenset(
     {

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from actions.cluster import template_digest
 from actions.holding import Standing
-from actions.kubernetes_rollback import template_digest
 from actions.marks import HELD_BY
 from actions.ports import Conflict
 

@@ -1,47 +1,29 @@
 """Brings a Deployment back to the revision it came from, by that revision's own ReplicaSet."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 from urllib.parse import quote
 
+from actions.cluster import (
+    HASH_LABEL,
+    PLAN,
+    ClusterApi,
+    JsonObject,
+    controller_uid,
+    images_of,
+    owner_refusals,
+    rollback_annotations,
+    template_digest,
+    template_of,
+    write_guarded,
+)
 from actions.facts import Fact, NewerRevision, PausedByHand
-from actions.kubernetes_capacity import HASH_LABEL, capacity_facts
+from actions.kubernetes_capacity import capacity_facts
 from actions.marks import HELD_BY
-from actions.plan import Draft, Step, checksum
+from actions.plan import Draft, Step
 from actions.ports import Conflict, FactSource, StepState
 from analyzer.rollout import Revision, Rollout, Workload
 
 KIND = "Deployment"
-
-ROLLED_BACK_FROM = "rollbackd.io/rolled-back-from"
-"""Annotation: hash of the revision that our last rollback left."""
-
-ROLLED_BACK_TO = "rollbackd.io/rolled-back-to"
-"""Annotation: hash of the revision that our last rollback restored."""
-
-PLAN = "rollbackd.io/plan"
-"""Annotation: key of the step that our last rollback carried out."""
-
-CHANGE_CAUSE = "kubernetes.io/change-cause"
-"""Annotation that ``kubectl rollout history`` shows."""
-
-ATTEMPTS = 4
-"""Writes tried when only the status changes under us; a busy rollout reports every few 100 ms."""
-
-JsonObject = dict[str, Any]
-
-
-class ClusterApi(Protocol):
-    """The calls to the API server that a rollback needs, in raw JSON. All raise ActionErrors."""
-
-    def get(self, path: str) -> JsonObject | None:
-        """Return one object, or None when there is no such object."""
-
-    def items(self, path: str, label_selector: str) -> Sequence[JsonObject]:
-        """Return the objects of a collection that the selector matches."""
-
-    def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> JsonObject:
-        """Apply a JSON patch; raise Conflict when a ``test`` in it fails."""
 
 
 class KubernetesRollback:
@@ -114,32 +96,19 @@ class KubernetesRollback:
 
         A write whose answer was lost is found done by the next call, or by the guard.
         """
-        generation: object = None
-        for _ in range(ATTEMPTS):
-            deployment = self._deployment(step)
-            if deployment is None:
-                raise Conflict(f"{_named(step)} is no longer the one that was planned for")
-            if template_digest(deployment) == step.desired["template"]:
-                return
-            seen = deployment["metadata"].get("generation")
-            if generation is not None and seen != generation:
-                raise Conflict(f"{_named(step)} was changed by somebody else meanwhile")
-            generation = seen
-            operations = self._operations(step, deployment)
-            try:
-                self._api.patch(_step_path(step), operations)
-            except Conflict:
-                # Either our own earlier write took effect, or the controller reported progress,
-                # or somebody else was faster: the next look tells which.
-                continue
-            return
-        raise Conflict(f"{_named(step)} changes too often to be written: {ATTEMPTS} tries failed")
+        write_guarded(
+            self._api,
+            _step_path(step),
+            _named(step),
+            lambda: self._deployment(step),
+            lambda found: self._operations(step, found),
+        )
 
     def _step(
         self, rollout: Rollout, good: Revision, deployment: JsonObject, baseline: JsonObject
     ) -> Step:
         workload, bad = rollout.workload, rollout.canary
-        change = f"{_images(deployment)} to {_images(baseline)}"
+        change = f"{images_of(deployment)} to {images_of(baseline)}"
         return Step(
             actuator=self._name,
             target={
@@ -161,8 +130,10 @@ class KubernetesRollback:
             },
         )
 
-    def _operations(self, step: Step, deployment: JsonObject) -> list[JsonObject]:
-        """Return the patch, or raise Conflict when the world is not as the plan expected it."""
+    def _operations(self, step: Step, deployment: JsonObject) -> list[JsonObject] | None:
+        """Return the patch, None when it is there already; raise Conflict when it cannot be."""
+        if template_digest(deployment) == step.desired["template"]:
+            return None
         if template_digest(deployment) != step.expected["template"]:
             raise Conflict(f"{_named(step)} no longer runs {step.expected['revision']}")
         if _was_written(step, deployment):
@@ -197,42 +168,9 @@ class KubernetesRollback:
         }
 
 
-def template_digest(owner: Mapping[str, Any]) -> str:
-    """Return a checksum of a Deployment's or ReplicaSet's template.
-
-    Equal for a Deployment and the ReplicaSet made from it: the hash label, which only the latter
-    has, does not count.
-    """
-    return checksum(template_of(owner))
-
-
-def template_of(owner: Mapping[str, Any]) -> JsonObject:
-    """Return the pod template as the user wrote it: without the controller's hash label."""
-    template = dict((owner.get("spec") or {}).get("template") or {})
-    metadata = dict(template.get("metadata") or {})
-    # Some servers spell out that a template was never created; that is no part of it.
-    if metadata.get("creationTimestamp", "") is None:
-        del metadata["creationTimestamp"]
-    labels = dict(metadata.get("labels") or {})
-    labels.pop(HASH_LABEL, None)
-    if labels:
-        metadata["labels"] = labels
-    else:
-        metadata.pop("labels", None)
-    return {**template, "metadata": metadata}
-
-
-def controller_uid(item: Mapping[str, Any]) -> str | None:
-    """Return the UID of the object that manages this one, or None."""
-    for owner in item["metadata"].get("ownerReferences") or []:
-        if owner.get("controller"):
-            return str(owner["uid"])
-    return None
-
-
 def _standing_refusals(workload: Workload, deployment: JsonObject) -> tuple[str, ...]:
     """Return why this Deployment cannot be rolled back at all, whatever the revision."""
-    refusals = []
+    refusals = [*owner_refusals(f"{KIND} {workload}", deployment)]
     spec = deployment["spec"]
     if deployment["metadata"].get("deletionTimestamp"):
         refusals.append(f"{KIND} {workload} is being deleted")
@@ -282,22 +220,12 @@ def _revision_refusals(
 
 
 def _patch(step: Step, deployment: JsonObject, baseline: JsonObject) -> list[JsonObject]:
-    """Return the JSON patch: the guard, the template, and what tells people who did it."""
-    bad, good = step.expected["revision"], step.desired["revision"]
-    metadata = deployment["metadata"]
-    annotations = {
-        **(metadata.get("annotations") or {}),
-        CHANGE_CAUSE: f"rollbackd: rolled back from {bad} to {good}",
-        ROLLED_BACK_FROM: bad,
-        ROLLED_BACK_TO: good,
-        PLAN: step.key,
-    }
+    """Return the JSON patch: the template, and what tells people who did it."""
+    annotations = rollback_annotations(step, deployment)
     annotations.pop(HELD_BY, None)
     # What we hold is let go with the way back; nobody else's pause gets here.
     paused = [{"op": "remove", "path": "/spec/paused"}] if "paused" in deployment["spec"] else []
-    version = metadata["resourceVersion"]
     return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
         {"op": "replace", "path": "/spec/template", "value": template_of(baseline)},
         # The whole map: it may be absent, and the guard says that nobody else changed it.
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
@@ -305,15 +233,15 @@ def _patch(step: Step, deployment: JsonObject, baseline: JsonObject) -> list[Jso
     ]
 
 
-def _is_paused_by_others(deployment: JsonObject, watch_id: str) -> bool:
-    annotations = deployment["metadata"].get("annotations") or {}
-    return bool(deployment["spec"].get("paused")) and annotations.get(HELD_BY) != watch_id
-
-
 def _was_written(step: Step, deployment: JsonObject) -> bool:
     """Tell whether this very step was written before: its mark outlives a template put back."""
     annotations = deployment["metadata"].get("annotations") or {}
     return bool(step.key) and annotations.get(PLAN) == step.key
+
+
+def _is_paused_by_others(deployment: JsonObject, watch_id: str) -> bool:
+    annotations = deployment["metadata"].get("annotations") or {}
+    return bool(deployment["spec"].get("paused")) and annotations.get(HELD_BY) != watch_id
 
 
 def _has_settled(deployment: JsonObject) -> bool:
@@ -327,11 +255,6 @@ def _has_settled(deployment: JsonObject) -> bool:
         and status.get("replicas", 0) <= updated
         and status.get("availableReplicas", 0) >= updated
     )
-
-
-def _images(owner: JsonObject) -> str:
-    containers = template_of(owner).get("spec", {}).get("containers") or []
-    return ", ".join(str(container.get("image", "?")) for container in containers)
 
 
 def _deployment_path(namespace: str, name: str) -> str:

@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from actions.cluster import HASH_LABEL
 from actions.facts import Fact, SchemaBound
-from actions.kubernetes_capacity import HASH_LABEL
 from actions.ports import Permanent
 from analyzer.rollout import Revision, Rollout
 

@@ -4,13 +4,16 @@ Signals are combined by the weighted mean of their e-values with weights fixed i
 admissible way under arbitrary dependence (Vovk & Wang 2021; Wang 2024). Evidence and practical
 relevance are separate questions: a signal whose effect does not reach its margin enters with at
 most 1. A missing signal enters with 0, so absence can only ever weaken a case against the canary.
+
+Facts of the cluster (``analyzer.distress``) stand beside that sum, not in it: they are no statistics.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from analyzer.distress import Facts, Standing
 from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
-from analyzer.policy import Policy, WhenMissing
+from analyzer.policy import FactUse, Policy, WhenMissing
 from analyzer.sample import Missing
 from analyzer.signal import IntervalSignal, RatioSignal, Signal, Tier, TrafficSignal
 from analyzer.telling import compare, excluded, mismatch, revealed
@@ -24,6 +27,8 @@ SHARED_CAUTION = 10.0
 unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
 ATTRIBUTED = 1.0
 """A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
+NOTHING = "nothing is measured: no ready-made signal fits what the source exposes"
+"""Said when signals were to be found and none was."""
 
 
 class Verdict(StrEnum):
@@ -52,6 +57,7 @@ class Judgement:
         e_value: combined evidence of the acting signals. limit: where it becomes ``degraded``.
         blind: not one critical signal could be measured.
         missing: names of the acting signals that could not be measured.
+        by_facts: what the cluster says decided, whatever the evidence is.
     """
 
     verdict: Verdict
@@ -60,6 +66,10 @@ class Judgement:
     limit: float
     blind: bool = False
     missing: tuple[str, ...] = ()
+    by_facts: bool = False
+
+
+NO_FACTS = Facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,44 +85,56 @@ class _Case:
         return self.finding.harmful and self.contribution >= ATTRIBUTED
 
 
-def judge(policy: Policy, evidence: EvidenceOf) -> Judgement:
-    """Return the verdict that the evidence allows.
+def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judgement:
+    """Return the verdict that the evidence and the facts allow.
 
     Args:
         policy: which signals count, for how much, and how sure one must be.
         evidence: by the signal's name; a signal of the policy that is not in it is missing.
+        facts: what the cluster says of the instances.
     """
+    used = facts if policy.facts is not FactUse.IGNORE else Facts(warm=facts.warm)
     weights = policy.weights
     acting = [s for s in policy.signals if s.tier is not Tier.INFO]
     cases = [
-        _Case(s, found.finding, weights[s.name] * _admitted(found.finding))
+        _Case(s, found.finding, weights[s.name] * admitted(found.finding))
         for s in acting
         if isinstance(found := evidence.get(s.name), Measured)
     ]
     missing = tuple(s.name for s in acting if not isinstance(evidence.get(s.name), Measured))
     total = sum(case.contribution for case in cases)
-    shared = any(
+    drifting = any(
         c.signal.tier is Tier.CRITICAL and c.finding.drift_e >= SHARED_EVIDENCE for c in cases
     )
+    shared = drifting or used.standing is Standing.SHARED
     limit = (SHARED_CAUTION if shared else 1.0) / policy.alpha
     critical = [s for s in acting if s.tier is Tier.CRITICAL]
     blind = bool(critical) and all(s.name in missing for s in critical)
     unfair = _unfair(policy, evidence)
     gaps = unfair + _gaps(acting, evidence)
+    told = (Reason("", used.text),) if used.text else ()
 
-    def conclude(verdict: Verdict, reasons: tuple[Reason, ...]) -> Judgement:
-        return Judgement(verdict, reasons, total, limit, blind=blind, missing=missing)
+    def conclude(
+        verdict: Verdict, reasons: tuple[Reason, ...], by_facts: bool = False
+    ) -> Judgement:
+        # While the baseline drifts, that is what people must read first.
+        reasons = reasons + told if drifting else told + reasons
+        return Judgement(verdict, reasons, total, limit, blind, missing, by_facts)
 
+    if not policy.signals:
+        return conclude(Verdict.INCONCLUSIVE, (Reason("", NOTHING),))
     if total >= limit and _may_act(cases):
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
+    if used.standing is Standing.ACCUSED and policy.facts is FactUse.ACT and not drifting:
+        return conclude(Verdict.DEGRADED, _harm(cases) + gaps, by_facts=True)
     if shared:
         return conclude(Verdict.SHARED_INCIDENT, _drifting(cases) + _harm(cases) + gaps)
-    if not unfair and _healthy(policy, critical, cases, missing):
+    if not unfair and _may_be_healthy(used) and _healthy(policy, critical, cases, missing):
         return conclude(Verdict.HEALTHY, tuple(Reason(c.signal.name, _fine(c)) for c in cases))
     return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)
 
 
-def _admitted(finding: Finding) -> float:
+def admitted(finding: Finding) -> float:
     """Return the e-value that may be counted: at most 1 while the effect is below its margin.
 
     An untested or non-finite e-value is no evidence at all.
@@ -126,6 +148,14 @@ def _may_act(cases: list[_Case]) -> bool:
     """Tell whether the tiers allow acting: a critical signal, or supporting ones in company."""
     named = [c.signal.tier for c in cases if c.attributed]
     return Tier.CRITICAL in named or len(named) > 1
+
+
+def _may_be_healthy(facts: Facts) -> bool:
+    """Tell whether the facts let a rollout be called healthy.
+
+    A canary of which no instance is left to take traffic cannot be, however well it had begun.
+    """
+    return facts.standing is Standing.QUIET and facts.warm != 0
 
 
 def _healthy(
@@ -167,13 +197,19 @@ def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
     return tuple(
         Reason(
             c.signal.name,
-            f"{c.signal.name}: the baseline itself is worse than its own history "
+            f"{_named(c)}: the baseline itself is worse than its own history "
             f"(e-value {write_e(c.finding.drift_e)}); not the canary's fault alone",
             c.finding.drift_e,
         )
         for c in cases
         if c.finding.drift_e >= SHARED_EVIDENCE
     )
+
+
+def _named(case: _Case) -> str:
+    """Return the signal's name, with what of it drifts where it is about many things."""
+    drifting = case.finding.drifting
+    return f"{case.signal.name} ({drifting})" if drifting else case.signal.name
 
 
 def _fine(case: _Case) -> str:

@@ -17,6 +17,24 @@ class Mode(StrEnum):
     """Plans are carried out at once."""
 
 
+NOT_WATCHED = "off"
+"""What a workload says instead of a mode to be left alone."""
+
+
+def lowered(mode: Mode, asked: str | None) -> Mode:
+    """Return a policy's mode, lowered to what the workload itself asks for.
+
+    Whoever may change a workload must not gain the daemon's rights by it, so a mode that goes
+    further than the policy's changes nothing. One that is no mode at all was meant to change
+    something: it counts as the lowest.
+    """
+    if asked is None:
+        return mode
+    order = tuple(Mode)
+    wanted = Mode(asked) if asked in order else Mode.OBSERVE
+    return min(mode, wanted, key=order.index)
+
+
 class WhenMissing(StrEnum):
     """What to do while critical signals cannot be measured. Rolling back is not a choice."""
 
@@ -26,6 +44,17 @@ class WhenMissing(StrEnum):
     """Go on with what can be measured; without any measured critical signal nothing is decided."""
     PAGE = "page"
     """Hold, and call a person."""
+
+
+class FactUse(StrEnum):
+    """What the cluster's own word on the canary's instances may cause (crash loops and the like)."""
+
+    ACT = "act"
+    """As much as a critical signal: the policy's mode says how far that goes."""
+    SHOW = "show"
+    """It is told among the reasons, and keeps a rollout from being called healthy."""
+    IGNORE = "ignore"
+    """Nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +73,9 @@ class Policy:
         approval_expires_s: an approval that has not come by then is void; people are called.
         cool_down_s: a workload acted on is not acted on again for this long.
         actuators: names of the configured actuators to use, in order.
+        facts: what the cluster's word on the canary's instances may cause.
+        facts_after_s: how long their distress must last before it decides.
+        discovers: the signals are found when a watch begins; until then there are none.
     """
 
     name: str
@@ -61,6 +93,9 @@ class Policy:
     approval_expires_s: float = 1800.0
     cool_down_s: float = 1800.0
     actuators: tuple[str, ...] = ()
+    facts: FactUse = FactUse.ACT
+    facts_after_s: float = 60.0
+    discovers: bool = False
 
     @property
     def weights(self) -> dict[str, float]:

@@ -39,6 +39,24 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the cluster says of an instance's containers.
+
+    Attributes:
+        stuck: why a container cannot run, in the cluster's word (``CrashLoopBackOff``), or "".
+        restarts: times that a container of the instance was started again.
+        last_exit: why a container ended last, in the cluster's word (``OOMKilled``), or "".
+        unready_since: since when its containers are not ready, as their node says, in seconds
+            since the epoch; None while they are, and when the node has not said.
+    """
+
+    stuck: str = ""
+    restarts: int = 0
+    last_exit: str = ""
+    unready_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One running copy of a revision (a pod, or a static target).
 
@@ -47,12 +65,14 @@ class Instance:
         started_at: seconds since the epoch, or None when unknown (then it counts as old).
         ready: it takes traffic.
         terminating: it is on its way out; its samples no longer count.
+        vitals: None when nobody says how its containers are, which is never a sign of harm.
     """
 
     id: tuple[str, ...]
     started_at: float | None = None
     ready: bool = True
     terminating: bool = False
+    vitals: Vitals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,11 @@ class Rollout:
             rolled out again (the Deployment's revision number; 0 when there is no such thing).
         complete: no baseline instance is left or expected; the canary took over.
         policy: name of the policy asked for by the workload itself, if any.
+        mode: the mode asked for by the workload itself, in its own words; it can only lower the
+            policy's.
         labels: the workload's labels, for policy selectors.
+        stalled: what the workload's controller says of a rollout that stands still, else "".
+        ready_within_s: an instance that is not ready for longer is in distress.
         annotations: what the workload says of this change, for people: author, commit, link.
     """
 
@@ -83,7 +107,10 @@ class Rollout:
     ordinal: int = 0
     complete: bool = False
     policy: str | None = None
+    mode: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    stalled: str = ""
+    ready_within_s: float = 600.0
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -34,7 +34,7 @@ from analyzer.events import (
     Superseded,
 )
 from analyzer.judge import SHARED_CAUTION, Judgement, Verdict
-from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.policy import Mode, Policy, WhenMissing, lowered
 from analyzer.rollout import Revision, Rollout, Workload
 from analyzer.wording import duration
 
@@ -146,7 +146,7 @@ def begin(rollout: Rollout, policy: Policy, now: float) -> Watch:
         canary=rollout.canary,
         baseline=rollout.baseline,
         policy=policy.name,
-        mode=policy.mode,
+        mode=lowered(policy.mode, rollout.mode),
         started_at=now,
         since=now,
         annotations=rollout.annotations,
@@ -245,6 +245,7 @@ def _incident_unseen(watch: Watch, judgement: Judgement, policy: Policy) -> bool
     """
     return (
         watch.hold is Hold.SHARED_INCIDENT
+        and not judgement.by_facts
         and bool(judgement.missing)
         and judgement.e_value < SHARED_CAUTION / policy.alpha
     )

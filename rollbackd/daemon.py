@@ -34,15 +34,18 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
+from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
 from rollbackd.releases import Releases
+from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
@@ -113,8 +116,14 @@ class Daemon:
         # Every replica has its caches filled, so that the next leader begins at once.
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
+        telemetry.count_spans(parts.span_fates)
         self._controller = self._control(parts, journal, telemetry)
+        if parts.traces is not None:
+            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
+        self._pumps = self._made_pumps(parts, journal, telemetry)
+        for pump in self._pumps:
+            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
@@ -159,6 +168,14 @@ class Daemon:
         if keeper is not None:
             stack.callback(keeper.close)
         stack.callback(self._stopping.set)
+
+    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
+        for name in parts.notifiers:
+            telemetry.expect_notifier(name)
+        return [
+            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
+            for name, notifier in parts.notifiers.items()
+        ]
 
     def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
         """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
@@ -228,6 +245,7 @@ class Daemon:
             journal=journal,
             telemetry=telemetry,
             now=time.time,
+            finder=SignalFinder(parts.source, config.settle_s),
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
@@ -301,6 +319,9 @@ class Daemon:
 
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
+        # Notifiers keep notes in the journal, which only the leader may write.
+        for pump in self._pumps:
+            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from analyzer.distress import Facts, Standing
 from analyzer.family import Armed
 from analyzer.policy import Mode
 from analyzer.rollout import Revision, Side, Workload
@@ -115,6 +116,16 @@ def roster_from_json(data: Mapping[str, Any]) -> Roster:
             for s in data["stays"]
         )
     )
+
+
+def facts_to_json(facts: Facts) -> dict[str, Any]:
+    """Return what the cluster said, as plain JSON values; who was warm is told by the roster."""
+    return {"standing": facts.standing.value, "text": facts.text}
+
+
+def facts_from_json(data: Mapping[str, Any]) -> Facts:
+    """Return what ``facts_to_json`` wrote. Raises KeyError or ValueError."""
+    return Facts(Standing(data["standing"]), data["text"])
 
 
 def armed_to_json(armed: Mapping[str, Armed[Any]]) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """A watch judged again from its record: the same samples through the same code, tick by tick.
 
-The journal holds what the watch was judged by (policy), whom it compared (roster) and what each
-comparison began with (armed); the metric source still holds the samples. What comes out must be what
-was decided then, because live, restart and replay are one code path.
+The journal holds what the watch was judged by (policy), whom it compared (roster), what each
+comparison began with (armed) and what the cluster said meanwhile (facts); the metric source still
+holds the samples. What comes out must be what was decided then, because live, restart and replay are
+one code path.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import floor
 from typing import Any
 
 import numpy as np
 
 from actions.ports import Entry
 from analyzer.comparison import Comparison
+from analyzer.distress import Facts
 from analyzer.events import Judged
 from analyzer.evidence import Evidence, Measured
 from analyzer.family import Armed
@@ -20,11 +23,12 @@ from analyzer.judge import Judgement, judge
 from analyzer.membership import MAX_COLUMNS
 from analyzer.policy import Policy
 from analyzer.ports import MetricSource
+from analyzer.rollout import Side
 from analyzer.roster import Roster
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from analyzer.watch import Phase, Watch, step
 from rollbackd.policy_record import policy_from_json
-from rollbackd.records import armed_from_json, roster_from_json, watch_from_json
+from rollbackd.records import armed_from_json, facts_from_json, roster_from_json, watch_from_json
 
 DECIDED = frozenset({Phase.DEGRADED, Phase.HEALTHY, Phase.INCONCLUSIVE})
 """Phases that the evidence alone leads to, and in which a replay ends."""
@@ -32,7 +36,7 @@ LATER_S = 120.0
 """How much longer than the record a replay goes on looking, for a decision that came later."""
 SAME_TICKS = 2
 """A live tick comes up to one tick after its samples have settled, and it may be late itself."""
-KINDS = frozenset({"policy", "watch", "roster", "armed"})
+KINDS = frozenset({"policy", "watch", "roster", "armed", "facts"})
 
 
 class NotReplayable(Exception):
@@ -47,6 +51,7 @@ class Record:
         begun: the watch as it began. decided: as it was when the evidence decided, or None.
         settle_s: the age at which samples were asked for.
         armed: what each signal's comparison began with, by signal.
+        facts: what the cluster said from then on, in order.
     """
 
     begun: Watch
@@ -57,6 +62,13 @@ class Record:
     roster: Roster
     id_labels: tuple[str, ...]
     armed: Mapping[str, Armed[Any]]
+    facts: tuple[tuple[float, Facts], ...] = ()
+
+    def facts_at(self, now: float) -> Facts:
+        """Return what the cluster said at a time; who was warm then is told by the roster."""
+        said = [facts for at, facts in self.facts if at <= now]
+        newest = said[-1] if said else Facts()
+        return replace(newest, warm=self.roster.warm(Side.CANARY, now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +101,15 @@ def record_of(entries: Iterable[Entry]) -> Record:
     newest: dict[str, Mapping[str, Any]] = {}
     begun: Watch | None = None
     decided: Watch | None = None
+    facts: list[tuple[float, Facts]] = []
     for entry in entries:
         if entry.kind == "watch":
             watch = watch_from_json(entry.data)
             begun = begun or watch
             if decided is None and watch.phase in DECIDED:
                 decided = watch
+        elif entry.kind == "facts":
+            facts.append((entry.at, facts_from_json(entry.data)))
         elif entry.kind != "policy" or decided is None:
             newest[entry.kind] = entry.data
     if begun is None:
@@ -104,7 +119,7 @@ def record_of(entries: Iterable[Entry]) -> Record:
         ("roster", "which instances it compared: none was ever seen"),
         ("armed", "what its comparisons began with: none ever began"),
     ):
-        if kind not in newest:
+        if kind not in newest and not (kind == "armed" and facts):
             raise NotReplayable(f"the journal does not hold {meaning}")
     return Record(
         begun=replace(begun, phase=Phase.WARMING),
@@ -114,7 +129,8 @@ def record_of(entries: Iterable[Entry]) -> Record:
         settle_s=newest["policy"]["settle_s"],
         roster=roster_from_json(newest["roster"]),
         id_labels=tuple(newest["roster"]["id_labels"]),
-        armed=armed_from_json(newest["armed"]),
+        armed=armed_from_json(newest["armed"]) if "armed" in newest else {},
+        facts=tuple(facts),
     )
 
 
@@ -141,9 +157,9 @@ def replay(record: Record, source: MetricSource) -> Replay:
             if stretch is not None:
                 family.advance(past.fetch(family.queries(), stretch), stretch)
         evidence = _as_recorded(comparison.evidence()[watch_id], record.armed)
-        judgement = judge(record.policy, evidence)
-        measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
         now = at + record.settle_s
+        judgement = judge(record.policy, evidence, record.facts_at(now))
+        measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
         watch, _ = step(watch, Judged(judgement, measured), record.policy, now)
         looks.append(Look(now, watch.phase, judgement))
         if watch.phase in DECIDED:
@@ -153,7 +169,9 @@ def replay(record: Record, source: MetricSource) -> Replay:
 
 def _grid(record: Record) -> Grid:
     """Return the grid from the tick before the first comparison began to well past the decision."""
-    start = min(armed.at for armed in record.armed.values()) - record.tick_s
+    tick_s = record.tick_s
+    began = floor(record.begun.started_at / tick_s) * tick_s
+    start = min((armed.at for armed in record.armed.values()), default=began) - tick_s
     horizon = record.begun.started_at + record.policy.horizon_s
     end = horizon if record.decided is None else min(record.decided.since + LATER_S, horizon)
     return Grid(start, record.tick_s, max(2, round((end - start) / record.tick_s) + 1))

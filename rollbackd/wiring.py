@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, assert_never
 
 from actions import gitops_hold
 from actions.apply import always
+from actions.argo_abort import KIND as ARGO
+from actions.argo_abort import ArgoAbort
+from actions.by_kind import ByKind
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.canary_scale import CanaryScale
 from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
 from actions.ports import Actuator, SchemaGuard
 from actions.schema_annotations import AnnotatedSchema
+from actions.set_rollback import PLURALS, SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
 from analyzer.rollout import Workload
+from analyzer.traces.operations import TraceSource
 from rollbackd.config.settings import (
     ActionSettings,
     Config,
+    EndpointSettings,
     KubernetesRollbackSettings,
     KubernetesSettings,
     NginxSwitchSettings,
@@ -31,13 +39,21 @@ from rollbackd.config.settings import (
 from rollbackd.holds import Pauses, Standings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.notifiers.port import Notifier
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
+from rollbackd.traces.fates import Fate
 
 if TYPE_CHECKING:
     from rollbackd.sources.prometheus import PrometheusSource
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
+
+LEFT_TO_FLAGGER = (
+    "Flagger goes back by itself when its own analysis fails, and would misread what others change; "
+    "stop it there, by hand or by a webhook of type rollback"
+)
+"""Why a plan for a Canary is refused."""
 
 Permit = Callable[[], None]
 """Returns when this process may change the world now; raises Fenced otherwise."""
@@ -59,6 +75,9 @@ class Parts:
     actuators: Mapping[str, Actuator]
     schemas: tuple[SchemaGuard, ...] = ()
     holdings: tuple[Standings, Pauses] | None = None
+    notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    traces: TraceSource | None = None
+    span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -92,11 +111,32 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             schemas = (AnnotatedSchema(cluster),)
         source = metric_source(config)
         stack.callback(source.close)
+        traces: TraceSource | None = None
+        span_fates: Callable[[], Mapping[Fate, int]] = dict
+        if config.traces is not None:
+            from rollbackd.traces.wiring import TraceParts  # noqa: PLC0415  only when used
+
+            parts = TraceParts.build(config.traces, http_access)
+            stack.callback(parts.intake.close)
+            parts.intake.start()
+            source, traces = parts.beside(source), parts.counters
+            span_fates = parts.fates
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
+        notifiers = _notifiers(config, cluster)
         holdings = _holdings(rollouts, cluster)
-        return Parts(source, rollouts, actuators, schemas, holdings, stack.pop_all())
+        return Parts(
+            source,
+            rollouts,
+            actuators,
+            schemas=schemas,
+            holdings=holdings,
+            notifiers=notifiers,
+            traces=traces,
+            span_fates=span_fates,
+            stack=stack.pop_all(),
+        )
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -119,12 +159,18 @@ def prometheus_source(settings: PrometheusSettings) -> "PrometheusSource":
     from rollbackd.sources.prometheus import PrometheusSource  # noqa: PLC0415  only when used
     from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415
 
+    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
+    return PrometheusSource(settings.url, access=http_access(settings), limits=limits)
+
+
+def http_access(settings: EndpointSettings) -> HttpAccess:
+    """Return how a configured server lets us in; tokens of the environment are read here."""
     headers = dict(settings.headers)
     token = settings.bearer_token
     if token is not None and token.file is None:
         headers["Authorization"] = f"Bearer {token.read()}"
     auth = settings.basic_auth
-    access = HttpAccess(
+    return HttpAccess(
         headers=tuple(headers.items()),
         bearer_token_file=token.file if token is not None else None,
         basic_auth=BasicAuth(auth.username, auth.password.read()) if auth is not None else None,
@@ -133,8 +179,6 @@ def prometheus_source(settings: PrometheusSettings) -> "PrometheusSource":
         cert_file=settings.tls.cert_file,
         key_file=settings.tls.key_file,
     )
-    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
-    return PrometheusSource(settings.url, access=access, limits=limits)
 
 
 def _scraper(settings: ScrapeSettings, config: Config) -> MetricSource:
@@ -182,6 +226,7 @@ def _rollout_sources(
             reading,
             namespaces=watched.namespaces,
             selector=watched.label_selector or "",
+            kinds=watched.kinds,
         )
         rollouts.start()
         sources.append(rollouts)
@@ -190,6 +235,16 @@ def _rollout_sources(
 
         sources.append(StaticRollouts(settings.static, file=settings.static_file, clock=time.time))
     return tuple(sources)
+
+
+def _notifiers(config: Config, cluster: Connection | None) -> dict[str, Notifier]:
+    """Return who tells of watches in the cluster itself, by name."""
+    watched = config.rollouts.kubernetes
+    if cluster is None or watched is None or not watched.events:
+        return {}
+    from rollbackd.notifiers.cluster_events import ClusterEvents  # noqa: PLC0415  only when used
+
+    return {"kubernetes-events": ClusterEvents(cluster, watched.cluster)}
 
 
 def _holdings(
@@ -222,7 +277,7 @@ def _actuator(
         case KubernetesRollbackSettings(name=name):
             if cluster is None:
                 raise ValueError(f"action {name} needs rollouts.kubernetes")
-            return KubernetesRollback(cluster, name=name, owners=owners)
+            return _rollback(settings, cluster, owners)
         case NginxSwitchSettings():
             return NginxSwitch(
                 upstream_file=settings.upstream_file,
@@ -240,6 +295,22 @@ def _actuator(
             return SplitterSwitch(file=file, servers=_servers(settings), name=name)
         case _:
             assert_never(settings)
+
+
+def _rollback(
+    settings: KubernetesRollbackSettings, cluster: Connection, owners: GitOpsOwners | None
+) -> Actuator:
+    from rollbackd.rollouts.flagger import KIND as FLAGGER  # noqa: PLC0415  only when used
+
+    name = settings.name
+    sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
+    by_kind: dict[str, Actuator] = {
+        "Deployment": KubernetesRollback(cluster, name=name, owners=owners),
+        CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
+        ARGO: ArgoAbort(cluster, name=name),
+        **dict.fromkeys(PLURALS, sets),
+    }
+    return ByKind(by_kind, name, {FLAGGER: LEFT_TO_FLAGGER})
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

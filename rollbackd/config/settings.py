@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actions.guards.settings import GuardSettings
 from actions.hold_settings import HoldSettings
-from analyzer.policy import Policy
+from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.region_settings import RegionsSettings
 from rollbackd.config.secrets import Secret
 from rollbackd.notifiers.links import NO_LINKS, Links
+
+if TYPE_CHECKING:
+    from rollbackd.config.trace_settings import TraceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +120,11 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PrometheusSettings:
-    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask.
+class EndpointSettings:
+    """A server to ask over HTTP.
 
     Attributes:
-        url: its base address, without ``/api/v1`` and without a slash at its end.
+        url: its base address, without a slash at its end.
         timeout_s: how long one query may take.
         max_reply_bytes: a longer answer is cut off and counts as missing.
     """
@@ -132,6 +136,20 @@ class PrometheusSettings:
     bearer_token: Secret | None = None
     basic_auth: BasicAuth | None = None
     tls: TlsSettings = TlsSettings()
+
+    def secrets(self) -> dict[str, Secret]:
+        """Return its secrets by key."""
+        found = {}
+        if self.bearer_token is not None:
+            found["bearer_token"] = self.bearer_token
+        if self.basic_auth is not None:
+            found["basic_auth.password"] = self.basic_auth.password
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings(EndpointSettings):
+    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask; without ``/api/v1``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +189,16 @@ SourceSettings = PrometheusSettings | ScrapeSettings | RecordedSettings
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """A cluster whose Deployments are watched.
+    """A cluster whose workloads are watched.
 
     Attributes:
         cluster: its name in watch ids and messages.
         in_cluster: use the pod's service account; None = when there is one and nothing else said.
         server: address of an API server without authentication (``kubectl proxy``, tests).
         namespaces: only these; empty = all.
-        label_selector: only Deployments with these labels, in Kubernetes' syntax.
+        label_selector: only workloads with these labels, in Kubernetes' syntax.
+        kinds: only these kinds of workloads.
+        events: an Event is written on the workload for each change of a watch.
         follow_for_s: a complete rollout is still watched this long.
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
@@ -194,6 +214,8 @@ class KubernetesSettings:
     server: str | None = None
     namespaces: tuple[str, ...] = ()
     label_selector: str | None = None
+    kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
+    events: bool = False
     argocd_namespace: str = "argocd"
 
 
@@ -237,9 +259,13 @@ class RolloutsSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesRollbackSettings:
-    """Rolls a Deployment back, in the cluster that ``rollouts.kubernetes`` names."""
+    """Rolls a workload back, in the cluster that ``rollouts.kubernetes`` names.
+
+    ``delete_stuck_pods``: pods that keep a StatefulSet from going back may be deleted.
+    """
 
     name: str
+    delete_stuck_pods: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +378,7 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    traces: "TraceSettings | None" = None
     notifiers: tuple[NotifierSettings, ...] = ()
     links: Links = NO_LINKS
     regions: RegionsSettings | None = None
@@ -362,8 +389,10 @@ class Config:
 
         The policy that the workload names itself wins; else the first that matches, in the
         file's order. A workload that names a policy which does not exist gets none: another
-        one could do more than its owner wants.
+        one could do more than its owner wants. One that says so is left alone altogether.
         """
+        if rollout.mode == NOT_WATCHED:
+            return None
         if rollout.policy is not None:
             return self.named(rollout.policy)
         return next((rule.policy for rule in self.policies if rule.match.fits(rollout)), None)
@@ -389,10 +418,11 @@ class Config:
                 found[f"notifiers.{notifier.name}.{what}"] = secret
         if self.regions is not None:
             found |= self.regions.secrets()
-        if not isinstance(self.source, PrometheusSettings):
-            return found
-        if self.source.bearer_token is not None:
-            found["source.prometheus.bearer_token"] = self.source.bearer_token
-        if self.source.basic_auth is not None:
-            found["source.prometheus.basic_auth.password"] = self.source.basic_auth.password
+        asked: dict[str, EndpointSettings] = {}
+        if isinstance(self.source, PrometheusSettings):
+            asked["source.prometheus"] = self.source
+        if self.traces is not None:
+            asked |= {f"traces.{name}": end for name, end in self.traces.endpoints().items()}
+        for where, endpoint in asked.items():
+            found |= {f"{where}.{key}": value for key, value in endpoint.secrets().items()}
         return found

@@ -100,6 +100,16 @@ class Connection:
             "PATCH", path, body=operations, content_type="application/json-patch+json"
         )
 
+    def create(self, path: str, body: Mapping[str, Any]) -> JsonObject:
+        """Create an object and return what it became. Raises as ``request``."""
+        return self.request("POST", path, body=dict(body))
+
+    def delete(self, path: str, uid: str, version: str) -> None:
+        """Delete one object, if it is still this one in this version. Raises as ``request``."""
+        preconditions = {"uid": uid, "resourceVersion": version}
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        self.request("DELETE", path, body=options)
+
     def pages(self, path: str, query: Mapping[str, str]) -> Iterator[tuple[list[JsonObject], str]]:
         """Yield a collection page by page, each with the version of the whole list.
 

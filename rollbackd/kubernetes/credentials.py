@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
 
+CONNECTIONS = 64
+"""Idle connections kept; more are opened when needed, and closed after use."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterAccess:
     """Which API server to talk to, and as whom.
@@ -72,6 +76,8 @@ def configuration(access: ClusterAccess) -> "Configuration":
     made.retries = False
     # A watch whose peer vanished must be noticed even when no event is due.
     made.keep_alive = True
+    # Each watch holds one, and so do the calls beside them.
+    made.connection_pool_maxsize = CONNECTIONS
     return made
 
 

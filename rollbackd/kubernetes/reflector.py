@@ -12,7 +12,7 @@ import structlog
 
 from actions.ports import ActionError, Permanent, Transient
 from rollbackd.kubernetes.cache import Cache, Snapshot
-from rollbackd.kubernetes.errors import Expired, Throttled
+from rollbackd.kubernetes.errors import Expired, NotFound, Throttled
 
 T = TypeVar("T")
 
@@ -102,6 +102,8 @@ class Reflector(Generic[T]):
         path: of the collection, such as ``/apis/apps/v1/deployments``.
         slim: returns the part of a raw object that is kept, or None to keep nothing of it.
         query: selectors that narrow the collection.
+        optional: there may be no such collection (a custom resource that is not installed), which
+            is no error: the cache is then empty, and one call a ``watch_s`` asks again.
         pace: times.
         clock: seconds that only grow.
     """
@@ -113,10 +115,12 @@ class Reflector(Generic[T]):
         slim: Callable[[dict[str, Any]], T | None],
         *,
         query: Mapping[str, str] | None = None,
+        optional: bool = False,
         pace: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
+        self._is_optional = optional
         self._api = api
         self._query = dict(query or {})
         self._pace = pace or Pace()
@@ -127,9 +131,10 @@ class Reflector(Generic[T]):
         self._thread = threading.Thread(target=self._run, name=f"reflector {path}", daemon=True)
         self._stream_lock = threading.Lock()
         self._stream: EventStream | None = None
-        # Only the thread touches these two.
+        # Only the thread touches these three.
         self._version: str | None = None
         self._failures = 0
+        self._is_absent = False
 
     @property
     def is_running(self) -> bool:
@@ -170,12 +175,26 @@ class Reflector(Generic[T]):
     def _advance(self) -> None:
         """List if need be, then follow one watch to its end."""
         if self._version is None:
-            self._version = self._list()
+            try:
+                self._version = self._list()
+            except NotFound:
+                if not self._is_optional:
+                    raise
+                self._rest()
+                return
         opened_at = self._clock()
         brought_news = self._watch(self._version)
         if not brought_news and self._clock() - opened_at < self._pace.short_watch_s:
             raise Transient(f"the watch of {self.path} ended at once and brought nothing")
         self._succeeded()
+
+    def _rest(self) -> None:
+        """Hold nothing while there is no such collection, and wait."""
+        if self._cache.replace({}).removed or not self._is_absent:
+            self._log.info("collection absent", asks_again_s=self._pace.watch_s)
+        self._is_absent = True
+        self._failures = 0
+        self._stopping.wait(self._pace.watch_s)
 
     def _list(self) -> str:
         """Replace the cache by a new list and return the list's version.
@@ -189,6 +208,7 @@ class Reflector(Generic[T]):
             items |= self._cache.slimmed(page)
             version = listed_version
         difference = self._cache.replace(items)
+        self._is_absent = False
         self._log.info("collection listed", objects=len(items), **asdict(difference))
         return version
 
@@ -226,7 +246,7 @@ class Reflector(Generic[T]):
         if self._stopping.is_set():
             return
         self._failures += 1
-        if isinstance(error, Expired) or self._failures % RELIST_AFTER == 0:
+        if isinstance(error, Expired | NotFound) or self._failures % RELIST_AFTER == 0:
             self._version = None
         self._cache.note(error)
         wait_s = self._pace.wait_s(self._failures, secrets.SystemRandom().random())

@@ -8,8 +8,14 @@ its row here.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from actions.gitops_hold import NAME as HOLD
 from analyzer.policy import Mode
-from rollbackd.config.settings import Config, KubernetesRollbackSettings
+from rollbackd.config.settings import (
+    ActionSettings,
+    Config,
+    KubernetesRollbackSettings,
+    PolicyRule,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,13 +59,56 @@ class _Grant:
     resource: str
 
 
-_FOLLOW = (
-    _Grant(("list", "watch"), "apps", "deployments"),
-    _Grant(("list", "watch"), "apps", "replicasets"),
-    _Grant(("list", "watch"), "", "pods"),
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What following a kind of workload, and acting on it, takes.
+
+    ``revisions``: resource of its revisions in the group ``apps``, or "". ``planned``: whether the
+    workload itself is read to make a plan. ``written``: the resource that is patched, or "".
+    """
+
+    group: str
+    resource: str
+    revisions: str = ""
+    planned: bool = True
+    written: str = ""
+
+    def follow(self) -> Iterator[_Grant]:
+        yield _Grant(("list", "watch"), self.group, self.resource)
+        if self.revisions:
+            yield _Grant(("list", "watch"), "apps", self.revisions)
+
+    def plan(self) -> Iterator[_Grant]:
+        if self.planned:
+            yield _Grant(("get",), self.group, self.resource)
+        if self.revisions == "controllerrevisions":
+            yield _Grant(("get",), "apps", self.revisions)
+
+    def act(self) -> Iterator[_Grant]:
+        if self.written:
+            yield _Grant(("patch",), self.group, self.written)
+
+
+_KINDS = {
+    "Deployment": _Kind("apps", "deployments", "replicasets", written="deployments"),
+    "StatefulSet": _Kind("apps", "statefulsets", "controllerrevisions", written="statefulsets"),
+    "DaemonSet": _Kind("apps", "daemonsets", "controllerrevisions", written="daemonsets"),
+    "Rollout": _Kind("argoproj.io", "rollouts", "replicasets", written="rollouts/status"),
+    "Canary": _Kind("flagger.app", "canaries", planned=False),
+}
+_PODS = _Grant(("list", "watch"), "", "pods")
+_CAPACITY = (
+    _Grant(("list",), "autoscaling", "horizontalpodautoscalers"),
+    _Grant(("list",), "", "resourcequotas"),
 )
-_PLAN = (_Grant(("get",), "apps", "deployments"),)
-_ACT = (_Grant(("patch",), "apps", "deployments"),)
+_FITS = "telling whether the old revision fits"
+_HOLD_OWNERS = (
+    _Grant(("get", "patch"), "argoproj.io", "applications"),
+    _Grant(("get", "patch"), "kustomize.toolkit.fluxcd.io", "kustomizations"),
+    _Grant(("get", "patch"), "helm.toolkit.fluxcd.io", "helmreleases"),
+)
+_DELETE_STUCK = _Grant(("delete",), "", "pods")
+_EVENTS = _Grant(("create",), "", "events")
 _LEASES = "coordination.k8s.io", "leases"
 
 
@@ -69,15 +118,29 @@ def needs(config: Config) -> tuple[Need, ...]:
     if cluster is None:
         return ()
     followed = cluster.namespaces or ("",)
-    found = [*_needs(_FOLLOW, followed, "following rollouts", essential=True)]
-    rollbacks = {a.name for a in config.actions if isinstance(a, KubernetesRollbackSettings)}
-    modes = {
-        rule.policy.mode for rule in config.policies if rollbacks & set(rule.policy.actuators)
-    }
+    kinds = [_KINDS[kind] for kind in cluster.kinds]
+    follow = [*(grant for kind in kinds for grant in kind.follow()), _PODS]
+    found = [*_needs(follow, followed, "following rollouts", essential=True)]
+    modes = {mode for action in config.actions for mode in _modes(config, action)}
+    planned = [grant for kind in kinds for grant in kind.plan()]
     if modes:
-        found += _needs(_PLAN, followed, "planning rollbacks", essential=True)
+        found += _needs(planned, followed, "planning rollbacks", essential=True)
+        if "Deployment" in cluster.kinds:
+            # what cannot be read is told by the guard "capacity", and keeps nobody from acting
+            found += _needs(_CAPACITY, followed, _FITS, essential=False)
     if modes - {Mode.OBSERVE}:
-        found += _needs(_ACT, followed, "rolling back", essential=False)
+        written = [grant for kind in kinds for grant in kind.act()]
+        found += _needs(written, followed, "rolling back", essential=False)
+    if any(HOLD in rule.policy.actuators and _acts(rule) for rule in config.policies):
+        # owners live in other namespaces; of Argo CD and Flux only the one that is there matters
+        feature = "holding GitOps owners, where these are used"
+        found += _needs(_HOLD_OWNERS, ("",), feature, essential=False)
+    deleting = (a for a in config.actions if getattr(a, "delete_stuck_pods", False))
+    if any(_modes(config, action) - {Mode.OBSERVE} for action in deleting):
+        found += _needs([_DELETE_STUCK], followed, "deleting stuck pods", essential=False)
+    if cluster.events:
+        read = [grant for grant in planned if grant.resource != "controllerrevisions"]
+        found += _needs([*read, _EVENTS], followed, "writing events", essential=False)
     if config.journal.dsn is not None and config.leadership.namespace is not None:
         home, name = config.leadership.namespace, config.leadership.name
         # a right to create cannot be limited to a name
@@ -85,6 +148,18 @@ def needs(config: Config) -> tuple[Need, ...]:
             right = Right(verb, *_LEASES, home, only)
             found.append(Need(right, "electing a leader", essential=True))
     return tuple(dict.fromkeys(found))
+
+
+def _acts(rule: PolicyRule) -> bool:
+    return rule.policy.mode is not Mode.OBSERVE
+
+
+def _modes(config: Config, action: ActionSettings) -> set[Mode]:
+    """Return the modes of the policies that use an action, when it is a rollback."""
+    if not isinstance(action, KubernetesRollbackSettings):
+        return set()
+    policies = (rule.policy for rule in config.policies)
+    return {policy.mode for policy in policies if action.name in policy.actuators}
 
 
 def _needs(

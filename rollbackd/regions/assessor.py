@@ -17,7 +17,15 @@ from analyzer.region_events import Assessed, Standing
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing, Query
-from analyzer.signal import IntervalSignal, RatioSignal, Selector, Signal, Tier, series_of
+from analyzer.signal import (
+    IntervalSignal,
+    RatioSignal,
+    Selector,
+    Signal,
+    Tier,
+    TraceSignal,
+    series_of,
+)
 from analyzer.wording import e_value
 from rollbackd.collect import Collector
 from rollbackd.regions.source import REGION, RegionalSource
@@ -216,5 +224,7 @@ def _selector(signal: Signal) -> Selector:
     match signal:
         case RatioSignal(total=total) | IntervalSignal(total=Selector() as total):
             return total
+        case TraceSignal():
+            raise ValueError("regions are judged by metrics; the configuration lets no other pass")
         case _:
             return series_of(signal)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from analyzer.rollout import Instance, Revision, Rollout, Workload
-from rollbackd.rollouts.objects import ReplicaSet
+from rollbackd.rollouts.objects import Pod, ReplicaSet
 from rollbackd.rollouts.revisions import (
     Family,
     baseline_of,
@@ -13,8 +13,6 @@ from rollbackd.rollouts.revisions import (
     is_restored_by_us,
     was_current_before,
 )
-
-KIND = "Deployment"
 
 SETTLED_REMEMBERED = 3
 """Revisions remembered for each Deployment: the current one, the one before, one to spare."""
@@ -53,14 +51,25 @@ class Reading:
 
     def workload(self, family: Family) -> Workload:
         """Return the workload that a Deployment is."""
-        return Workload(self.cluster, family.deployment.namespace, KIND, family.deployment.name)
+        owner = family.deployment
+        return Workload(self.cluster, owner.namespace, owner.kind, owner.name)
 
     def instances(self, family: Family, replica_set: str) -> tuple[Instance, ...]:
         """Return the instances of one ReplicaSet, by its UID."""
+        return self.of(family.pods.get(replica_set, ()))
+
+    def of(self, pods: Iterable[Pod]) -> tuple[Instance, ...]:
+        """Return pods as instances."""
         count = len(self.id_labels)
         return tuple(
-            Instance((p.namespace, p.name)[-count:], p.started_at, p.is_ready, p.is_terminating)
-            for p in family.pods.get(replica_set, ())
+            Instance(
+                (p.namespace, p.name)[-count:],
+                p.started_at,
+                p.is_ready,
+                p.is_terminating,
+                p.vitals,
+            )
+            for p in pods
         )
 
 
@@ -146,7 +155,10 @@ def _rollout(
         ordinal=current.revision,
         complete=is_complete,
         policy=deployment.policy,
+        mode=deployment.mode,
         labels=deployment.labels,
+        stalled=deployment.stalled,
+        ready_within_s=deployment.ready_within_s,
         annotations=deployment.said,
     )
 

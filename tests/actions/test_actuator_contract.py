@@ -8,15 +8,30 @@ from typing import Protocol
 
 import pytest
 
+from actions.argo_abort import ArgoAbort
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.canary_scale import CanaryScale
 from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
-from analyzer.rollout import Rollout
+from actions.set_rollback import SetRollback
+from analyzer.rollout import Instance, Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
+from tests.kubernetes import argo, sets
 from tests.kubernetes.gitops import Sample, argo_application, helm_release, kustomization
-from tests.kubernetes.shop import cluster, deploy, manifest, patch, rollout, settle, writes
+from tests.kubernetes.shop import (
+    beside,
+    cluster,
+    deploy,
+    manifest,
+    patch,
+    replica_set,
+    rollout,
+    settle,
+    writes,
+)
 
 
 class Bench(Protocol):
@@ -48,6 +63,12 @@ class KubernetesBench:
         deploy(api, "shop:2")
         settle(api)
         self.rollout = rollout(api)
+
+    def _revision(self, image: str) -> Revision:
+        found = replica_set(self._api, image)
+        assert found is not None
+        metadata = found["metadata"]
+        return Revision(metadata["uid"], metadata["labels"]["pod-template-hash"])
 
     def actuator(self) -> Actuator:
         return KubernetesRollback(self._connection)
@@ -84,6 +105,108 @@ def kubernetes() -> Iterator[Bench]:
         yield KubernetesBench(api, connection)
 
 
+class SetBench:
+    """A StatefulSet or DaemonSet on its way from db:1 to db:2."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection, kind: str) -> None:
+        self._api, self._connection, self._kind = api, connection, kind
+        sets.create(api, kind)
+        sets.deploy(api, kind, "db:2")
+        sets.settle(api, kind)
+        self.rollout = Rollout(
+            workload=Workload("test", "default", kind, "db"),
+            canary=sets.revision(api, "db:2"),
+            baseline=sets.revision(api, "db:1"),
+            canary_instances=(),
+            baseline_instances=(),
+            id_labels=("namespace", "pod"),
+            started_at=0.0,
+        )
+
+    def actuator(self) -> SetRollback:
+        return SetRollback(self._connection)
+
+    def writes(self) -> int:
+        return writes(self._api)
+
+    def interfere(self) -> None:
+        sets.deploy(self._api, self._kind, "db:3")
+
+    def wait_done(self, step: Step) -> None:
+        self._api.wait_until(lambda _: self.actuator().inspect(step) is StepState.DONE)
+
+
+@contextmanager
+def stateful_set() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield SetBench(api, connection, "StatefulSet")
+
+
+@contextmanager
+def daemon_set() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield SetBench(api, connection, "DaemonSet")
+
+
+class BesideBench(KubernetesBench):
+    """A canary Deployment of shop:2 beside a stable one of shop:1."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection) -> None:
+        self._api = api
+        self._connection = connection
+        beside(api)
+        self.rollout = Rollout(
+            workload=Workload("test", "default", CANARY_DEPLOYMENT, "shop-canary"),
+            canary=self._revision("shop:2"),
+            baseline=self._revision("shop:1"),
+            canary_instances=(),
+            baseline_instances=(Instance(("default", "shop-0")),),
+            id_labels=("namespace", "pod"),
+            started_at=0.0,
+        )
+
+    def actuator(self) -> CanaryScale:
+        return CanaryScale(self._connection)
+
+    def interfere(self) -> None:
+        deploy(self._api, "shop:3", "shop-canary")
+
+
+@contextmanager
+def canary_beside() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield BesideBench(api, connection)
+
+
+class ArgoBench:
+    """A Rollout of Argo; the test plays its controller."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection) -> None:
+        self._api, self._connection = api, connection
+        argo.install(api)
+        argo.begin(api, argo.manifest("shop"))
+        self.rollout = argo.rollout(api, "shop")
+
+    def actuator(self) -> ArgoAbort:
+        return ArgoAbort(self._connection)
+
+    def writes(self) -> int:
+        return writes(self._api)
+
+    def interfere(self) -> None:
+        argo.say(self._api, "shop", currentPodHash="v3", abort=None, abortedAt=None)
+
+    def wait_done(self, step: Step) -> None:
+        argo.say(self._api, "shop", abortedAt="2026-11-20T10:00:00Z", availableReplicas=3)
+        assert self.actuator().inspect(step) is StepState.DONE
+
+
+@contextmanager
+def argo_rollout() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield ArgoBench(api, connection)
+
+
 @contextmanager
 def argo_cd() -> Iterator[Bench]:
     with cluster() as (api, connection):
@@ -102,7 +225,16 @@ def flux_helm_release() -> Iterator[Bench]:
         yield GitOpsBench(api, connection, helm_release())
 
 
-BENCHES = [kubernetes, argo_cd, flux_kustomization, flux_helm_release]
+BENCHES = [
+    kubernetes,
+    stateful_set,
+    daemon_set,
+    canary_beside,
+    argo_rollout,
+    argo_cd,
+    flux_kustomization,
+    flux_helm_release,
+]
 
 
 @pytest.fixture(params=BENCHES, ids=lambda bench: bench.__name__)

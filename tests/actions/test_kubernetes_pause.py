@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from actions.cluster import template_digest
 from actions.guards.register import checks
 from actions.guards.situation import Situation
 from actions.holding import Standing
 from actions.kubernetes_pause import KubernetesPause
-from actions.kubernetes_rollback import KubernetesRollback, template_digest
+from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, keyed
 from actions.ports import Conflict, Permanent, Transient
 from analyzer.check import CheckOutcome

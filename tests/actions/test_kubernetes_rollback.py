@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from actions.cluster import template_of
 from actions.guards.register import checks
 from actions.guards.situation import Situation
-from actions.kubernetes_rollback import KubernetesRollback, template_of
+from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Conflict, Permanent, StepState, Transient
 from analyzer.check import CheckOutcome

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from actions.kubernetes_rollback import KubernetesRollback, template_digest
+from actions.cluster import template_digest
+from actions.kubernetes_rollback import KubernetesRollback
 from actions.ports import Conflict, StepState
 from analyzer.rollout import Revision, Rollout, Workload
 from analyzer.sample import Missing

@@ -1,6 +1,7 @@
 """What a good file becomes."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,14 @@ def test_the_workloads_own_choice_then_the_first_match(
     assert config.named(policy or "gone") == found
 
 
+def test_a_workload_that_wants_to_be_left_alone_has_no_policy(tmp_path: Path) -> None:
+    config = load(write(tmp_path, minimal()))
+    watched = rollout()
+    assert config.policy_for(watched) is not None
+    assert config.policy_for(replace(watched, mode="observe")) is not None
+    assert config.policy_for(replace(watched, mode="off")) is None
+
+
 def test_secrets_are_named_in_the_file_and_read_when_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,3 +322,15 @@ def test_the_journals_address_is_a_secret(tmp_path: Path) -> None:
     assert config.secrets()["journal.dsn"].file == tmp_path / "dsn"
     assert config.leadership.namespace == "watch"
     assert "pw" not in repr(config)
+
+
+@pytest.mark.parametrize("signals", [{"signals": "auto"}, {}])
+def test_signals_are_found_later_when_none_are_listed(
+    tmp_path: Path, signals: dict[str, Any]
+) -> None:
+    values = minimal()
+    del values["policies"][0]["signals"]
+    values["policies"][0] |= signals
+    (rule,) = load(write(tmp_path, values)).policies
+    assert rule.policy.discovers
+    assert rule.policy.signals == ()

@@ -6,13 +6,14 @@ rollout goes through everything that its policy allows. The server's log is what
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from actions.argo_abort import KIND as ARGO
 from actions.plan import Plan, keyed
 from analyzer.policy import Mode
 from analyzer.rollout import Rollout
@@ -22,16 +23,29 @@ from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import Need, needs
 from rollbackd.leadership.kubernetes import KubernetesLease
 from rollbackd.leadership.lease import Lease
+from rollbackd.notifiers.port import Memo
+from rollbackd.rollouts.flagger import KIND as FLAGGER
+from rollbackd.views import TimelineItem
 from rollbackd.wiring import Parts, assemble, cluster_access
+from tests.cli import sample_views
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
+from tests.kubernetes import argo, flagger, sets
 from tests.kubernetes.gitops import TRACKING, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import manifest
 
 pytestmark = pytest.mark.servers
 
-FOLLOWED = {"deployments", "replicasets", "pods"}
+REVISIONS = {
+    "Deployment": "replicasets",
+    "StatefulSet": "controllerrevisions",
+    "DaemonSet": "controllerrevisions",
+    "Rollout": "replicasets",
+    "Canary": "replicasets",
+}
+PLURALS = {FLAGGER: "canaries"}
+NEVER_READY = {"fake.rollbackd.dev/ready-after": "never"}
 SECOND = 2
 """The revision that is released, by its number."""
 
@@ -117,6 +131,7 @@ def rollouts(parts: Parts) -> list[Rollout]:
     return [] if isinstance(seen, Missing) else list(seen)
 
 
+OWNERS_RESOURCES = {"applications", "kustomizations", "helmreleases"}
 OWNERS = (argo_application(), kustomization(), helm_release())
 
 
@@ -128,34 +143,72 @@ def mark(metadata: dict[str, Any]) -> None:
         metadata["labels"] |= owner.marks.get("labels", {})
 
 
-def release(api: FakeKubeApi, namespaces: tuple[str, ...], *, is_owned: bool) -> None:
-    """Deploy checkout in each namespace, and then its next version."""
+def release(
+    api: FakeKubeApi,
+    namespaces: tuple[str, ...],
+    kinds: tuple[str, ...],
+    *,
+    stuck: bool,
+    is_owned: bool,
+) -> None:
+    """Deploy checkout in each namespace and as each kind, and then its next version.
+
+    When ``stuck``, no pod of a StatefulSet's next version becomes ready.
+    """
+    for node in sets.NODES:
+        api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
+    with_argo = ARGO in kinds
+    kinds = tuple(kind for kind in kinds if kind not in {ARGO, FLAGGER})
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        first = manifest("shop:1", name="checkout")
-        first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
-        if is_owned:
-            mark(first["metadata"])
-        api.create(first)
+        if with_argo:
+            argo.begin(api, argo.manifest("checkout", namespace, {"team": "shop"}))
+        for kind in kinds:
+            first = version(1, kind)
+            first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
+            if is_owned and kind == "Deployment":
+                mark(first["metadata"])
+            api.create(first)
     for namespace in namespaces:
-        settle(api, namespace)
-        change = {"spec": manifest("shop:2", name="checkout")["spec"]}
-        api.patch("apps/v1", "Deployment", "checkout", change, namespace)
+        for kind in kinds:
+            settle(api, namespace, kind)
+            change = version(2, kind)["spec"]
+            if stuck and kind == "StatefulSet":
+                change["template"]["metadata"]["annotations"] = NEVER_READY
+            api.patch("apps/v1", kind, "checkout", {"spec": change}, namespace)
     for namespace in namespaces:
-        settle(api, namespace)
+        for kind in kinds:
+            if not (stuck and kind == "StatefulSet"):
+                settle(api, namespace, kind)
 
 
-def settle(api: FakeKubeApi, namespace: str) -> None:
+def version(number: int, kind: str) -> Manifest:
+    """Return one version of checkout as a workload of a kind."""
+    if kind == "Deployment":
+        return manifest(f"shop:{number}", name="checkout")
+    made = sets.manifest(kind, f"shop:{number}")
+    # Each kind has pods of its own.
+    labels = {"app": f"checkout-{kind.lower()}"}
+    made["metadata"] |= {"name": "checkout", "labels": labels}
+    made["spec"]["selector"] = {"matchLabels": labels}
+    made["spec"]["template"]["metadata"]["labels"] = labels
+    return made
+
+
+def settle(api: FakeKubeApi, namespace: str, kind: str) -> None:
     """Wait until a rollout is over: no more reports of progress that a write could meet."""
+    names = ("replicas", "updatedReplicas", "availableReplicas")
+    if kind == "DaemonSet":
+        names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable")
 
     def is_settled(api: FakeKubeApi) -> bool:
-        found = api.get("apps/v1", "Deployment", "checkout", namespace)
+        found = api.get("apps/v1", kind, "checkout", namespace)
         status = found.get("status", {})
-        counts = {status.get(c) for c in ("replicas", "updatedReplicas", "availableReplicas")}
+        counts = {status.get(name) for name in names}
         is_seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return bool(is_seen and counts == {found["spec"]["replicas"]})
+        return bool(is_seen and counts == {3})
 
-    api.wait_until(is_settled, what=f"{namespace}/checkout settled")
+    api.wait_until(is_settled, what=f"{kind} {namespace}/checkout settled")
 
 
 def act(parts: Parts, config: Config, rollout: Rollout) -> None:
@@ -174,25 +227,45 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
             actuator.perform(step)
 
 
+def tell(parts: Parts, rollout: Rollout) -> None:
+    """Tell the notifiers of a change, as the daemon's pumps do."""
+    change = TimelineItem(rollout.started_at, "phase", "observing: comparing")
+    view = replace(sample_views.healthy(), id=rollout.watch_id, timeline=(change,))
+    for notifier in parts.notifiers.values():
+        notifier.tell(view, Memo({}, lambda _: None))
+
+
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
         for owner in OWNERS:
             owner.create(api)
         config = configured(manifests, api, folder)
+        watched = config.rollouts.kubernetes
+        assert watched is not None
+        kinds = watched.kinds
+        followed = {"pods", *(REVISIONS[kind] for kind in kinds)}
+        followed |= {PLURALS.get(kind, f"{kind.lower()}s") for kind in kinds}
+        stuck = any(getattr(action, "delete_stuck_pods", False) for action in config.actions)
+        if FLAGGER in kinds:
+            flagger.install(api)
+        if ARGO in kinds:
+            argo.install(api)
         with running(config) as parts:
-            release(
-                api, namespaces, is_owned=any("gitops" in m["metadata"]["name"] for m in manifests)
-            )
+            is_owned = any("gitops" in m["metadata"]["name"] for m in manifests)
+            release(api, namespaces, kinds, stuck=stuck, is_owned=is_owned)
 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
                 seen = [rollout.ordinal for rollout in rollouts(parts)]
-                return watched == FOLLOWED and seen == [SECOND] * len(namespaces)
+                return watched == followed and seen == [SECOND] * len(namespaces) * len(
+                    set(kinds) - {FLAGGER}
+                )
 
             api.wait_until(is_followed, what="every release seen")
             for rollout in rollouts(parts):
                 act(parts, config, rollout)
+                tell(parts, rollout)
         elect(api, config)
         return called(api)
 
@@ -262,6 +335,8 @@ def test_the_daemon_asks_for_exactly_what_the_chart_grants(
     ungranted = {right for right in asked if right not in rights}
     assert not {right for right in ungranted if asked[right]}
     unasked = {right for right in rights if not any(wide.covers(right) for wide in asked)}
+    # Which GitOps owners there may be is a matter of the chart, not of the daemon's configuration.
+    unasked = {right for right in unasked if right.resource not in OWNERS_RESOURCES}
     assert not unasked
     # rights to act may be granted in fewer namespaces than are followed
     acting = {(right.verb, right.resource) for right in ungranted}
@@ -274,10 +349,21 @@ def test_observing_grants_no_verb_that_writes(helm4: Helm) -> None:
         assert verbs <= {"get", "list", "watch"}
 
 
+def writing(helm4: Helm, case: str) -> set[Right]:
+    rights = granted(helm4.manifests(*options(case)))
+    return {right for right in rights if right.verb not in {"get", "list", "watch"}}
+
+
 def test_acting_grants_one_verb_that_writes(helm4: Helm) -> None:
-    rights = granted(helm4.manifests(*options("enforce-namespaced")))
-    writing = {right for right in rights if right.verb not in {"get", "list", "watch"}}
-    assert writing == {Right("patch", "apps", "deployments", "shop")}
+    plurals = ("deployments", "statefulsets", "daemonsets")
+    patches = {Right("patch", "apps", plural, "shop") for plural in plurals}
+    assert writing(helm4, "enforce-namespaced") == patches
+
+
+def test_deleting_stuck_pods_must_be_asked_for(helm4: Helm) -> None:
+    delete = Right("delete", "", "pods", "")
+    assert delete in writing(helm4, "everything")
+    assert delete not in writing(helm4, "approve-cluster")
 
 
 def test_owners_are_only_read_unless_a_policy_holds_them(helm4: Helm) -> None:

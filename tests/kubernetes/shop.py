@@ -10,6 +10,8 @@ from rollbackd.kubernetes.credentials import ClusterAccess
 from tests.fakes.kube_api import ClusterSettings, FakeKubeApi
 
 DEPLOYMENTS = "/apis/apps/v1/deployments"
+OUR_OWN = ("/apis/coordination.k8s.io/", "/apis/authorization.k8s.io/")
+"""What a daemon writes for itself."""
 
 
 @contextmanager
@@ -39,6 +41,16 @@ def manifest(image: str = "shop:1", name: str = "shop", **spec: object) -> dict[
             **spec,
         },
     }
+
+
+def beside(api: FakeKubeApi, canary: str = "shop:2") -> None:
+    """Deploy shop:1, and a canary Deployment of another image beside it; wait for both."""
+    for name, image, track in (("shop", "shop:1", "stable"), ("shop-canary", canary, "canary")):
+        made = manifest(image, name)
+        made["metadata"]["labels"] = {"app": "shop", "rollbackd.io/track": track}
+        api.create(made)
+    settle(api, "shop")
+    settle(api, "shop-canary")
 
 
 def deployment(api: FakeKubeApi, name: str = "shop") -> dict[str, Any]:
@@ -105,10 +117,10 @@ def settle(api: FakeKubeApi, name: str = "shop") -> None:
 
 
 def writes(api: FakeKubeApi) -> int:
-    """Count the changes of workloads that were written over HTTP so far."""
+    """Count the changes that were written over HTTP so far, besides leases and access reviews."""
     return sum(
         request.method not in {"GET", "HEAD"}
-        and request.path.startswith("/apis/apps/")
+        and not request.path.startswith(OUR_OWN)
         and (request.status or 500) < 300
         for request in api.requests()
     )

@@ -3,6 +3,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ import pytest
 from rollbackd.kubernetes.cache import CacheState
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
-from rollbackd.kubernetes.errors import Denied
+from rollbackd.kubernetes.errors import Denied, NotFound
 from rollbackd.kubernetes.reflector import Pace, Reflector
 from tests.fakes.kube_api import FakeKubeApi, Fault, FaultAction
+from tests.fakes.kube_api.manifests import custom_kind
 from tests.kubernetes.shop import cluster
 
 PATH = "/api/v1/configmaps"
@@ -88,6 +90,36 @@ def test_empty_is_not_unknown(server: tuple[FakeKubeApi, Connection]) -> None:
     empty = reflector.snapshot()
     assert (empty.items, empty.state) == ((), CacheState.SYNCED)
     reflector.stop()
+
+
+def test_a_kind_that_is_not_installed_is_empty_and_asked_for_once_a_watch() -> None:
+    with cluster() as (api, connection):
+        path = "/apis/example.com/v1/widgets"
+        pace = replace(QUICK, watch_s=0.5)
+        reflector = Reflector(connection, path, name, optional=True, pace=pace)
+        reflector.start()
+        holds(api, reflector)
+        api.wait_until(lambda api: len(api.requests()) >= 3)
+        asked = [r.time for r in api.requests()]
+        assert all(later - earlier >= 0.4 for earlier, later in pairwise(asked))
+        assert reflector.snapshot().trouble is None
+        api.create(custom_kind("example.com", "v1", "widgets", "Widget"))
+        widget = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one"}}
+        api.create(widget)
+        holds(api, reflector, "one")
+        definition = "widgets.example.com"
+        api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", definition, "")
+        holds(api, reflector)
+        reflector.stop()
+
+
+def test_a_kind_that_must_be_there_is_trouble_when_it_is_not() -> None:
+    with cluster() as (api, connection):
+        reflector = Reflector(connection, "/apis/example.com/v1/widgets", name, pace=QUICK)
+        reflector.start()
+        api.wait_until(lambda _: isinstance(reflector.snapshot().trouble, NotFound))
+        assert reflector.snapshot().state is CacheState.UNSYNCED
+        reflector.stop()
 
 
 @pytest.mark.parametrize("how", ["drop", "gone"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actions.plan import Draft, Step
 from actions.ports import Conflict, StepState
-from analyzer.rollout import Instance, Revision, Rollout, Workload
+from analyzer.rollout import Instance, Revision, Rollout, Vitals, Workload
 from analyzer.sample import Grid, Missing, Query, Reply, Series
 
 TICK_S = 10.0
@@ -68,8 +68,10 @@ class Serving:
 
 @dataclass
 class Shop:
-    """One workload. ``badness``: share of failing requests by revision.
+    """One workload.
 
+    ``badness``: share of failing requests by revision. ``vitals``: what the cluster says of a
+    revision's instances; those that are stuck or unready are not ready and serve nothing.
     ``annotations``: what it says of its newest change.
     """
 
@@ -80,6 +82,7 @@ class Shop:
     ordinal: int = 0
     released_at: float = 0.0
     serving: list[Serving] = field(default_factory=list)
+    vitals: dict[str, Vitals] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -87,11 +90,16 @@ class Shop:
         return Workload("mall", "shops", "Static", self.name)
 
     def instances(self, revision: str) -> tuple[Instance, ...]:
+        vitals = self.vitals.get(revision)
         return tuple(
-            Instance((s.name,), s.since)
+            Instance((s.name,), s.since, ready=self.serves(revision), vitals=vitals)
             for s in self.serving
             if s.revision == revision and s.until == np.inf
         )
+
+    def serves(self, revision: str) -> bool:
+        vitals = self.vitals.get(revision, Vitals())
+        return not vitals.stuck and vitals.unready_since is None
 
     def rollout(self) -> Rollout | None:
         if self.current == self.previous:
@@ -191,7 +199,12 @@ class Mall:
         metric, times = query.selector.metric, grid.times
         if metric in self.garbled:
             return Series(query.by, ((),), np.ones((1, grid.count)), grid)
-        served = [(shop, one) for shop in self.shops.values() for one in shop.serving]
+        served = [
+            (shop, one)
+            for shop in self.shops.values()
+            for one in shop.serving
+            if shop.serves(one.revision)
+        ]
         keys: list[tuple[str, ...]] = []
         rows: list[NDArray[np.float64]] = []
         for shop, one in served:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from analyzer.rollout import Vitals
 from analyzer.sample import Absence, Grid, Missing, Query, Reply
 from analyzer.watch import Phase
 from rollbackd.replay import KINDS, NotReplayable, Record, record_of, replay
@@ -39,6 +40,23 @@ def test_the_same_samples_lead_to_the_same_decision(
     assert again.same, again.text
     assert again.looks[-1].phase is decided
     assert len(again.looks) > 1
+
+
+@pytest.mark.parametrize("had_traffic", [False, True])
+def test_what_the_cluster_said_leads_to_the_same_decision(had_traffic: bool) -> None:
+    mall = Mall()
+    shop = mall.shops["shop"]
+    shop.vitals |= {"v1": Vitals()}
+    life = Lifetime(mall, MemoryJournal(), observing(signals=BOTH.signals))
+    mall.release("v2")
+    if had_traffic:
+        life.tick(5)
+    shop.vitals["v2"] = Vitals("CrashLoopBackOff", 4, "OOMKilled", mall.clock.at)
+    life.until("reported")
+    again = replay(recorded(life.end()), mall)
+    assert again.same, again.text
+    assert again.looks[-1].judgement.by_facts
+    assert "CrashLoopBackOff (OOMKilled)" in again.looks[-1].judgement.reasons[0].text
 
 
 def test_the_evidence_is_that_of_the_live_watch() -> None:
@@ -108,6 +126,6 @@ def test_a_watch_that_was_never_decided_is_the_same_when_it_still_is_not() -> No
 
 def test_entries_of_other_kinds_are_not_needed() -> None:
     journal = lived(Mall(), badness=BAD, until="reported")
-    assert {e.kind for e in journal.entries()} > KINDS
+    assert {e.kind for e in journal.entries()} > KINDS - {"facts"}
     everything = record_of(journal.entries())
     assert everything.decided == recorded(journal).decided

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from actions.argo_abort import ArgoAbort
+from actions.by_kind import ByKind
+from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import NginxMaster, NginxSwitch
 from actions.ports import Actuator
+from actions.set_rollback import SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.rollout import Workload
@@ -183,8 +187,9 @@ def test_a_cluster_is_followed_as_it_is_told_to(tmp_path: Path) -> None:
         assert reading.known_good(workload) == ("good of a/shop",)
         paths = [reflector.path for reflector in rollouts.reflectors]
         assert [p for p in paths if "/namespaces/a/" in p] != []
-        assert len(paths) == 6
-        queries = {reflector._query.get("labelSelector") for reflector in rollouts._deployments}
+        assert len(paths) == 12
+        workloads = (*rollouts._deployments, *rollouts._sets)
+        queries = {reflector._query.get("labelSelector") for reflector in workloads}
         assert queries == {"team=shop"}
         assert all(reflector._thread.is_alive() for reflector in rollouts.reflectors)
 
@@ -231,10 +236,44 @@ def test_a_rollback_speaks_to_the_cluster_that_is_watched(tmp_path: Path) -> Non
         rollouts={"kubernetes": {"server": "http://127.0.0.1:1"}},
     )
     back = found["back"]
-    assert isinstance(back, KubernetesRollback)
-    assert back._name == "back"
-    assert isinstance(back._api, Connection)
-    assert back._api._access.server == "http://127.0.0.1:1"
+    assert isinstance(back, ByKind)
+    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet", "Rollout"}
+    assert set(back._actuators) == kinds
+    for one in back._actuators.values():
+        assert isinstance(one, KubernetesRollback | CanaryScale | SetRollback | ArgoAbort)
+        assert one._name == "back"
+        assert isinstance(one._api, Connection)
+        assert one._api._access.server == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_stuck_pods_are_deleted_only_where_it_is_allowed(tmp_path: Path, allowed: bool) -> None:
+    found = actuators(
+        tmp_path,
+        {"name": "back", "kubernetes-rollback": {"delete_stuck_pods": allowed}},
+        rollouts={"kubernetes": {"server": "http://127.0.0.1:1"}},
+    )
+    back = found["back"]
+    assert isinstance(back, ByKind)
+    sets = back._actuators["StatefulSet"]
+    assert isinstance(sets, SetRollback)
+    assert (sets._deletion is not None) is allowed
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_events_are_written_where_they_are_asked_for(tmp_path: Path, wanted: bool) -> None:
+    watched = {"server": "http://127.0.0.1:1", "events": wanted}
+    with assembled(tmp_path, rollouts={"kubernetes": watched}) as parts:
+        assert list(parts.notifiers) == ["kubernetes-events"] * wanted
+
+
+def test_kinds_that_are_not_named_are_not_followed(tmp_path: Path) -> None:
+    watched = {"server": "http://127.0.0.1:1", "kinds": ["Deployment"]}
+    with assembled(tmp_path, rollouts={"kubernetes": watched}) as parts:
+        (rollouts,) = parts.rollouts
+        assert isinstance(rollouts, KubernetesRollouts)
+        paths = {reflector.path.rpartition("/")[2] for reflector in rollouts.reflectors}
+        assert paths == {"deployments", "replicasets", "pods"}
 
 
 def test_an_nginx_switch_gets_all_its_settings(tmp_path: Path) -> None:

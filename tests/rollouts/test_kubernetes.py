@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,47 +7,18 @@ from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, keyed
 from analyzer.rollout import Revision, Rollout
 from analyzer.sample import Absence, Missing
-from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.reflector import Pace
 from rollbackd.rollouts.derivation import Reading
 from rollbackd.rollouts.kubernetes import KubernetesRollouts
 from tests.fakes.kube_api import FakeKubeApi, Fault, FaultAction, NeverReady
 from tests.kubernetes.shop import cluster, deploy, manifest, patch, settle
-
-QUICK = Pace(watch_s=5.0, stale_s=6.0, first_wait_s=0.02, longest_wait_s=0.1, short_watch_s=0.05)
-
-
-@dataclass
-class Stage:
-    """A cluster and the rollouts that are seen in it."""
-
-    api: FakeKubeApi
-    connection: Connection
-    source: KubernetesRollouts
-
-    def seen(self) -> list[Rollout]:
-        found = self.source.rollouts()
-        assert not isinstance(found, Missing), found
-        return list(found)
-
-    def until(self, *canaries: int) -> list[Rollout]:
-        """Wait until the rollouts have so many canary instances; return them."""
-
-        def are_there(_: FakeKubeApi) -> bool:
-            return [len(rollout.canary_instances) for rollout in self.seen()] == list(canaries)
-
-        self.api.wait_until(are_there, what=f"canaries {canaries}")
-        return self.seen()
+from tests.rollouts.stage import QUICK, Stage, staged
 
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    with cluster() as (api, connection):
-        source = KubernetesRollouts(connection, Reading(cluster="test"), pace=QUICK)
-        source.start()
-        assert source.wait_synced(5.0)
-        yield Stage(api, connection, source)
-        source.close()
+    with staged() as made:
+        yield made
 
 
 def test_a_new_deployment_is_no_rollout_and_its_next_release_is(stage: Stage) -> None:
@@ -56,11 +26,13 @@ def test_a_new_deployment_is_no_rollout_and_its_next_release_is(stage: Stage) ->
     settle(stage.api)
     assert stage.seen() == []
     stage.api.set_readiness(NeverReady())
-    patch(stage.api, metadata={"annotations": {"rollbackd.io/policy": "strict"}})
+    asked = {"rollbackd.io/policy": "strict", "rollbackd.io/mode": "approve"}
+    patch(stage.api, metadata={"annotations": asked})
     deploy(stage.api, "shop:2")
     (rollout,) = stage.until(1)
     assert str(rollout.workload) == "default/shop"
-    assert (rollout.policy, rollout.labels, rollout.complete) == ("strict", {"app": "shop"}, False)
+    assert (rollout.policy, rollout.mode, rollout.complete) == ("strict", "approve", False)
+    assert rollout.labels == {"app": "shop"}
     assert [instance.ready for instance in rollout.canary_instances] == [False]
     assert len(rollout.baseline_instances) == 3
 
@@ -185,7 +157,7 @@ def test_only_what_was_asked_for_is_followed() -> None:
         assert source.wait_synced(5.0)
         watched = {r.path: len(r.snapshot().items) for r in source.reflectors}
         assert watched["/apis/apps/v1/namespaces/one/deployments"] == 1
-        assert len(watched) == 6
+        assert len(watched) == 12
         source.close()
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from actions.kubernetes_rollback import template_digest
+from actions.cluster import template_digest
 from rollbackd.rollouts.objects import Pod, deployment_of, pod_of, replica_set_of
 
 

@@ -23,23 +23,72 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty when a policy that may act names an action that may delete stuck pods. */}}
+{{- define "rollbackd.deletesPods" -}}
+{{- range $policy := .Values.config.policies }}
+{{- range $.Values.config.actions }}
+{{- $rollback := index . "kubernetes-rollback" }}
+{{- if and (has $policy.mode (list "approve" "enforce")) (has .name $policy.actions) $rollback $rollback.delete_stuck_pods }}yes{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The plurals of the kinds of workloads that are followed, as a JSON list. */}}
+{{- define "rollbackd.workloads" -}}
+{{- $kinds := default (list "Deployment" "StatefulSet" "DaemonSet") (.Values.config.rollouts.kubernetes).kinds }}
+{{- $plurals := list }}
+{{- range without $kinds "Rollout" "Canary" }}
+{{- $plurals = append $plurals (printf "%ss" (lower .)) }}
+{{- end }}
+{{- toJson (uniq $plurals) }}
+{{- end }}
+
+{{/* Not empty when Rollouts of Argo are followed. */}}
+{{- define "rollbackd.followsArgo" -}}
+{{- if has "Rollout" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
+{{- end }}
+
+{{/* The plurals of what their revisions are kept in, as a JSON list. */}}
+{{- define "rollbackd.revisions" -}}
+{{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
+{{- $plurals := list }}
+{{- range $workloads }}
+{{- $plurals = append $plurals (ternary "replicasets" "controllerrevisions" (eq . "deployments")) }}
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+{{- $plurals = append $plurals "replicasets" }}
+{{- end }}
+{{- toJson (uniq $plurals) }}
+{{- end }}
+
+{{/* Not empty when Events are written on workloads. */}}
+{{- define "rollbackd.writesEvents" -}}
+{{- if (.Values.config.rollouts.kubernetes).events }}yes{{ end }}
+{{- end }}
+
 {{- define "rollbackd.rules" -}}
 {{- $proposes := "" }}
+{{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
+{{- $revisions := include "rollbackd.revisions" . | fromJsonArray }}
 {{- range .Values.config.policies }}
 {{- $proposes = printf "%s%s" $proposes (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
 {{- end }}
+{{- $gets := or $proposes (include "rollbackd.writesEvents" .) }}
 # Following rollouts: caches that are listed and watched.
 - apiGroups: [apps]
-  resources: [deployments, replicasets]
+  resources: [{{ join ", " (concat $workloads $revisions) }}]
   verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
 {{- if $proposes }}
-# Planning a rollback, in mode observe, too: the Deployment as it is now.
+# Planning a rollback, in mode observe, too: the workload as it is now, and its revisions.
+{{- if has "controllerrevisions" $revisions }}
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [controllerrevisions]
   verbs: [get]
+{{- end }}
+{{- if has "deployments" $workloads }}
 # Would the revision to go back to fit: what limits how many pods there may be.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
@@ -49,12 +98,47 @@
   verbs: [list]
 {{- end }}
 {{- end }}
+{{- if and $gets $workloads }}
+- apiGroups: [apps]
+  resources: [{{ join ", " $workloads }}]
+  verbs: [get]
+{{- end }}
+{{- if include "rollbackd.writesEvents" . }}
+# events: what happens to a watch, on the workload.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [list, watch{{ if $gets }}, get{{ end }}]
+{{- end }}
+{{- if has "Canary" (default list (.Values.config.rollouts.kubernetes).kinds) }}
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
 
 {{- define "rollbackd.actingRules" -}}
-# Rolling back, in modes approve and enforce: the Deployment's template.
+# Rolling back, in modes approve and enforce: the workload's template.
+{{- with include "rollbackd.workloads" . | fromJsonArray }}
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [{{ join ", " . }}]
   verbs: [patch]
+{{- end }}
+{{- if include "rollbackd.followsArgo" . }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "rollbackd.deletesPods" . }}
+# delete_stuck_pods: pods that keep a StatefulSet from going back.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+{{- end }}
 {{- end }}
 
 {{- define "rollbackd.leadingRules" -}}

@@ -17,6 +17,7 @@ from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.regions import RegionsModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
+from rollbackd.config.models.traces import TracesModel
 from rollbackd.config.quantities import Duration, PositiveDuration
 
 __all__ = ["ConfigModel", "json_schema"]
@@ -42,6 +43,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Where the daemon answers."""
     source: SourceModel
     """Where samples come from: exactly one of prometheus, scrape and recorded."""
+    traces: TracesModel | None = None
+    """Where traces come from; without it there are none, and no signal may be of traces."""
     rollouts: RolloutsModel
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
@@ -76,6 +79,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             links=self.links.settings(),
             regions=None if self.regions is None else self.regions.settings(base),
             leadership=self.leadership.settings(),
+            traces=None if self.traces is None else self.traces.settings(base),
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 
 from rollbackd.config import settings
-from rollbackd.config.models.base import Model, Name, Text, Url, path
+from rollbackd.config.models.base import Bool, Model, Name, Text, Url, path
 from rollbackd.config.quantities import fault, shown
 
 
@@ -17,7 +17,11 @@ def _two_groups(canary: list[str], info: ValidationInfo) -> list[str]:
 
 
 class KubernetesRollbackModel(Model):
-    """Roll the Deployment back to its last known-good ReplicaSet; nothing to set."""
+    """Roll the workload back to its last known-good revision. ``{}`` takes every default."""
+
+    delete_stuck_pods: Bool = False
+    """A StatefulSet that keeps its pods in order waits for pods that cannot start; true: such pods
+    of the bad revision are deleted after the rollback, as nothing else lets it take effect."""
 
 
 class NginxSwitchModel(Model):
@@ -64,7 +68,7 @@ class ActionModel(Model, json_schema_extra={"minProperties": 2, "maxProperties":
     kubernetes_rollback: KubernetesRollbackModel | None = Field(
         default=None, alias="kubernetes-rollback"
     )
-    """Roll a Deployment back."""
+    """Roll a workload back."""
     nginx_switch: NginxSwitchModel | None = Field(default=None, alias="nginx-switch")
     """Switch an NGINX upstream."""
     splitter_switch: SplitterSwitchModel | None = Field(default=None, alias="splitter-switch")
@@ -93,4 +97,5 @@ class ActionModel(Model, json_schema_extra={"minProperties": 2, "maxProperties":
                 baseline_servers=tuple(splitter.baseline_servers),
                 canary_servers=tuple(splitter.canary_servers),
             )
-        return settings.KubernetesRollbackSettings(self.name)
+        rollback = self.kubernetes_rollback or KubernetesRollbackModel()
+        return settings.KubernetesRollbackSettings(self.name, rollback.delete_stuck_pods)

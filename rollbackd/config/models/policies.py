@@ -1,19 +1,25 @@
 """``policies``: what is measured, how sure the daemon must be, and what it may do."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from actions.gitops_hold import NAME as HOLD
 from actions.guards.guard import OwnerRule
 from actions.guards.settings import GuardSettings
-from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.policy import FactUse, Mode, Policy, WhenMissing
 from rollbackd.config import settings
 from rollbackd.config.models.base import Bool, Model, Name, Text, default
 from rollbackd.config.models.guards import GuardsModel
 from rollbackd.config.models.hold import HoldModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
+
+AUTO = BeforeValidator(
+    lambda value: None if value == "auto" else value,
+    json_schema_input_type=Literal["auto"] | list[SignalModel] | None,
+)
+"""``auto`` stands for no list: the signals are found when a watch begins."""
 
 
 class MatchModel(Model):
@@ -67,6 +73,11 @@ class PolicyModel(Model):
     """While critical signals cannot be measured: hold, ignore or page. Never roll back."""
     blind_after: PositiveDuration = default("2m")
     """Critical signals missing this long count as blindness (duration)."""
+    facts: FactUse = FactUse.ACT
+    """What the cluster says of the canary's pods (crash loops, images that cannot be pulled, never
+    ready): act as the mode allows, show it only, or ignore it."""
+    facts_after: Duration = default("1m")
+    """How long the canary's pods must be in distress before that decides (duration)."""
     recovery: PositiveDuration = default("5m")
     """How long an action may take to show its effect before people are called (duration)."""
     approval_expires: PositiveDuration = default("30m")
@@ -81,8 +92,9 @@ class PolicyModel(Model):
     """Who may decide by a message's buttons; default: nobody."""
     hold: HoldModel | None = None
     """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
-    signals: list[SignalModel] = Field(min_length=1)
-    """What is measured."""
+    signals: Annotated[list[SignalModel] | None, Field(min_length=1), AUTO] = None
+    """What is measured. auto: ready-made signals, found when a watch begins from what the source
+    exposes for its instances; rollbackd signals lists them."""
 
     @field_validator("horizon")
     @classmethod
@@ -109,7 +121,8 @@ class PolicyModel(Model):
         hold = (HOLD,) if is_undone else ()
         policy = Policy(
             name=self.name,
-            signals=tuple(signal.signal() for signal in self.signals),
+            signals=tuple(signal.signal() for signal in self.signals or ()),
+            discovers=self.signals is None,
             mode=self.mode,
             alpha=self.alpha,
             warm_up_s=self.warm_up,
@@ -123,6 +136,8 @@ class PolicyModel(Model):
             approval_expires_s=self.approval_expires,
             cool_down_s=self.cool_down,
             actuators=(*hold, *self.actions),
+            facts=self.facts,
+            facts_after_s=self.facts_after,
         )
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels

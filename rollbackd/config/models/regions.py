@@ -318,8 +318,11 @@ class RegionsModel(Model):
         odd = next((signal.name for signal in signals if signal.id_labels), None)
         if odd is not None:
             raise fault(f"signal {odd} has id_labels", "regions.id_labels is for all of them")
-        if any(signal.traffic is not None for signal in signals):
-            raise fault("regions are not rollouts: nothing says which traffic each should have")
+        if any(signal.traffic is not None or signal.traces is not None for signal in signals):
+            raise fault(
+                "traffic and traces cannot tell how a region stands",
+                "use ratio, histogram, interval, level, gauge, leak or rate",
+            )
         return signals
 
     @field_validator("records")

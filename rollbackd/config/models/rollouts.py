@@ -1,5 +1,6 @@
 """``rollouts``: what is watched."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -9,8 +10,20 @@ from rollbackd.config.models.base import Bool, LabelName, Model, Name, Text, Url
 from rollbackd.config.quantities import Duration, fault, shown
 
 
+class Kind(StrEnum):
+    """A kind of workload."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+    ROLLOUT = "Rollout"
+    """Of Argo Rollouts; that it is not installed is no error."""
+    CANARY = "Canary"
+    """Of Flagger; that it is not installed is no error."""
+
+
 class KubernetesModel(Model):
-    """The Deployments of a cluster. ``kubernetes: {}`` takes every default."""
+    """The workloads of a cluster. ``kubernetes: {}`` takes every default."""
 
     cluster: Name = "default"
     """Name of the cluster in watch ids and messages."""
@@ -25,7 +38,14 @@ class KubernetesModel(Model):
     namespaces: list[Name] = Field(default_factory=list)
     """Only these namespaces; default: all. With fewer, namespaced rights are enough."""
     label_selector: Text | None = None
-    """Only Deployments with these labels, in Kubernetes' syntax: team=shop,tier!=batch."""
+    """Only workloads with these labels, in Kubernetes' syntax: team=shop,tier!=batch."""
+    kinds: list[Kind] = Field(
+        default=[Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET], min_length=1
+    )
+    """Only these kinds of workloads; no rights are needed for the others. Rollout is Argo's,
+    Canary Flagger's."""
+    events: Bool = False
+    """Write an Event on the workload for each change of a watch; needs the right to create events."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
     argocd_namespace: Name = "argocd"
@@ -33,6 +53,15 @@ class KubernetesModel(Model):
     id_labels: list[LabelName] = Field(default=["namespace", "pod"], min_length=1, max_length=2)
     """Metric labels that hold the namespace and the pod's name, in this order; one label alone
     holds the pod's name."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _with_what_flagger_makes(cls, kinds: list[Kind]) -> list[Kind]:
+        if Kind.CANARY in kinds and Kind.DEPLOYMENT not in kinds:
+            raise fault(
+                "Canary is there without Deployment", "add Deployment: Flagger's canaries are such"
+            )
+        return kinds
 
     @field_validator("server")
     @classmethod
@@ -62,6 +91,8 @@ class KubernetesModel(Model):
             server=self.server,
             namespaces=tuple(self.namespaces),
             label_selector=self.label_selector,
+            events=self.events,
+            kinds=tuple(dict.fromkeys(kind.value for kind in self.kinds)),
             argocd_namespace=self.argocd_namespace,
         )
 
@@ -137,7 +168,7 @@ class RolloutsModel(Model, json_schema_extra={"minProperties": 1}):
     """At least one of kubernetes, static and static_file."""
 
     kubernetes: KubernetesModel | None = None
-    """Watch the Deployments of a cluster."""
+    """Watch the workloads of a cluster."""
     static: list[StaticModel] = Field(default_factory=list)
     """Watch named groups of instances."""
     static_file: Text | None = None

@@ -9,12 +9,22 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.fakes.kube_api.objects.kinds import DEPLOYMENTS, PODS, REPLICA_SETS
+from tests.fakes.kube_api.objects.kinds import (
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+)
 from tests.fakes.kube_api.objects.metadata import controller_uid
 
+from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
 from .garbage import GarbageCollector
 from .replica_sets import ReplicaSetController
+from .stateful_sets import StatefulSetController
 
 if TYPE_CHECKING:
     from tests.fakes.kube_api.clock import Clock
@@ -31,11 +41,13 @@ PAUSE_SECONDS = 0.01  # between two passes, so that clients see the steps betwee
 SHORTEST_WAIT_SECONDS = 0.02  # when something is due but nothing has changed
 RETRY_SECONDS = 0.5  # after a controller failed
 MOST_ERRORS_KEPT = 20
-_WATCHED = frozenset({DEPLOYMENTS.storage, REPLICA_SETS.storage, PODS.storage})
+_WATCHED = frozenset(
+    kind.storage for kind in (DEPLOYMENTS, REPLICA_SETS, PODS, STATEFUL_SETS, DAEMON_SETS, NODES)
+)
 
 
 class ControlLoop:
-    """Runs pods, ReplicaSets, Deployments and the garbage collector, in that order.
+    """Runs pods, all kinds of sets, Deployments and the garbage collector, in that order.
 
     Attributes:
         errors: bugs of the fake itself; a test must see none.
@@ -55,6 +67,8 @@ class ControlLoop:
         self._pods = pods
         self._replica_sets = ReplicaSetController(registry, clock)
         self._deployments = DeploymentController(registry, clock)
+        self._stateful_sets = StatefulSetController(registry)
+        self._daemon_sets = DaemonSetController(registry)
         # By uid: owners something changed for, and owners which time will change something for.
         self._dirty: set[str] = set()
         self._due_at: dict[str, float] = {}
@@ -123,6 +137,20 @@ class ControlLoop:
             if uid in dirty:
                 owned = replica_sets_of[uid]
                 self._note_due(uid, now + self._deployments.reconcile(deployment, owned, pods_of))
+
+        self._reconcile_sets(dirty, pods_of)
+
+    def _reconcile_sets(self, dirty: set[str], pods_of: dict[str, list[JsonObject]]) -> None:
+        revisions_of = self._by_controller(CONTROLLER_REVISIONS.storage)
+        nodes = [node["metadata"]["name"] for node in self._store.list_objects(NODES.storage)]
+        for stateful_set in self._store.list_objects(STATEFUL_SETS.storage):
+            uid = stateful_set["metadata"]["uid"]
+            if uid in dirty:
+                self._stateful_sets.reconcile(stateful_set, revisions_of[uid], pods_of[uid])
+        for daemon_set in self._store.list_objects(DAEMON_SETS.storage):
+            # Every one of them: a node may have come.
+            uid = daemon_set["metadata"]["uid"]
+            self._daemon_sets.reconcile(daemon_set, revisions_of[uid], pods_of[uid], nodes)
 
     def _note_due(self, uid: str, at: float) -> None:
         self._due_at.pop(uid, None)

@@ -74,6 +74,14 @@ DEPLOYMENTS = ResourceKind(
 REPLICA_SETS = ResourceKind(
     "apps", "v1", "replicasets", "ReplicaSet", subresources=_STATUS_SCALE, short_names=("rs",)
 )
+STATEFUL_SETS = ResourceKind(
+    "apps", "v1", "statefulsets", "StatefulSet", subresources=_STATUS_SCALE, short_names=("sts",)
+)
+DAEMON_SETS = ResourceKind(
+    "apps", "v1", "daemonsets", "DaemonSet", subresources=_STATUS, short_names=("ds",)
+)
+CONTROLLER_REVISIONS = ResourceKind("apps", "v1", "controllerrevisions", "ControllerRevision")
+NODES = ResourceKind("", "v1", "nodes", "Node", namespaced=False, subresources=_STATUS)
 CUSTOM_RESOURCE_DEFINITIONS = ResourceKind(
     "apiextensions.k8s.io",
     "v1",
@@ -97,24 +105,15 @@ BUILT_IN_KINDS = (
     ResourceKind("", "v1", "secrets", "Secret"),
     ResourceKind("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",)),
     ResourceKind("", "v1", "events", "Event", short_names=("ev",)),
-    ResourceKind("", "v1", "nodes", "Node", namespaced=False, subresources=_STATUS),
+    NODES,
     ResourceKind(
         "", "v1", "resourcequotas", "ResourceQuota", subresources=_STATUS, short_names=("quota",)
     ),
     DEPLOYMENTS,
     REPLICA_SETS,
-    ResourceKind(
-        "apps",
-        "v1",
-        "statefulsets",
-        "StatefulSet",
-        subresources=_STATUS_SCALE,
-        short_names=("sts",),
-    ),
-    ResourceKind(
-        "apps", "v1", "daemonsets", "DaemonSet", subresources=_STATUS, short_names=("ds",)
-    ),
-    ResourceKind("apps", "v1", "controllerrevisions", "ControllerRevision"),
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    CONTROLLER_REVISIONS,
     ResourceKind("events.k8s.io", "v1", "events", "Event", short_names=("ev",), storage_group=""),
     ResourceKind("coordination.k8s.io", "v1", "leases", "Lease"),
     ResourceKind(
