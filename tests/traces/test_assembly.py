@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -152,6 +152,7 @@ def reference_self_ms(all_spans: list[One], parent: One) -> int:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(spans, max_size=30), st.lists(spans, max_size=10), st.lists(spans, max_size=10))
 def test_any_spans_are_counted_as_a_plain_reference_does(
     ripe: list[One], older: list[One], newer: list[One]
@@ -177,6 +178,7 @@ def test_any_spans_are_counted_as_a_plain_reference_does(
         assert len(here) <= seen[row][DEPTH] <= (MOST_DEEP + 1) * len(here)
 
 
+@settings(deadline=None)
 @given(st.permutations(list(range(8))))
 def test_the_order_of_arrival_changes_nothing(order: list[int]) -> None:
     chain = [One(i + 1, i // 2, i * 5, 200 - i * 5, i % 4) for i in range(8)]

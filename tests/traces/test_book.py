@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzer.rollout import Side
@@ -171,6 +171,7 @@ additions = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(additions, st.floats(10, 100))
 def test_a_ledger_tells_every_time_what_was_added_until_then(
     added: list[tuple[float, dict[int, int]]], retention: float

@@ -107,6 +107,7 @@ def test_leaving_forgets_everything() -> None:
     assert street.comparison.traces.questions() == []
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000), st.integers(0, 5000))
 def test_shares_never_exceed_the_whole(known: int, late: int) -> None:
     total = known * share_of_known(known) + sum(share_of_late(k + 1) for k in range(late))
@@ -135,7 +136,7 @@ bad = st.one_of(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(bad, max_size=12))
 def test_bad_spans_of_the_canary_change_nothing_that_is_judged(spans: list[Made]) -> None:
     clean, dirty = Street(), Street()

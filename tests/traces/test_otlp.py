@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -156,6 +156,7 @@ def test_impossible_spans_are_left_out_and_counted(span: Made) -> None:
     assert out.why
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
     for parse in (parse_protobuf, parse_json):
@@ -166,6 +167,7 @@ def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
         decode(made, Catalogue(), body, NOW)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400))
 def test_a_truncated_body_is_decoded_or_refused(size: int) -> None:
     whole = request(one_call(calls=3)).SerializeToString()
@@ -207,6 +209,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_is_decoded_or_refused(values: object) -> None:
     try:
