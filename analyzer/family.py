@@ -57,10 +57,14 @@ class Family(Membership[N], Generic[N, S]):
     Args:
         id_labels: metric labels that identify an instance.
         tick_s: distance of grid points in seconds.
+
+    Attributes:
+        paired: both sides run at the same time.
     """
 
     def __init__(self, id_labels: tuple[str, ...], tick_s: float) -> None:
         super().__init__(id_labels, tick_s)
+        self.paired = True
         self.trouble: Missing | None = None
         self._order: list[Member[N]] = []  # armed members, in the order of the detector's rows
         self._state: S | None = None
@@ -353,7 +357,8 @@ class Family(Membership[N], Generic[N, S]):
         rows = silent(memory.seen[at], seats.begun, self.cursor, self.tick_s)
         scraped = memory.unserved[at] * (memory.pods[at, 0] > 0)
         totals = (self._exposure(sums[at]) for sums in (memory.canary, memory.before))
-        rows = cut_off(scraped, *totals) | rows
+        if self.paired:  # the traffic of another time says nothing of the canary's
+            rows = cut_off(scraped, *totals) | rows
         return {int(at[row]): missing for row, missing in rows.items()}
 
     def _unarmed(self, member: Member[N]) -> Missing:

@@ -71,6 +71,7 @@ class IntervalFamily(CountedFamily[EventShiftState]):
         super().__init__(signal.total or signal.bad, signal.bad, id_labels, tick_s)
         self._detector = EventShift(tick_s=tick_s, horizon_s=horizon_s, paired=signal.paired)
         self._signal = signal
+        self.paired = signal.paired
         self._held: dict[str, Floats] = {}
 
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:

@@ -41,6 +41,7 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
     ) -> None:
         super().__init__(id_labels, tick_s)
         self._signal = signal
+        self.paired = signal.paired
         self._queries = (Query(signal.values, id_labels),)
         self._detector = LevelShift(tick_s=tick_s, horizon_s=horizon_s)
         self._tracked: Edges | None = None  # the edges that the tracks are laid out by
