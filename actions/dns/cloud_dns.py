@@ -1,4 +1,4 @@
-"""Google Cloud DNS over REST: plain records and the routing policies wrr and primaryBackup.
+"""Google Cloud DNS over REST: plain records and weighted (wrr) routing policies.
 
 A change lists exact deletions and additions and is carried out whole; a deletion that is not
 exactly what is there makes it fail with 412.
