@@ -27,7 +27,7 @@ servers: ## Install the real servers that the tests run against (Debian, Ubuntu;
 	if [ -n "$$missing" ]; then apt-get update -qq \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 
-demo: setup ## Watch a canary go bad and be rolled back (FAULT=errors|latency|crash|none)
+demo: setup ## Watch a canary go bad and be rolled back (FAULT=errors|latency|crash|n-plus-one|dependency|none)
 	$(BIN)/rollbackd demo --fault $(FAULT)
 
 lint: setup ## Style, types, import contracts
@@ -47,6 +47,7 @@ test-cluster: setup ## What it needs of a cluster, on a real one: KUBECONFIG=...
 	ROLLBACKD_TEST_CLUSTER=1 $(BIN)/pytest -n 0 tests/cluster
 
 bench: setup ## Measure speed, memory and delay; prints figures, asserts nothing
+	$(BIN)/python -m benchmarks.detection
 	$(BIN)/python -m benchmarks.tick
 	$(BIN)/python -m benchmarks.delay
 	$(BIN)/python -m benchmarks.big_cluster

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from analyzer.family import Armed, InstanceId, Member
 from analyzer.increments import Floats
-from analyzer.ratio_family import RatioFamily
+from analyzer.ratio_family import CountedFamily
 from analyzer.rows import limits_of
-from analyzer.sample import Missing, Query, Series
-from analyzer.signal import IntervalSignal, RatioSignal, Reading
-from detectors.counts import CountNoise, CountRatioState, PairCounts
-from detectors.findings import Limits
+from analyzer.sample import Missing, Series
+from analyzer.signal import IntervalSignal, Reading
+from detectors.count_noise import CountNoise
+from detectors.counts import PairCounts
+from detectors.event_shift import EventShift, EventShiftState
+from detectors.findings import Findings, Limits
 
 SCRAPE_S = 10.0
 SCRAPE_KAPPA = 0.3
@@ -55,20 +57,19 @@ def _unpaired(noise: CountNoise) -> CountNoise:
     return replace(noise, tau2=np.maximum(noise.tau2, UNPAIRED_TAU**2))
 
 
-class IntervalFamily(RatioFamily):
+class IntervalFamily(CountedFamily[EventShiftState]):
     """Watches that read the same two series of values per interval.
 
-    An interval in which one side has no traffic cannot be compared; what the other side counted
-    then is held until both have some, as a missed scrape would be.
+    Where both sides run at the same time, an interval in which one side has no traffic cannot be
+    compared; what the other side counted then is held until both have some, as a missed scrape
+    would be. Where they do not, traffic of the same interval means nothing, and all is counted.
     """
 
     def __init__(
         self, signal: IntervalSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
     ) -> None:
-        counters = RatioSignal(signal.name, signal.total or signal.bad, signal.bad)
-        super().__init__(counters, id_labels, tick_s, horizon_s)
-        if signal.total is None:
-            self._queries = (Query(signal.bad, id_labels),) * 2
+        super().__init__(signal.total or signal.bad, signal.bad, id_labels, tick_s)
+        self._detector = EventShift(tick_s=tick_s, horizon_s=horizon_s, paired=signal.paired)
         self._signal = signal
         self._held: dict[str, Floats] = {}
 
@@ -107,7 +108,7 @@ class IntervalFamily(RatioFamily):
             return replace(armed, noise=interval_noise(self.tick_s, paired=self._signal.paired))
         return armed if self._signal.paired else replace(armed, noise=_unpaired(armed.noise))
 
-    def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> CountRatioState:
+    def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> EventShiftState:
         signal = member.signal
         if not isinstance(signal, IntervalSignal):
             raise TypeError(f"{signal.name} is not told by intervals")
@@ -125,13 +126,9 @@ class IntervalFamily(RatioFamily):
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
         if self._state is None:
             return
-        names = [member.watch_id for member in self._order]
-        nothing = np.zeros(sums.shape[1:])
-        whole = sums + np.stack([self._held.get(name, nothing) for name in names])
+        whole = self._comparable_sums(sums, live) if self._signal.paired else sums
         total, bad = whole[:, :, self.TOTAL], whole[:, :, self.BAD]
-        ready = (total[:, 0] > 0) & (total[:, 1] > 0)
-        self._held = {name: whole[i] for i, name in enumerate(names) if live[i] and not ready[i]}
-        events = np.where(ready[:, None], np.minimum(bad, total), np.nan)
+        events = np.minimum(bad, total)
         pair = PairCounts(
             canary_events=events[:, 0],
             baseline_events=events[:, 1],
@@ -141,6 +138,18 @@ class IntervalFamily(RatioFamily):
             baseline_pods=np.maximum(pods[:, 1], 1.0),
         )
         self._state = self._detector.update(self._state, pair, live)
+
+    def _comparable_sums(self, sums: Floats, live: NDArray[np.bool_]) -> Floats:
+        """Return sums with what was held; NaN, and held, where only one side has traffic."""
+        names = [member.watch_id for member in self._order]
+        nothing = np.zeros(sums.shape[1:])
+        whole = sums + np.stack([self._held.get(name, nothing) for name in names])
+        ready = (whole[:, 0, self.TOTAL] > 0) & (whole[:, 1, self.TOTAL] > 0)
+        self._held = {name: whole[i] for i, name in enumerate(names) if live[i] and not ready[i]}
+        return np.where(ready[:, None, None], whole, np.nan)
+
+    def _examine(self, state: EventShiftState) -> Findings:
+        return self._detector.findings(state)
 
 
 def bad_events(values: Floats, total: Floats, reading: Reading, tick_s: float) -> Floats:

@@ -27,6 +27,8 @@ SHARED_CAUTION = 10.0
 unequally by one, which is what still causes false rollbacks then (detectors.md 8.1)."""
 ATTRIBUTED = 1.0
 """A signal whose weighted e-value reaches this is named as a reason (detectors.md 7)."""
+NOTHING = "nothing is measured: no ready-made signal fits what the source exposes"
+"""Said when signals were to be found and none was."""
 
 
 class Verdict(StrEnum):
@@ -95,7 +97,7 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
     weights = policy.weights
     acting = [s for s in policy.signals if s.tier is not Tier.INFO]
     cases = [
-        _Case(s, found.finding, weights[s.name] * _admitted(found.finding))
+        _Case(s, found.finding, weights[s.name] * admitted(found.finding))
         for s in acting
         if isinstance(found := evidence.get(s.name), Measured)
     ]
@@ -119,6 +121,8 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
         reasons = reasons + told if drifting else told + reasons
         return Judgement(verdict, reasons, total, limit, blind, missing, by_facts)
 
+    if not policy.signals:
+        return conclude(Verdict.INCONCLUSIVE, (Reason("", NOTHING),))
     if total >= limit and _may_act(cases):
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
     if used.standing is Standing.ACCUSED and policy.facts is FactUse.ACT and not drifting:
@@ -130,7 +134,7 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
     return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)
 
 
-def _admitted(finding: Finding) -> float:
+def admitted(finding: Finding) -> float:
     """Return the e-value that may be counted: at most 1 while the effect is below its margin.
 
     An untested or non-finite e-value is no evidence at all.
@@ -193,13 +197,19 @@ def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
     return tuple(
         Reason(
             c.signal.name,
-            f"{c.signal.name}: the baseline itself is worse than its own history "
+            f"{_named(c)}: the baseline itself is worse than its own history "
             f"(e-value {write_e(c.finding.drift_e)}); not the canary's fault alone",
             c.finding.drift_e,
         )
         for c in cases
         if c.finding.drift_e >= SHARED_EVIDENCE
     )
+
+
+def _named(case: _Case) -> str:
+    """Return the signal's name, with what of it drifts where it is about many things."""
+    drifting = case.finding.drifting
+    return f"{case.signal.name} ({drifting})" if drifting else case.signal.name
 
 
 def _fine(case: _Case) -> str:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
 from analyzer.interval_family import interval_limits
+from analyzer.level_recovery import LevelChange, check_level_recovery
 from analyzer.memory import Edges
-from analyzer.recovery import HarmCounts, Share
+from analyzer.policy import Policy
+from analyzer.recovery import HarmCounts, RecoveryCheck, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
-from analyzer.signal import Direction, LevelSignal, Reading
+from analyzer.signal import Direction, LevelSignal, Reading, Signal
 from detectors.findings import Findings
 from detectors.level_noise import SCALE_PAIRED, SCALE_UNPAIRED, LevelNoise, Track, spread_of
 from detectors.levels import LevelShift, LevelShiftState, PairLevels
@@ -44,7 +46,31 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         self._tracked: Edges | None = None  # the edges that the tracks are laid out by
         self._stays: list[tuple[str, InstanceId]] = []
         self._tracks = Track.empty(0)
+        self._baselines = Track.empty(0)  # each member's mean over its baseline, by interval
         self._ids: tuple[InstanceId, ...] = ()
+
+    def join(
+        self,
+        watch_id: str,
+        signal: Signal,
+        policy: Policy,
+        armed: Armed[LevelNoise] | None = None,
+    ) -> None:
+        """Add a watch; see ``Family.join``."""
+        super().join(watch_id, signal, policy, armed)
+        self._baselines = Track.concat([self._baselines, Track.empty(1)])
+
+    def leave(self, watch_id: str) -> None:
+        """Forget a watch."""
+        keep = [i for i, m in enumerate(self._members) if m.watch_id != watch_id]
+        self._baselines = self._baselines.take(np.array(keep, dtype=np.int64))
+        super().leave(watch_id)
+
+    def _remember(self, sums: Floats, pods: Floats, at: float) -> None:
+        super()._remember(sums, pods, at)
+        count = sums[:, 1, self.ONE]
+        mean = sums[:, 1, self.LOG] / np.maximum(count, 1.0)
+        self._baselines = self._baselines.add(mean, np.asarray(count > 0, dtype=np.bool_))
 
     def selectors(self) -> tuple[Query, ...]:
         """Return the query of the gauge."""
@@ -169,6 +195,21 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         """Return nothing: a level has no events whose share could be compared."""
         del tally
         return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
+
+    def recovery(self, tally: Tally[LevelNoise]) -> RecoveryCheck:
+        """Return whether the restored baseline's level looks as it did."""
+        signal, own = tally.member.signal, self._baselines
+        if not isinstance(signal, LevelSignal):
+            raise TypeError(f"{signal.name} is not a level")
+        sums = np.stack([tally.canary, tally.before, tally.after])
+        count = sums[:, self.ONE]
+        canary, before, after = (sums[:, self.LOG] / np.where(count > 0, count, np.nan)).tolist()
+        at = self._position[tally.member.watch_id]
+        change = LevelChange(
+            canary, before, after, float(own.steps[at]), float(own.pairs[at]), tally.ticks
+        )
+        _, earlier, now = self.values(sums).tolist()
+        return check_level_recovery(signal, change, now, earlier)
 
 
 def log_values(values: Floats, signal: LevelSignal) -> Floats:

@@ -75,6 +75,7 @@ class Policy:
         actuators: names of the configured actuators to use, in order.
         facts: what the cluster's word on the canary's instances may cause.
         facts_after_s: how long their distress must last before it decides.
+        discovers: the signals are found when a watch begins; until then there are none.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Policy:
     actuators: tuple[str, ...] = ()
     facts: FactUse = FactUse.ACT
     facts_after_s: float = 60.0
+    discovers: bool = False
 
     @property
     def weights(self) -> dict[str, float]:

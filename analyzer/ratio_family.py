@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,12 @@ from analyzer.increments import Floats
 from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
-from analyzer.signal import RatioSignal
+from analyzer.signal import RatioSignal, Selector
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
 from detectors.findings import Findings
+from detectors.rows import Rows
+
+S = TypeVar("S", bound=Rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +37,39 @@ class Pairing:
         ours, theirs = np.array(rows, dtype=np.intp).reshape(-1, 2).T
         return cls(totals, bads, ours, theirs)
 
+    def stacked(self, total: Series, bad: Series) -> "tuple[Pairing, Floats]":
+        """Return (instances, [total, bad], times); no bad counter beside a total one is 0.
 
-class RatioFamily(Family[CountNoise, CountRatioState]):
-    """Watches that read the same two counters.
+        The pairing is this one again for as long as the replies have the same keys.
+        """
+        pairing = self
+        if (total.keys, bad.keys) != (self.totals, self.bads):
+            pairing = Pairing.of(total.keys, bad.keys)
+        counted = np.zeros(total.values.shape)
+        counted[pairing.total] = np.nan_to_num(
+            bad.values[pairing.bad], nan=0.0, posinf=np.nan, neginf=np.nan
+        )
+        counted[np.isnan(total.values)] = np.nan
+        return pairing, np.stack([total.values, counted], axis=1)
+
+
+class CountedFamily(Family[CountNoise, S]):
+    """Watches that read the same two series of counted events: all of them, and the bad ones.
 
     Args:
-        signal: any of the signals of this family; only its selectors are read.
+        total: series of all events. bad: series of the bad ones.
         id_labels: metric labels that identify an instance.
-        tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+        tick_s: distance of grid points.
     """
 
     TOTAL: ClassVar = 0
     BAD: ClassVar = 1
 
     def __init__(
-        self, signal: RatioSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
+        self, total: Selector, bad: Selector, id_labels: tuple[str, ...], tick_s: float
     ) -> None:
         super().__init__(id_labels, tick_s)
-        self._queries = (Query(signal.total, id_labels), Query(signal.bad, id_labels))
-        self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
+        self._queries = (Query(total, id_labels), Query(bad, id_labels))
         self._pairing = Pairing.of((), ())
 
     def selectors(self) -> tuple[Query, ...]:
@@ -64,22 +81,46 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
 
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         """Return (instances, [total, bad], times); no bad counter beside a total one is 0."""
-        total, bad = replies
-        pairing = self._pairing
-        if (total.keys, bad.keys) != (pairing.totals, pairing.bads):
-            pairing = self._pairing = Pairing.of(total.keys, bad.keys)
-        harmed = np.zeros(total.values.shape)
-        harmed[pairing.total] = np.nan_to_num(
-            bad.values[pairing.bad], nan=0.0, posinf=np.nan, neginf=np.nan
-        )
-        harmed[np.isnan(total.values)] = np.nan
-        return pairing.totals, np.stack([total.values, harmed], axis=1)
+        self._pairing, values = self._pairing.stacked(*replies)
+        return self._pairing.totals, values
 
     def _fit(self, member: Member[CountNoise], gained: Floats) -> Armed[CountNoise] | Missing:
         del member
         events, exposure = _consistent(gained[:, self.BAD].T, gained[:, self.TOTAL].T)
         noise = fit_count_noise(events, exposure, tail=False)
         return Armed(self.past_until, noise)
+
+    def _exposure(self, sums: Floats) -> Floats:
+        exposure: Floats = sums[..., self.TOTAL]
+        return exposure
+
+    def values(self, sums: Floats) -> Floats:
+        """Return the shares of bad events."""
+        total, bad = sums[:, self.TOTAL], sums[:, self.BAD]
+        share: Floats = np.minimum(1.0, bad / np.where(total > 0, total, np.nan))
+        return share
+
+    def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
+        """Return bad events and all events, before the action and since."""
+        return HarmCounts(
+            *(Share(s[self.BAD], s[self.TOTAL]) for s in (tally.canary, tally.before, tally.after))
+        )
+
+
+class RatioFamily(CountedFamily[CountRatioState]):
+    """Watches that read the same two counters.
+
+    Args:
+        signal: any of the signals of this family; only its selectors are read.
+        id_labels: metric labels that identify an instance.
+        tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+    """
+
+    def __init__(
+        self, signal: RatioSignal, id_labels: tuple[str, ...], tick_s: float, horizon_s: float
+    ) -> None:
+        super().__init__(signal.total, signal.bad, id_labels, tick_s)
+        self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
 
     def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> CountRatioState:
         signal = member.signal
@@ -108,22 +149,6 @@ class RatioFamily(Family[CountNoise, CountRatioState]):
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)
-
-    def _exposure(self, sums: Floats) -> Floats:
-        exposure: Floats = sums[..., self.TOTAL]
-        return exposure
-
-    def values(self, sums: Floats) -> Floats:
-        """Return the shares of bad events."""
-        total, bad = sums[:, self.TOTAL], sums[:, self.BAD]
-        share: Floats = np.minimum(1.0, bad / np.where(total > 0, total, np.nan))
-        return share
-
-    def harm_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
-        """Return bad events and all events, before the action and since."""
-        return HarmCounts(
-            *(Share(s[self.BAD], s[self.TOTAL]) for s in (tally.canary, tally.before, tally.after))
-        )
 
 
 def _consistent(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:

@@ -38,8 +38,10 @@ def awaited(member: Member[Any], cursor: float | None, pods: Floats, recent: Flo
             return Missing(Absence.WARMING, f"every {side} instance is still warming up")
     for side, count in zip((Side.CANARY, Side.BASELINE), pods, strict=True):
         if not count:
-            hint = f"; the baseline is served: {CHECK}" if recent[1] >= UNSERVED else ""
-            return Missing(Absence.NO_SERIES, f"no samples of any {side} instance yet{hint}")
+            detail = f"no samples of any {side} instance yet"
+            if side is Side.CANARY and recent[1] >= UNSERVED:
+                detail += "; the baseline has some: is it scraped, does it get traffic?"
+            return Missing(Absence.NO_SERIES, detail)
     if member.trouble is not None:
         return member.trouble
     if recent[1] >= UNSERVED and not recent[0]:

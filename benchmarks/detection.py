@@ -11,7 +11,7 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Part:
 
     kind: str
     detector: Any
-    state: Any
+    start: Callable[[], Any]
     ticks: Sequence[Any]
 
     def fed(self, tick: int, state: Rows) -> Rows:
@@ -99,9 +99,10 @@ def parts(watches: int, seed: int = 1) -> list[Part]:
 def measure(watches: int) -> Figures:
     """Tick all rows together."""
     rows = parts(watches)
-    states = [part.state for part in rows]
+    states = [part.start() for part in rows]
     for tick in range(WARM_UP_TICKS):
-        states = [part.fed(tick, state) for part, state in zip(rows, states, strict=True)]
+        for i, part in enumerate(rows):
+            states[i] = part.fed(tick, states[i])
     spent = np.zeros((TICKS, len(rows)))
     for tick in range(TICKS):
         for i, part in enumerate(rows):
@@ -120,11 +121,10 @@ def measure(watches: int) -> Figures:
 
 def naive(watches: int) -> float:
     """Return the CPU seconds of one tick when every watch calls its own detectors."""
-    followed = [parts(1, seed) for seed in range(watches)]
+    followed = [(part, part.start()) for seed in range(watches) for part in parts(1, seed)]
     began = time.process_time()
-    for rows in followed:
-        for part in rows:
-            part.run(0, part.state)
+    for part, state in followed:
+        part.run(0, state)
     return time.process_time() - began
 
 
@@ -140,14 +140,19 @@ def _sides(rows: int) -> tuple[Floats, Floats]:
 
 def _counts(rng: np.random.Generator, rows: int) -> Part:
     detector = CountRatio(restart_s=RESTART_S)
-    state = detector.start(CountNoise.prior(rows), Limits.of(rows), CANARIES, BASELINES)
+    limits = Limits.of(rows)
     ticks = []
-    for _ in range(2):
+    for _ in range(1):
         n1, n0 = rng.poisson(300, rows), rng.poisson(700, rows)
         c, b = rng.binomial(n1, 0.01), rng.binomial(n0, 0.01)
         events, exposure = (c.astype(float), b.astype(float)), (n1.astype(float), n0.astype(float))
         ticks.append(PairCounts(*events, *exposure, *_sides(rows)))
-    return Part("counts", detector, state, ticks)
+    return Part(
+        "counts",
+        detector,
+        lambda: detector.start(CountNoise.prior(rows), limits, CANARIES, BASELINES),
+        ticks,
+    )
 
 
 def _histograms(rng: np.random.Generator, rows: int) -> Part:
@@ -155,30 +160,40 @@ def _histograms(rng: np.random.Generator, rows: int) -> Part:
     history = rng.poisson(100 * SHAPE, (360, 7, len(SHAPE))).astype(float)
     noise = fit_latency_noise(history, BOUNDS)
     many: LatencyNoise = noise.take(np.zeros(rows, np.int64))
-    state = detector.start(many, _limits(rows, 1.1, 1.25), CANARIES, BASELINES)
+    limits = _limits(rows, 1.1, 1.25)
     ticks = []
-    for _ in range(2):
+    for _ in range(1):
         canary, baseline = (
             rng.poisson(n * SHAPE, (rows, len(SHAPE))).astype(float) for n in (300, 700)
         )
         ticks.append(PairHistograms(canary, baseline, *_sides(rows)))
-    return Part("histograms", detector, state, ticks)
+    return Part(
+        "histograms", detector, lambda: detector.start(many, limits, CANARIES, BASELINES), ticks
+    )
 
 
 def _levels(rng: np.random.Generator, rows: int) -> Part:
     detector = MeanShift(restart_s=RESTART_S)
     limits = _limits(rows, 1.1, 1.3)
-    state = detector.start(MeanNoise.prior(rows), limits, CANARIES, BASELINES)
-    ticks = [PairMeans(rng.normal(0, 0.1, rows), np.zeros(rows), *_sides(rows)) for _ in range(2)]
-    return Part("levels", detector, state, ticks)
+    ticks = [PairMeans(rng.normal(0, 0.1, rows), np.zeros(rows), *_sides(rows)) for _ in range(1)]
+    return Part(
+        "levels",
+        detector,
+        lambda: detector.start(MeanNoise.prior(rows), limits, CANARIES, BASELINES),
+        ticks,
+    )
 
 
 def _leaks(rng: np.random.Generator, rows: int) -> Part:
     detector = LeakTrend(restart_s=RESTART_S)
     limits = _limits(rows, 1.002, 1.005)
-    state = detector.start(TrendNoise.prior(rows), limits, CANARIES, BASELINES)
-    ticks = [PairTrends(rng.normal(0, 0.005, rows), *_sides(rows)) for _ in range(2)]
-    return Part("leaks", detector, state, ticks)
+    ticks = [PairTrends(rng.normal(0, 0.005, rows), *_sides(rows)) for _ in range(1)]
+    return Part(
+        "leaks",
+        detector,
+        lambda: detector.start(TrendNoise.prior(rows), limits, CANARIES, BASELINES),
+        ticks,
+    )
 
 
 def main() -> None:

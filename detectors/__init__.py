@@ -16,6 +16,7 @@ taking rows, concatenating, storing and replaying all lead to the same evidence.
 
 from detectors.cadence import Cadence
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
+from detectors.event_shift import EventShift, EventShiftState
 from detectors.findings import Findings, Limits
 from detectors.latency import (
     LatencyFindings,
@@ -32,6 +33,8 @@ from detectors.leaks import (
     TrendNoise,
     fit_trend_noise,
 )
+from detectors.level_noise import LevelNoise
+from detectors.levels import LevelShift, LevelShiftState, PairLevels
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 from detectors.registry import DETECTORS, Detector, detector
 
@@ -42,6 +45,8 @@ __all__ = [
     "CountRatio",
     "CountRatioState",
     "Detector",
+    "EventShift",
+    "EventShiftState",
     "Findings",
     "LatencyFindings",
     "LatencyNoise",
@@ -49,12 +54,16 @@ __all__ = [
     "LatencyShiftState",
     "LeakTrend",
     "LeakTrendState",
+    "LevelNoise",
+    "LevelShift",
+    "LevelShiftState",
     "Limits",
     "MeanNoise",
     "MeanShift",
     "MeanShiftState",
     "PairCounts",
     "PairHistograms",
+    "PairLevels",
     "PairMeans",
     "PairTrends",
     "TrendNoise",

@@ -49,12 +49,15 @@ LEAST_S: Final = 180.0
 SMOOTHED: Final = 5
 """The median of so many levels enters: two odd ticks in a row change nothing."""
 
-KEPT_CUTS: Final = 24
-"""Points in time at which the sums are kept; every other one starts an instance."""
+KEPT_CUTS: Final = 11
+"""Points in time at which the sums are kept and an instance starts: those of an hour."""
 
 LASTING: Final = 0.5
 """The latest half must grow at least so much as the whole: start-up growth dies out, leaks do
 not."""
+
+PAIR_OF_PODS: Final = 2.0
+"""1/k + 1/m of one pod on each side: what is assumed before any was seen."""
 
 TIGHTEST_SD: Final = 0.005
 """Standard deviation of the slope at which the confidence sequence is tightest."""
@@ -113,7 +116,7 @@ class LeakMemory(Rows):
         level: the difference of levels since the start, (rows,).
         levels: (rows, 5) the newest levels, newest last; nan before there are so many.
         sums: (rows, 6) running sums of the smoothed levels.
-        cuts: (rows, 24, 6) the sums at the kept points in time.
+        cuts: (rows, 11, 6) the sums at the kept points in time.
     """
 
     age: Ints
@@ -130,14 +133,14 @@ class LeakSetup(Rows):
 
     Attributes:
         limits: what counts as harm.
-        pod_variance: (rows, 6) variance of a pod's slope, inflated for the doubt about it.
-        fixed_variance: (rows, 6) variance of the start-up that was taken off; 0 without.
+        pod_variance: (rows, 6) log variance of a pod's slope, inflated for the doubt about it.
+        start_variance: (rows, 6) log variance of the start-up that was taken off; -690 without.
         settle: (rows,) ticks that pass before evidence is counted.
     """
 
     limits: Limits
     pod_variance: Floats
-    fixed_variance: Floats
+    start_variance: Floats
     settle: Floats
 
 
@@ -185,16 +188,6 @@ class LeakTrend(Cadence):
 
     first_weight: float = 0.3
 
-    @property
-    def cut_ticks(self) -> int:
-        """Ticks between two kept points in time: half of those between two starts."""
-        return max(1, self.restart_ticks // 2)
-
-    @property
-    def starts(self) -> int:
-        """Instances started later than the first within the horizon."""
-        return (self.horizon_ticks - 1) // (2 * self.cut_ticks)
-
     def start(
         self,
         noise: TrendNoise,
@@ -235,8 +228,8 @@ class LeakTrend(Cadence):
             ),
             LeakSetup(
                 limits=limits,
-                pod_variance=inflated,
-                fixed_variance=np.where(known[:, None], start_up, 0.0),
+                pod_variance=np.log(inflated),
+                start_variance=np.where(known[:, None], np.log(start_up), -_MOST_LOG),
                 settle=column(settle, rows),
             ),
         )
@@ -258,8 +251,8 @@ class LeakTrend(Cadence):
     def _step(self, memory: LeakMemory, setup: LeakSetup, pair: PairTrends) -> None:
         """Add one tick to a block of rows, in place."""
         age = memory.age
-        due = np.flatnonzero((age > 0) & (age % self.cut_ticks == 0))
-        memory.cuts[due, (age[due] // self.cut_ticks - 1) % KEPT_CUTS] = memory.sums[due]
+        due = np.flatnonzero((age > 0) & (age % self.restart_ticks == 0))
+        memory.cuts[due, (age[due] // self.restart_ticks - 1) % KEPT_CUTS] = memory.sums[due]
         known = pair.informative() & (age >= setup.settle)
         memory.level[...] += np.where(pair.moved(), pair.gained, 0.0)
         memory.levels[known] = np.roll(memory.levels[known], -1, axis=1)
@@ -268,14 +261,8 @@ class LeakTrend(Cadence):
         value = np.where(known, _median(memory.levels), 0.0)
         minutes = np.where(known, age * (self.tick_s / MINUTE_S), 0.0)
         spread = np.where(known, pod_spread(known, pair.canary_pods, pair.baseline_pods), 0.0)
-        for at, part in (
-            (_N, known),
-            (_T, minutes),
-            (_TT, minutes**2),
-            (_Y, value),
-            (_TY, minutes * value),
-            (_SPREAD, spread),
-        ):
+        parts = (known, minutes, minutes**2, value, minutes * value, spread)
+        for at, part in enumerate(parts):  # in the order of the columns
             memory.sums[:, at] += part
         memory.age[...] += 1
 
@@ -289,7 +276,7 @@ class LeakTrend(Cadence):
         first = self._slopes(memory.sums, setup)
         instances = [first, *self._restarted(memory, setup)]
         head, tail = self._shares
-        rest: Floats = np.full(rows, tail * (self.starts - len(instances) + 1))
+        rest: Floats = np.full(rows, tail * (self.restarts - len(instances) + 1))
         e_value = sum_nodes(
             np.stack([rest, head * first.e_value, *(tail * s.e_value for s in instances[1:])])
         )
@@ -320,15 +307,15 @@ class LeakTrend(Cadence):
     @property
     def _shares(self) -> tuple[float, float]:
         """Weight of the first instance and of each later one; all together sum to one."""
-        if not self.starts:
+        if not self.restarts:
             return 1.0, 0.0
-        return self.first_weight, (1 - self.first_weight) / self.starts
+        return self.first_weight, (1 - self.first_weight) / self.restarts
 
     def _restarted(self, memory: LeakMemory, setup: LeakSetup) -> Sequence[_Slopes]:
         """Return the instances that were started later and are kept; e is 1 where none was yet."""
         found = []
-        begun = np.maximum(memory.age - 1, 0) // self.cut_ticks
-        for slot in range(1, min(KEPT_CUTS, 2 * self.starts), 2):
+        begun = np.maximum(memory.age - 1, 0) // self.restart_ticks
+        for slot in range(min(KEPT_CUTS, self.restarts)):
             if not (begun > slot).any():
                 found.append(_Slopes(*(np.full(len(begun), x) for x in (np.nan, 1.0, 1.0))))
                 continue
@@ -353,21 +340,26 @@ class LeakTrend(Cadence):
 
     def _variance(self, ticks: Floats, spread: Floats, setup: LeakSetup) -> Floats:
         """Return V of stretches of so many ticks: between the fitted lengths by log and log."""
-        spread = np.where(spread > 0, spread, PAIR_OF_PODS)[:, None]
-        known = np.log(setup.pod_variance * spread + setup.fixed_variance)
         lengths = np.log(WINDOWS_S)
         length = np.clip(np.log(np.maximum(ticks, 1.0) * self.tick_s), lengths[0], lengths[-1])
         left = np.clip(np.searchsorted(lengths, length, side="right") - 1, 0, len(lengths) - 2)
-        part = (length - lengths[left]) / (lengths[left + 1] - lengths[left])
-        row = np.arange(len(ticks))
-        variance: Floats = np.exp((1 - part) * known[row, left] + part * known[row, left + 1])
+        part, row = (length - lengths[left]) / np.diff(lengths)[left], np.arange(len(ticks))
+
+        def at_length(logs: Floats) -> Floats:
+            between: Floats = np.exp((1 - part) * logs[row, left] + part * logs[row, left + 1])
+            return between
+
+        pods = np.where(spread > 0, spread, PAIR_OF_PODS)
+        variance = at_length(setup.pod_variance) * pods
+        if (setup.start_variance > -_MOST_LOG).any():
+            variance += at_length(setup.start_variance)
         return variance
 
     def _latest_half(self, memory: LeakMemory, setup: LeakSetup) -> Floats:
         """Return the slope over about the latest half of what was seen, from the nearest cut."""
         half = np.maximum(memory.sums[:, _N] // 2, math.ceil(LEAST_S / self.tick_s))
-        number = np.maximum(memory.newest + 1 - half, 0).astype(np.int64) // self.cut_ticks
-        kept = number > np.maximum(memory.age - 1, 0) // self.cut_ticks - KEPT_CUTS
+        number = np.maximum(memory.newest + 1 - half, 0).astype(np.int64) // self.restart_ticks
+        kept = number > np.maximum(memory.age - 1, 0) // self.restart_ticks - KEPT_CUTS
         cut = memory.cuts[np.arange(len(number)), (number - 1) % KEPT_CUTS]
         usable = ((number > 0) & kept)[:, None]
         return self._slopes(memory.sums - np.where(usable, cut, 0.0), setup).slope
@@ -385,17 +377,13 @@ class LeakTrend(Cadence):
         return np.where(seen & (slope <= MAX_DETECTABLE), visible, np.nan)
 
 
-PAIR_OF_PODS: Final = 2.0
-"""1/k + 1/m of one pod on each side: what is assumed before any was seen."""
-
-
 def _median(levels: Floats) -> Floats:
     """Return the median of the levels seen, (rows,); nan where there is none."""
     ordered = np.sort(levels, axis=1)  # nan last
     count = np.isfinite(levels).sum(axis=1)
     row = np.arange(len(levels))
-    low, high = np.maximum(count - 1, 0) // 2, count // 2
-    high = np.minimum(high, np.maximum(count - 1, 0))
+    last = np.maximum(count - 1, 0)
+    low, high = last // 2, np.minimum(count // 2, last)
     return np.asarray((ordered[row, low] + ordered[row, high]) / 2, dtype=np.float64)
 
 

@@ -11,13 +11,14 @@ from detectors.cadence import Cadence
 from detectors.findings import Findings, Limits
 from detectors.level_evidence import (
     COUNT,
+    MOST_LOG,
     SHIFT_NODES,
     SUM,
     LevelMemory,
-    bayes_factor,
-    noise_belief,
+    NoiseNodes,
+    Since,
+    log_factors,
     statistics_since,
-    step_parts,
 )
 from detectors.level_noise import LevelNoise, Spread
 from detectors.rows import (
@@ -26,14 +27,13 @@ from detectors.rows import (
     Ints,
     Rows,
     advanced,
-    all_blocks,
     column,
     some_pods,
 )
+from detectors.starts import odd_bound, odd_intervals, weights
 
-KEPT_STARTS: Final = 7
-"""Restarted instances kept beside the first one; the q-th holds the newest restart whose number
-2^q divides, so that the kept ones reach back 2, 4, 8, … restarts."""
+BLOCK: Final = 512
+"""Rows worked on at once: 40 nodes of each then stay in the second-level cache."""
 
 MAX_LEVEL: Final = 80.0
 """Log values beyond e^±80 are a broken source, not a signal."""
@@ -116,12 +116,11 @@ class LevelShiftState(Rows):
 class LevelShift(Cadence):
     """Predictive test of a moved level: many rows a call, each with its own age.
 
-    For one start s, with n intervals of the canary since, the most accusing one is set aside and
-    the mean of the others compared with the baseline: d. With τ the persistent differences
-    between instances, ω the noise of one interval, λ its correlation's inflation, k and m
-    instances and N the values behind the reference,
+    For one start s, with n intervals of the canary since, their mean is compared with the
+    baseline: d. With τ the persistent differences between instances, ω the noise of one interval,
+    λ its correlation's inflation, k and m instances and N the values behind the reference,
 
-        V = τ²·(1/k + 1/m) + ω²·λ·(1/(k·(n-1)) + 1/N)
+        V = τ²·(1/k + 1/m) + ω²·λ·(1/(k·n) + 1/N)
         e = Σ_(τ,ω) p·mean_δ N(d; δ, V) / Σ_(τ,ω) p·N(d; 0, V)
 
     where p is the posterior of (τ, ω) given what the baseline's instances have shown (not the
@@ -132,19 +131,18 @@ class LevelShift(Cadence):
     (Jeffreys 1961, ch. 5; Rouder et al. 2009; Wang & Ramdas 2023 for its anytime use).
 
     Starts: one at the beginning, one every `restart_s` after it; the j-th has weight
-    1/((j+1)(j+2)), which sums to one without knowing how long the watch will last. Setting one
-    interval aside means that a single odd interval never decides, however large.
+    1/((j+1)(j+2)), which sums to one without knowing how long the watch will last. A start whose
+    mean does not reach the margin counts as one. Odd intervals never decide, however large: what
+    the most accusing ones add to the evidence of the others is bounded (`starts.odd_bound`).
 
-    When it errs: with known noise each e is a martingale up to the set-aside interval, which only
-    lowers it; with noise learned on the way that is approximate (measured: see
+    When it errs: with known noise each e is a martingale up to that bound, which only lowers it;
+    with noise learned on the way that is approximate (measured: see
     docs/decisions/coarse-series.md). One baseline instance says nothing of τ: a canary that
     differs by what the prior calls unlikely is then accused. Noise that is slower than the
     series is long looks like a shift.
     """
 
     restart_s: float = 30.0
-    long_s: float = 120.0
-    """Intervals of at least this length average many scrapes: none is set aside."""
 
     def start(
         self,
@@ -172,19 +170,8 @@ class LevelShift(Cadence):
         rows = len(limits)
         for pods in (canary_pods, baseline_pods, noise.scale):
             column(pods, rows)
-        memory = LevelMemory(
-            age=np.zeros(rows, np.int64),
-            sums=np.zeros((rows, 2)),
-            starts=np.zeros((rows, KEPT_STARTS, 2)),
-            highest=np.full((rows, KEPT_STARTS + 1), -np.inf),
-            lowest=np.full((rows, KEPT_STARTS + 1), np.inf),
-            pods=np.ones((rows, 2)),
-            reference=np.zeros((rows, 2)),
-            spread=Spread.nothing(rows),
-        )
-        return LevelShiftState(
-            memory, LevelSetup(limits, noise, column(up, rows), column(down, rows))
-        )
+        setup = LevelSetup(limits, noise, column(up, rows), column(down, rows))
+        return LevelShiftState(LevelMemory.empty(rows), setup)
 
     def update(self, state: LevelShiftState, pair: PairLevels, live: Bools) -> LevelShiftState:
         """Return the state after one interval; rows not live stay exactly as they are.
@@ -199,74 +186,72 @@ class LevelShift(Cadence):
         """Add one interval to a block of rows, in place."""
         del setup
         known = pair.informative()
-        rows, slot = self._restarting(memory.age)
-        memory.starts[rows, slot] = memory.sums[rows]
-        memory.highest[rows, slot + 1] = -np.inf
-        memory.lowest[rows, slot + 1] = np.inf
-        value = np.where(known, pair.canary, 0.0)
-        memory.sums[...] += np.stack([known, value], axis=1)
-        seen = value[:, None]
-        high, low = np.fmax(memory.highest, seen), np.fmin(memory.lowest, seen)
-        memory.highest[known] = high[known]
-        memory.lowest[known] = low[known]
+        memory.restart(self.restart_ticks)
+        memory.add(pair.canary, known)
         memory.pods[known] = np.stack([pair.canary_pods, pair.baseline_pods], axis=1)[known]
         reference = np.stack([pair.reference, pair.reference_points], axis=1)
         memory.reference[known] = reference[known]
         memory.spread.put(known, pair.spread.take(known))
         memory.age[...] += 1
 
-    def _restarting(self, age: Ints) -> tuple[Ints, Ints]:
-        """Return the rows that start a new instance at this age, and the slot it goes to."""
-        number = age // self.restart_ticks
-        rows = np.flatnonzero((age > 0) & (age % self.restart_ticks == 0))
-        return rows, _slot(number[rows])
-
     def findings(self, state: LevelShiftState) -> Findings:
         """Return what is known of every row by now."""
-        return Findings.concat([self._find(state.take(rows)) for rows in all_blocks(len(state))])
+        firsts = range(0, max(len(state), 1), BLOCK)
+        return Findings.concat([self._find(state.take(slice(at, at + BLOCK))) for at in firsts])
 
     def _find(self, state: LevelShiftState) -> Findings:
-        memory, limits = state.memory, state.setup.limits
-        belief, pod_part = noise_belief(state.memory, state.setup.noise)
-        aside = 0.0 if self.tick_s >= self.long_s else 1.0
-        rises, falls = statistics_since(memory, 1.0, aside), statistics_since(memory, -1.0, aside)
-        weights = self._weights(memory.age)
-        total = np.zeros(len(state))
-        best = np.full(len(state), -np.inf)
-        shown = np.full(len(state), np.nan)
+        memory, setup = state.memory, state.setup
+        nodes = NoiseNodes.of(memory, setup.noise)
+        weight = weights(memory.age, self.restart_ticks).T
+        total, best = np.ones(len(state)), np.zeros(len(state))
+        shown = np.where(memory.sums[:, COUNT] > 0, _mean_shift(state), np.nan)
         gated = np.zeros(len(state), np.bool_)
-        for since, share in ((rises, state.setup.up), (falls, state.setup.down)):
-            if not share.any():
+        for sign, share in ((1.0, setup.up), (-1.0, setup.down)):
+            given = share[:, None] * weight
+            if not given.any():
                 continue
-            e = bayes_factor(since, belief, pod_part, memory)
-            ready = (since.kept >= 1) & (since.kept >= limits.persistence[:, None] - 1)
-            ready &= (memory.sums[:, COUNT] >= limits.persistence)[:, None]
-            harmful = ready & (since.shift >= limits.margin[:, None])
-            e = np.where(ready, np.where(harmful, e, np.minimum(e, 1.0)), 1.0)
-            weighted = share[:, None] * weights * e
-            total += weighted.sum(axis=1) + share * (1.0 - weights.sum(axis=1))
-            top = np.where(ready & (share > 0)[:, None], weighted, -np.inf)
-            strongest = top.argmax(axis=1)
-            rows = np.arange(len(state))
-            better = top[rows, strongest] > best
-            best = np.where(better, top[rows, strongest], best)
-            shown = np.where(better, since.shift[rows, strongest], shown)
-            gated |= harmful.any(axis=1) & (share > 0)
-        total += 1.0 - state.setup.up - state.setup.down
-        return self._report(state, total, shown, gated)
+            since = statistics_since(memory, sign)
+            e, rows, starts = self._evidence(since, nodes, given, setup.limits)
+            extra = np.zeros(given.shape)
+            # a start that is not ready, or whose shift does not matter, counts as one
+            extra[rows, starts] = given[rows, starts] * (e - 1.0)
+            for column_of in extra.T:
+                total += column_of
+            gated[rows] = True
+            strongest = extra.argmax(axis=1)
+            each = np.arange(len(state))
+            better = extra[each, strongest] > best
+            best = np.where(better, extra[each, strongest], best)
+            shown = np.where(better, since.shift[each, strongest], shown)
+        return self._report(state, nodes, total, shown, gated)
+
+    def _evidence(
+        self, since: Since, nodes: NoiseNodes, given: Floats, limits: Limits
+    ) -> tuple[Floats, Ints, Ints]:
+        """Return evidence, rows and starts, of the starts whose shift is beyond the margin."""
+        odd = odd_intervals(limits.persistence, self.tick_s)
+        bound = odd_bound(limits.threshold, odd)
+        ready = (given > 0) & (since.count >= limits.persistence[:, None])
+        harmful = ready & (since.shift >= limits.margin[:, None])
+        rows, starts = np.nonzero(harmful)
+        logs = log_factors(since, nodes, odd[rows], (rows, starts), bound[rows])
+        return np.exp(np.clip(logs, -MOST_LOG, MOST_LOG)), rows, starts
 
     def _report(
-        self, state: LevelShiftState, e_value: Floats, shown: Floats, gated: Bools
+        self,
+        state: LevelShiftState,
+        nodes: NoiseNodes,
+        e_value: Floats,
+        shown: Floats,
+        gated: Bools,
     ) -> Findings:
         """Write the findings; the effect is signed so that positive is harmful."""
         memory, limits = state.memory, state.setup.limits
         rows = len(state)
         count = memory.sums[:, COUNT]
-        tested = (count >= limits.persistence) & np.isfinite(shown)
-        sign = np.where(state.setup.up >= state.setup.down, 1.0, -1.0)
-        mean = memory.sums[:, SUM] / np.maximum(count, 1.0) - memory.reference[:, 0]
-        effect = np.where(count > 0, sign * mean, np.nan)
-        radius = _radius(state, self.interval_alpha)
+        tested = count >= limits.persistence
+        effect = np.where(count > 0, _mean_shift(state), np.nan)
+        radius = _radius(nodes, count, self.interval_alpha)
         seen = count > 0
         low = np.where(seen, effect - radius, -np.inf)
         high = np.where(seen, effect + radius, np.inf)
@@ -289,45 +274,22 @@ class LevelShift(Cadence):
             ticks=count.copy(),
         )
 
-    def _weights(self, age: Ints) -> Floats:
-        """Return the weight of the first start and of each kept restart, (rows, 8)."""
-        newest = np.maximum(age - 1, 0) // self.restart_ticks
-        weights = np.zeros((len(age), KEPT_STARTS + 1))
-        weights[:, 0] = 0.5
-        for slot in range(KEPT_STARTS):
-            number = _newest_in_slot(newest, slot)
-            weights[:, slot + 1] = np.where(number > 0, 1.0 / ((number + 1) * (number + 2)), 0.0)
-        return weights
+
+def _mean_shift(state: LevelShiftState) -> Floats:
+    """Return the mean shift since the beginning, positive is harmful, (rows,)."""
+    memory = state.memory
+    sign = np.where(state.setup.up >= state.setup.down, 1.0, -1.0)
+    mean = memory.sums[:, SUM] / np.maximum(memory.sums[:, COUNT], 1.0)
+    shift: Floats = sign * (mean - memory.reference[:, 0])
+    return shift
 
 
-def _slot(number: Ints) -> Ints:
-    """Return how often 2 divides a restart's number: 1 → 0, 2 → 1, 3 → 0, 4 → 2."""
-    lowest = number & -number
-    slot: Ints = np.log2(np.maximum(lowest, 1)).astype(np.int64)
-    return np.minimum(slot, KEPT_STARTS - 1)
-
-
-def _newest_in_slot(newest: Ints, slot: int) -> Ints:
-    """Return the number of the newest restart that a slot holds, 0 when none."""
-    unit = 1 << slot
-    number = newest - newest % unit
-    odd = (number // unit) % 2 == 1
-    found: Ints = number if slot == KEPT_STARTS - 1 else np.where(odd, number, number - unit)
-    return np.maximum(found, 0)
-
-
-def _radius(state: LevelShiftState, alpha: float) -> Floats:
+def _radius(nodes: NoiseNodes, count: Floats, alpha: float) -> Floats:
     """Return the half width of the interval of the mean shift since the start, (rows,).
 
     Chebyshev-like for the mixture: the normal radius of the believed mean variance, widened by
     the law of the iterated logarithm's usual factor for looking at every interval.
     """
-    belief, pod_part = noise_belief(state.memory, state.setup.noise)
-    count = np.maximum(state.memory.sums[:, COUNT], 1.0)
-    step, reference = step_parts(state.memory)
-    variance = pod_part + reference + step / count[:, None]
-    mass = np.exp(belief - belief.max(axis=1, keepdims=True))
-    mean = (mass * variance).sum(axis=1) / mass.sum(axis=1)
-    looks = np.log(1.0 / alpha) + np.log1p(np.log2(count))
-    radius: Floats = np.sqrt(2.0 * mean * looks)
+    looks = np.log(1.0 / alpha) + np.log1p(np.log2(np.maximum(count, 1.0)))
+    radius: Floats = np.sqrt(2.0 * nodes.mean_variance(count) * looks)
     return radius

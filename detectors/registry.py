@@ -7,11 +7,13 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from detectors.counts import CountRatio
+from detectors.event_shift import EventShift
 from detectors.latency import LatencyShift
 from detectors.leaks import LeakTrend
+from detectors.levels import LevelShift
 from detectors.means import MeanShift
 
-Detector: TypeAlias = CountRatio | LatencyShift | LeakTrend | MeanShift
+Detector: TypeAlias = CountRatio | EventShift | LatencyShift | LeakTrend | LevelShift | MeanShift
 
 DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
     {
@@ -19,6 +21,8 @@ DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
         "histogram": LatencyShift,
         "gauge": MeanShift,
         "leak": LeakTrend,
+        "interval": EventShift,
+        "level": LevelShift,
     }
 )
 """Detector by signal kind."""

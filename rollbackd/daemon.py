@@ -39,9 +39,11 @@ from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.releases import Releases
+from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
@@ -112,7 +114,10 @@ class Daemon:
         # Every replica has its caches filled, so that the next leader begins at once.
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
+        telemetry.count_spans(parts.span_fates)
         self._controller = self._control(parts, journal, telemetry)
+        if parts.traces is not None:
+            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
         self._pumps = self._made_pumps(parts, journal, telemetry)
         for pump in self._pumps:
@@ -234,6 +239,7 @@ class Daemon:
             journal=journal,
             telemetry=telemetry,
             now=time.time,
+            finder=SignalFinder(parts.source, config.settle_s),
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:

@@ -3,27 +3,13 @@
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.recorded.cases import SPLITS, load
 from benchmarks.recorded.following import Following
-from benchmarks.recorded.scoring import Outcome, Score, by_source, run
-
-COLUMNS = (
-    ("faults", "faults"),
-    ("detected_pct", "found %"),
-    ("premature_pct", "premature %"),
-    ("median_delay_s", "median delay s"),
-    ("median_delay_steps", "in steps"),
-    ("aa", "A/A"),
-    ("false_alarm_pct", "false alarms %"),
-    ("clean_aa", "clean A/A"),
-    ("clean_false_alarm_pct", "false alarms %"),
-    ("silent", "silent"),
-    ("silent_alarm_pct", "alarms %"),
-)
+from benchmarks.recorded.printed import show
+from benchmarks.recorded.scoring import Outcome, by_source, run
 
 
 def main() -> None:
@@ -48,22 +34,13 @@ def main() -> None:
         parser.error(f"no case under {options.cases / 'cases'} for this split and source")
     table = by_source(outcomes)
     print(f"\n{len(outcomes)} cases in {time.perf_counter() - began:.0f} s\n")
-    _show(table)
+    show(table)
     if options.json:
         report = {
             "table": {source: asdict(row) for source, row in table.items()},
             "outcomes": [asdict(outcome) for outcome in outcomes],
         }
         options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
-
-
-def _show(table: Mapping[str, Score]) -> None:
-    """Print a Markdown table."""
-    print("| source | " + " | ".join(title for _, title in COLUMNS) + " |")
-    print("|---|" + "---:|" * len(COLUMNS))
-    for source, row in table.items():
-        cells = (getattr(row, name) for name, _ in COLUMNS)
-        print(f"| {source} | " + " | ".join("-" if c is None else str(c) for c in cells) + " |")
 
 
 def _explain(outcome: Outcome, following: Following) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.recorded.cases import EDGE, Metric, seen_metrics
 
+Case = Mapping[str, Any]
+"""A case as it is stored."""
 Look = Callable[[Sequence[Metric]], bool]
 """Takes what is visible at a step; true raises the alarm."""
 
@@ -50,7 +52,7 @@ class Score:
     silent_alarm_pct: float | None
 
 
-def run(case: Mapping[str, Any], look: Look) -> Outcome:
+def run(case: Case, look: Look) -> Outcome:
     """Return what a judge makes of a case, asked once a step until its first alarm."""
     step, at, alarm = case["step_s"], case["step_s"], None
     while at <= case["duration_s"] + EDGE and alarm is None:

@@ -14,6 +14,7 @@ from rollbackd.cli.release import release
 from rollbackd.cli.replay import replay
 from rollbackd.cli.run import run
 from rollbackd.cli.schema import schema
+from rollbackd.cli.signals import signals
 from rollbackd.cli.status import status
 from rollbackd.cli.validate import validate
 
@@ -40,8 +41,8 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
 
 
 COMMANDS = (
-    run, validate, status, explain, replay, approve, reject, rollback, snooze, resume, release,
-    demo, schema,
+    run, validate, signals, status, explain, replay, approve, reject, rollback, snooze, resume,
+    release, demo, schema,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -140,12 +140,18 @@ def _match(match: "Match") -> str:
 
 
 def _signals(policy: "Policy") -> Iterator[str]:
-    from analyzer.signal import series_of  # noqa: PLC0415 - as above
+    from analyzer.signal import TraceSignal, series_of  # noqa: PLC0415 - as above
 
     width = max(8, *(len(signal.name) for signal in policy.signals))
     weights = policy.weights
+    if policy.discovers:
+        yield "    ready-made signals, found when a watch begins; see: rollbackd signals"
     for signal in policy.signals:
-        what = series_of(signal)
+        if isinstance(signal, TraceSignal):
+            of = ", ".join(signal.services) or "the rollout's instances"
+            what = f"traces of {of}, {signal.operations} operations at most"
+        else:
+            what = str(series_of(signal))
         share = f", {weights[signal.name]:.0%} of α" if signal.name in weights else ""
         yield f"    {signal.name:{width}}  {what}"
         yield (

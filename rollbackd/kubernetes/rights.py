@@ -8,8 +8,14 @@ its row here.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from actions.gitops_hold import NAME as HOLD
 from analyzer.policy import Mode
-from rollbackd.config.settings import ActionSettings, Config, KubernetesRollbackSettings
+from rollbackd.config.settings import (
+    ActionSettings,
+    Config,
+    KubernetesRollbackSettings,
+    PolicyRule,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,6 +101,12 @@ _CAPACITY = (
     _Grant(("list",), "autoscaling", "horizontalpodautoscalers"),
     _Grant(("list",), "", "resourcequotas"),
 )
+_FITS = "telling whether the old revision fits"
+_HOLD_OWNERS = (
+    _Grant(("get", "patch"), "argoproj.io", "applications"),
+    _Grant(("get", "patch"), "kustomize.toolkit.fluxcd.io", "kustomizations"),
+    _Grant(("get", "patch"), "helm.toolkit.fluxcd.io", "helmreleases"),
+)
 _DELETE_STUCK = _Grant(("delete",), "", "pods")
 _EVENTS = _Grant(("create",), "", "events")
 _LEASES = "coordination.k8s.io", "leases"
@@ -114,10 +126,15 @@ def needs(config: Config) -> tuple[Need, ...]:
     if modes:
         found += _needs(planned, followed, "planning rollbacks", essential=True)
         if "Deployment" in cluster.kinds:
-            found += _needs(_CAPACITY, followed, "knowing what would fit", essential=False)
+            # what cannot be read is told by the guard "capacity", and keeps nobody from acting
+            found += _needs(_CAPACITY, followed, _FITS, essential=False)
     if modes - {Mode.OBSERVE}:
         written = [grant for kind in kinds for grant in kind.act()]
         found += _needs(written, followed, "rolling back", essential=False)
+    if any(HOLD in rule.policy.actuators and _acts(rule) for rule in config.policies):
+        # owners live in other namespaces; of Argo CD and Flux only the one that is there matters
+        feature = "holding GitOps owners, where these are used"
+        found += _needs(_HOLD_OWNERS, ("",), feature, essential=False)
     deleting = (a for a in config.actions if getattr(a, "delete_stuck_pods", False))
     if any(_modes(config, action) - {Mode.OBSERVE} for action in deleting):
         found += _needs([_DELETE_STUCK], followed, "deleting stuck pods", essential=False)
@@ -131,6 +148,10 @@ def needs(config: Config) -> tuple[Need, ...]:
             right = Right(verb, *_LEASES, home, only)
             found.append(Need(right, "electing a leader", essential=True))
     return tuple(dict.fromkeys(found))
+
+
+def _acts(rule: PolicyRule) -> bool:
+    return rule.policy.mode is not Mode.OBSERVE
 
 
 def _modes(config: Config, action: ActionSettings) -> set[Mode]:

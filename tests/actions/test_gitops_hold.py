@@ -137,12 +137,10 @@ def test_a_helm_release_is_told_and_not_held(stage: Stage) -> None:
 
 
 def test_who_would_be_put_back_itself_cannot_be_held(stage: Stage) -> None:
-    reference = {
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "name": "shops", "uid": "u",
-    }  # fmt: skip
-    stage.owned_by(argo_application(ownerReferences=[reference]))
+    parent = {"argocd.argoproj.io/instance": "root"}
+    stage.owned_by(argo_application(labels=parent))
     (refusal,) = stage.hold().propose(stage.rollout).refusals
-    assert "ApplicationSet shops makes it, and would undo that" in refusal
+    assert "Argo CD Application argocd/root makes it, and would undo that" in refusal
 
 
 def test_an_owner_that_is_not_there_cannot_be_held(stage: Stage) -> None:

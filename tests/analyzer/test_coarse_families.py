@@ -176,3 +176,54 @@ def test_scales() -> None:
     assert least.tolist() == pytest.approx([np.log(0.5), 0.0])
     total = np.array([200.0, 0.0])
     assert bad_events(np.array([0.1, np.nan]), total, Reading.SHARE, 60.0).tolist() == [20.0, 0.0]
+
+
+def told(canary: list[float], baseline: list[float], of: float) -> dict[str, Values]:
+    """Return bad events of one instance a side out of so many requests an interval."""
+    bad: Values = {"c0": np.array(canary), "b0": np.array(baseline)}
+    return {"errors": bad, "requests": {n: np.full(len(v), of) for n, v in bad.items()}}
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_fault_that_begins_late_is_found_by_a_later_start(paired: bool) -> None:
+    late = told([2.0] * 9 + [90.0] * 3, [2.0] * 12, 100.0)
+    finding = measured(replace(ERRORS, paired=paired), late)
+    assert finding.harmful
+    assert finding.e_value > 100
+    assert finding.recent_ratio > 10
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("at", [0, 5, 11])
+def test_one_interval_full_of_errors_never_decides(paired: bool, at: int) -> None:
+    burst = [0.0] * 12
+    burst[at] = 95.0
+    finding = measured(replace(ERRORS, paired=paired), told(burst, [0.0] * 12, 100.0))
+    assert not (finding.harmful and finding.e_value >= 100)
+
+
+def test_traffic_of_another_time_need_not_fall_into_the_same_intervals() -> None:
+    early, late = [4.0] * 6 + [0.0] * 6, [0.0] * 6 + [4.0] * 6
+    series: dict[str, Values] = {
+        "requests": {"c0": np.array(early), "b0": np.array(late)},
+        "errors": {"c0": np.array(early), "b0": np.zeros(12)},
+    }
+    finding = measured(replace(ERRORS, paired=False), series)
+    assert finding.harmful
+    assert finding.e_value > 100
+    assert finding.canary_value == pytest.approx(1.0)
+    swapped = {name: {"c0": v["b0"], "b0": v["c0"]} for name, v in series.items()}
+    assert measured(replace(ERRORS, paired=False), swapped).e_value < 10
+
+
+@given(seed=st.integers(0, 10_000), cut=st.integers(1, 4), paired=st.booleans())
+@settings(max_examples=15, deadline=None)
+def test_errors_in_one_answer_or_in_several_are_the_same(
+    seed: int, cut: int, paired: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    requests: Values = {n: rng.poisson(20.0, 12).astype(float) for n in ("c0", "b0", "b1")}
+    bad: Values = {n: rng.binomial(v.astype(int), 0.1).astype(float) for n, v in requests.items()}
+    signal, series = replace(ERRORS, paired=paired), {"errors": bad, "requests": requests}
+    one, many = measured(signal, series), measured(signal, series, cuts=cut)
+    assert one == many

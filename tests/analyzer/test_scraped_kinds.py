@@ -84,7 +84,7 @@ def watched(
     signal: Signal, there: World, *, roster: Roster | None = None, end: int = TICKS
 ) -> Comparison:
     comparison = Comparison(STEP)
-    policy = Policy("p", (signal,), warm_up_s=0.0, history_s=STEP * (HISTORY - 20))
+    policy = Policy("p", (signal,), warm_up_s=0.0, history_s=STEP * HISTORY)
     comparison.join("w", policy, ("instance",))
     seen = rollout(BASELINES, CANARIES)
     comparison.enrol("w", roster or Roster().observe(seen, 0.0, 0.0))

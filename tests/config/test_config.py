@@ -322,3 +322,15 @@ def test_the_journals_address_is_a_secret(tmp_path: Path) -> None:
     assert config.secrets()["journal.dsn"].file == tmp_path / "dsn"
     assert config.leadership.namespace == "watch"
     assert "pw" not in repr(config)
+
+
+@pytest.mark.parametrize("signals", [{"signals": "auto"}, {}])
+def test_signals_are_found_later_when_none_are_listed(
+    tmp_path: Path, signals: dict[str, Any]
+) -> None:
+    values = minimal()
+    del values["policies"][0]["signals"]
+    values["policies"][0] |= signals
+    (rule,) = load(write(tmp_path, values)).policies
+    assert rule.policy.discovers
+    assert rule.policy.signals == ()

@@ -12,15 +12,19 @@ from benchmarks.calibration.simulator import BOUNDS
 from detectors import (
     CountNoise,
     CountRatio,
+    EventShift,
     Findings,
     LatencyNoise,
     LatencyShift,
     LeakTrend,
+    LevelNoise,
+    LevelShift,
     Limits,
     MeanNoise,
     MeanShift,
     PairCounts,
     PairHistograms,
+    PairLevels,
     PairMeans,
     PairTrends,
     TrendNoise,
@@ -29,9 +33,10 @@ from detectors import (
     fit_mean_noise,
     fit_trend_noise,
 )
+from detectors.level_noise import Spread, spread_of
 from detectors.rows import Bools, Rows
 
-Pair: TypeAlias = PairCounts | PairHistograms | PairMeans | PairTrends
+Pair: TypeAlias = PairCounts | PairHistograms | PairLevels | PairMeans | PairTrends
 
 SHARES = np.array([0.001, 0.004, 0.07, 0.3, 0.42, 0.17, 0.02, 0.008, 0.003, 0.002, 0.001, 0.001])
 
@@ -64,7 +69,7 @@ class Case:
         k, m = np.full(rows, 3.0), np.full(rows, 7.0)
         n1, n0 = rng.poisson(300, rows), rng.poisson(700, rows)
         match self.detector:
-            case CountRatio():
+            case CountRatio() | EventShift():
                 rate = 0.2 if self.tail else 0.01
                 canary = rng.binomial(n1, min(1.0, rate * factor))
                 baseline = rng.binomial(n0, rate)
@@ -76,6 +81,10 @@ class Case:
             case LeakTrend():
                 gained = rng.normal(0.01 * np.log(factor), 0.002, rows)
                 return PairTrends(gained, k, m)
+            case LevelShift():
+                spread = Spread.concat([SPREAD] * rows) if rows else SPREAD.take(slice(0, 0))
+                level = rng.normal(np.log(factor), 0.05, rows)
+                return PairLevels(level, spread.level, spread.points, k, m, spread)
             case LatencyShift():
                 slow = SHARES * np.where(np.arange(len(SHARES)) > 4, factor, 1.0)
                 canary = rng.poisson(300 * slow / slow.sum(), (rows, len(SHARES)))
@@ -123,7 +132,10 @@ def _trends_noise() -> TrendNoise:
     return fit_trend_noise(np.exp(np.cumsum(moves, axis=0) + 5.0), 10.0)
 
 
-_QUICK = {"restart_s": 30.0, "horizon_s": 200.0, "recent_s": 50.0}
+SPREAD = spread_of(np.random.default_rng(7).normal(0, 0.05, (60, 7)))
+"""A baseline of seven pods that was seen for an hour."""
+
+_QUICK: dict[str, Any] = {"restart_s": 30.0, "horizon_s": 200.0, "recent_s": 50.0}
 """Restarts every three ticks: short runs then see every kind of instance come and go."""
 
 _LATENCY = Limits.of(1, margin=np.log(1.1), harm=np.log(1.25), floor=np.nan, harm_rate=np.nan)
@@ -139,6 +151,11 @@ CASES = [
     Case("means without history", MeanShift(**_QUICK), MeanNoise.prior(1), _LATENCY),
     Case("leaks", LeakTrend(**_QUICK), _trends_noise(), _GROWTH),
     Case("leaks without history", LeakTrend(**_QUICK), TrendNoise.prior(1), _GROWTH),
+    Case("events", EventShift(**_QUICK), _counts_noise()),
+    Case("events without history", EventShift(**_QUICK), CountNoise.prior(1)),
+    Case("events of another time", EventShift(**_QUICK, paired=False), _counts_noise()),
+    Case("levels", LevelShift(**_QUICK), LevelNoise.prior(1).after(SPREAD), _LATENCY),
+    Case("levels without history", LevelShift(**_QUICK), LevelNoise.prior(1), _LATENCY),
     Case("latency", LatencyShift(**_QUICK), _latency_noise(), _LATENCY),
     Case("latency without history", LatencyShift(**_QUICK), LatencyNoise.prior(BOUNDS), _LATENCY),
 ]

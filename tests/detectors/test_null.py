@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from detectors import CountNoise, CountRatio, Limits, MeanNoise, MeanShift, PairCounts, PairMeans
+from detectors import (
+    CountNoise,
+    CountRatio,
+    LeakTrend,
+    Limits,
+    MeanNoise,
+    MeanShift,
+    PairCounts,
+    PairMeans,
+    PairTrends,
+    TrendNoise,
+)
 from detectors.cadence import Cadence
 from detectors.rates import RateBelow, RateExcess
 from detectors.rows import Floats
+from detectors.trend_noise import WINDOWS_S
 
 RUNS = 3000
 TICKS = 60
@@ -121,3 +135,22 @@ def test_the_weights_of_all_instances_sum_to_one() -> None:
         ages = np.array([age])
         assert cadence.mixture(ages, np.ones(1), np.ones((1, 3))) == pytest.approx(1.0)
     assert cadence.mixture(np.array([361]), np.ones(1), np.ones((1, 3)))[0] < 1.0
+
+
+def test_e3_is_a_martingale_for_white_noise() -> None:
+    """With the true variance of a least-squares slope, 12σ²/(n³·Δt²), at every length."""
+    rows, ticks, sd = 600, 180, 0.02
+    variance = 12 * sd**2 / ((WINDOWS_S / 10.0) ** 3 * (10.0 / 60.0) ** 2)
+    noise = replace(
+        TrendNoise.prior(rows), variance=np.tile(variance, (rows, 1)), nu=np.full(rows, 1e6)
+    )
+    detector = LeakTrend(horizon_s=ticks * 10.0)
+    pods = np.full(rows, 2.0)  # two on each side have the variance of one
+    state, paths = detector.start(noise, Limits.of(rows), pods, pods), np.empty((ticks, rows))
+    levels = sd * np.random.default_rng(9).standard_normal((ticks, rows))
+    for tick, moved in enumerate(np.diff(levels, axis=0, prepend=np.zeros((1, rows)))):
+        pair = PairTrends(moved, pods, pods)
+        state = detector.update(state, pair, np.ones(rows, np.bool_))
+        paths[tick] = detector.findings(state).e_value
+    assert_martingale(paths)
+    assert paths.max() > 5.0  # it does move

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,8 +214,8 @@ def test_nothing_cannot_be_concatenated() -> None:
     "wrong",
     [{"tick_s": 0.0}, {"horizon_s": np.nan}, {"first_weight": 0.0}, {"interval_alpha": 1.0}],
 )
-@pytest.mark.parametrize("kind", ["ratio", "histogram", "gauge"])
-def test_detectors_refuse_nonsense(kind: str, wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize("kind", sorted(detectors.DETECTORS))
+def test_detectors_refuse_nonsense(kind: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         detectors.DETECTORS[kind](**wrong)
 

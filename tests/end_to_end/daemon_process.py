@@ -56,7 +56,7 @@ class DaemonProcess:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, env={**os.environ, "NO_COLOR": "1"}
             )
-        self.wait_until(self._is_ready, seconds=60)
+        self.wait_until(self._is_ready, seconds=180)
 
     def _is_ready(self) -> bool:
         assert self._process is not None

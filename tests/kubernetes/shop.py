@@ -10,6 +10,8 @@ from rollbackd.kubernetes.credentials import ClusterAccess
 from tests.fakes.kube_api import ClusterSettings, FakeKubeApi
 
 DEPLOYMENTS = "/apis/apps/v1/deployments"
+OUR_OWN = ("/apis/coordination.k8s.io/", "/apis/authorization.k8s.io/")
+"""What a daemon writes for itself."""
 
 
 @contextmanager
@@ -115,11 +117,10 @@ def settle(api: FakeKubeApi, name: str = "shop") -> None:
 
 
 def writes(api: FakeKubeApi) -> int:
-    """Count the changes that were written over HTTP so far, other than leases and questions."""
-    aside = ("/apis/coordination.k8s.io/", "/apis/authorization.k8s.io/")
+    """Count the changes that were written over HTTP so far, besides leases and access reviews."""
     return sum(
         request.method not in {"GET", "HEAD"}
-        and not request.path.startswith(aside)
+        and not request.path.startswith(OUR_OWN)
         and (request.status or 500) < 300
         for request in api.requests()
     )

@@ -13,6 +13,7 @@ from rollbackd.collect import Collector
 from rollbackd.controller import Controller
 from rollbackd.desk import ActionDesk
 from rollbackd.planning import Planning, Precautions
+from rollbackd.signal_finder import SignalFinder
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from tests.fakes.memory_journal import MemoryJournal
@@ -95,6 +96,7 @@ class Lifetime:
             journal=journal,
             telemetry=telemetry,
             now=now,
+            finder=SignalFinder(mall),
         )
         actuators = {"switch": Switch(mall, self.life, list(trouble))}
         planning = Planning(actuators, journal, precautions, now, telemetry)

@@ -9,11 +9,23 @@ STALE_MARKER = struct.unpack("<d", struct.pack("<Q", 0x7FF0_0000_0000_0002))[0]
 
 
 @dataclass(frozen=True, slots=True)
+class NativeHistogram:
+    """A native histogram: counts by bucket index; index i holds (base^(i-1), base^i].
+
+    ``base`` is 2^(2^-schema). Indices without a count are left out.
+    """
+
+    schema: int
+    counts: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenSeries:
-    """One series with its samples, as (seconds since the epoch, value)."""
+    """One series with its samples, as (seconds since the epoch, value), or histograms."""
 
     labels: Mapping[str, str]
-    samples: Sequence[tuple[float, float]]
+    samples: Sequence[tuple[float, float]] = ()
+    histograms: Sequence[tuple[float, NativeHistogram]] = ()
 
 
 def encoded(series: Iterable[WrittenSeries]) -> bytes:
@@ -30,7 +42,37 @@ def _series(series: WrittenSeries) -> bytes:
         _field(2, b"\x09" + _float(value) + b"\x10" + _varint(round(time * 1000)))
         for time, value in series.samples
     )
-    return labels + samples
+    histograms = b"".join(
+        _field(4, _histogram(histogram, round(time * 1000)))
+        for time, histogram in series.histograms
+    )
+    return labels + samples + histograms
+
+
+def _histogram(histogram: NativeHistogram, time_ms: int) -> bytes:
+    """Return the message ``Histogram``: spans of one bucket each, counts as deltas."""
+    indices = sorted(histogram.counts)
+    spans, deltas = b"", b""
+    after, before = 0, 0
+    for index in indices:
+        span = b"\x08" + _varint(_zigzag(index - after)) + b"\x10" + _varint(1)
+        spans += _field(11, span)
+        deltas += _varint(_zigzag(histogram.counts[index] - before))
+        after, before = index + 1, histogram.counts[index]
+    return (
+        b"\x08" + _varint(sum(histogram.counts.values()))
+        + b"\x19" + _float(0.0)
+        + b"\x20" + _varint(_zigzag(histogram.schema))
+        + b"\x29" + _float(1e-128)
+        + b"\x30" + _varint(0)
+        + spans
+        + _field(12, deltas)
+        + b"\x78" + _varint(time_ms)
+    )  # fmt: skip
+
+
+def _zigzag(value: int) -> int:
+    return 2 * value if value >= 0 else -2 * value - 1
 
 
 def _float(value: float) -> bytes:

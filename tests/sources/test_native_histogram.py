@@ -1,6 +1,7 @@
 """Native histograms become cumulative buckets at bounds that every schema finer than ours has."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from analyzer.signal import Selector
 from rollbackd.sources.http_reply import Trouble
 from rollbackd.sources.matrix import Matrix
 from rollbackd.sources.native_histogram import BOUNDS, LABELS, cumulative
+from rollbackd.sources.prometheus import PrometheusSource
+from tests.servers.prometheus import PrometheusServer
+from tests.servers.remote_write import NativeHistogram, WrittenSeries
 
 GRID = Grid(1000.0, 10.0, 2)
 QUERY = Query(Selector("latency"), ("pod", "le"))
@@ -89,3 +93,37 @@ def test_nonsense_is_refused(histogram: object) -> None:
     with pytest.raises(Trouble) as refused:
         matrix(("a", [[1000.0, histogram]]))
     assert refused.value.missing.reason is Absence.INVALID
+
+
+@pytest.mark.servers
+def test_a_real_prometheus_tells_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rounds, pods = 4, {"a": 3, "b": 1}  # with a schema each
+    values = {pod: np.exp(rng.normal(-3, 1, (rounds, 200))) for pod in pods}
+    flags = ("--enable-feature=native-histograms",)
+    with PrometheusServer(tmp_path, flags=flags) as server:
+        start = float(round(server.now())) - 60.0
+        for step in range(rounds):
+            server.write(
+                WrittenSeries(
+                    {"__name__": "latency", "pod": pod},
+                    histograms=[(start + 10 * step, written(values[pod][: step + 1], schema))],
+                )
+                for pod, schema in pods.items()
+            )
+        source = PrometheusSource(server.url)
+        (reply,) = source.fetch([QUERY], Grid(start, 10.0, rounds))
+        source.close()
+    assert isinstance(reply, Series), reply
+    rows = dict(zip(reply.keys, reply.values, strict=True))
+    for pod in pods:
+        for bound, label in zip(BOUNDS, LABELS, strict=False):
+            wanted = [(values[pod][: i + 1] <= bound).sum() for i in range(rounds)]
+            assert rows[pod, label].tolist() == wanted
+        assert rows[pod, "+Inf"].tolist() == [200.0 * (i + 1) for i in range(rounds)]
+
+
+def written(values: np.ndarray[Any, Any], schema: int) -> NativeHistogram:
+    index = np.ceil(np.log2(values.ravel()) * 2.0**schema - 1e-9).astype(int)
+    found, counts = np.unique(index, return_counts=True)
+    return NativeHistogram(schema, dict(zip(found.tolist(), counts.tolist(), strict=True)))

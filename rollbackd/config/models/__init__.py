@@ -16,6 +16,7 @@ from rollbackd.config.models.notifiers import LinksModel, NotifierModel
 from rollbackd.config.models.policies import PolicyModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
+from rollbackd.config.models.traces import TracesModel
 from rollbackd.config.quantities import Duration, PositiveDuration
 
 __all__ = ["ConfigModel", "json_schema"]
@@ -41,6 +42,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Where the daemon answers."""
     source: SourceModel
     """Where samples come from: exactly one of prometheus, scrape and recorded."""
+    traces: TracesModel | None = None
+    """Where traces come from; without it there are none, and no signal may be of traces."""
     rollouts: RolloutsModel
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
@@ -72,6 +75,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             notifiers=tuple(notifier.settings(base) for notifier in self.notifiers),
             links=self.links.settings(),
             leadership=self.leadership.settings(),
+            traces=None if self.traces is None else self.traces.settings(base),
         )
 
 

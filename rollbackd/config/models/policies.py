@@ -1,8 +1,8 @@
 """``policies``: what is measured, how sure the daemon must be, and what it may do."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from actions.gitops_hold import NAME as HOLD
 from actions.guards.guard import OwnerRule
@@ -14,6 +14,12 @@ from rollbackd.config.models.guards import GuardsModel
 from rollbackd.config.models.hold import HoldModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
+
+AUTO = BeforeValidator(
+    lambda value: None if value == "auto" else value,
+    json_schema_input_type=Literal["auto"] | list[SignalModel] | None,
+)
+"""``auto`` stands for no list: the signals are found when a watch begins."""
 
 
 class MatchModel(Model):
@@ -86,8 +92,9 @@ class PolicyModel(Model):
     """Who may decide by a message's buttons; default: nobody."""
     hold: HoldModel | None = None
     """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
-    signals: list[SignalModel] = Field(min_length=1)
-    """What is measured."""
+    signals: Annotated[list[SignalModel] | None, Field(min_length=1), AUTO] = None
+    """What is measured. auto: ready-made signals, found when a watch begins from what the source
+    exposes for its instances; rollbackd signals lists them."""
 
     @field_validator("horizon")
     @classmethod
@@ -114,7 +121,8 @@ class PolicyModel(Model):
         hold = (HOLD,) if is_undone else ()
         policy = Policy(
             name=self.name,
-            signals=tuple(signal.signal() for signal in self.signals),
+            signals=tuple(signal.signal() for signal in self.signals or ()),
+            discovers=self.signals is None,
             mode=self.mode,
             alpha=self.alpha,
             warm_up_s=self.warm_up,
