@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from actions import gitops_hold
 from actions.apply import always
@@ -42,6 +42,9 @@ from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.notifiers.port import Notifier
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
 from rollbackd.traces.fates import Fate
+
+if TYPE_CHECKING:
+    from rollbackd.sources.prometheus import PrometheusSource
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
@@ -140,7 +143,7 @@ def metric_source(config: Config) -> MetricSource:
     """Build the configured metric source, started where it works on its own."""
     match config.source:
         case PrometheusSettings() as settings:
-            return _prometheus(settings)
+            return prometheus_source(settings)
         case ScrapeSettings() as settings:
             return _scraper(settings, config)
         case RecordedSettings(files=files):
@@ -151,7 +154,8 @@ def metric_source(config: Config) -> MetricSource:
             assert_never(config.source)
 
 
-def _prometheus(settings: PrometheusSettings) -> MetricSource:
+def prometheus_source(settings: PrometheusSettings) -> "PrometheusSource":
+    """Build a source that asks a Prometheus."""
     from rollbackd.sources.prometheus import PrometheusSource  # noqa: PLC0415  only when used
     from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ from rollbackd.cli.configuration import load_or_exit
 if TYPE_CHECKING:
     from analyzer.policy import Policy
     from rollbackd.config import Config
+    from rollbackd.config.region_settings import RegionsSettings
     from rollbackd.config.settings import Match
 
 MAY_DO = {
@@ -98,6 +99,18 @@ def summary(config: "Config") -> Iterator[str]:
         yield f"  policy {policy.name}, for {_match(rule.match)}"
         yield f"    {policy.mode:8}  {MAY_DO[policy.mode]}{using}"
         yield from _signals(policy)
+    if config.regions is not None:
+        yield from _regions(config.regions)
+
+
+def _regions(regions: "RegionsSettings") -> Iterator[str]:
+    mode = regions.moves.mode
+    yield ""
+    yield f"  regions {', '.join(member.name for member in regions.members)}"
+    yield f"    {mode:8}  {MAY_DO[mode]}"
+    for record in regions.records:
+        yield f"    {'record':8}  {record.name} {record.type}, in {record.dns}"
+    yield from _signals(regions.compare)
 
 
 def _source(config: "Config") -> str:

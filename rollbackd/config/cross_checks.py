@@ -42,6 +42,9 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
         yield from _traced(("policies", i), policy, values)
+    regions = values.get("regions")
+    if isinstance(regions, dict):
+        yield from _signals(("regions",), regions)
 
 
 def _traces(values: dict[str, Any]) -> Iterator[Fault]:
@@ -182,9 +185,7 @@ def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
 
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     signals = _items(policy, "signals")
-    yield from _unique((*location, "signals"), signals, "signal")
-    for i, signal in signals:
-        yield from _signal((*location, "signals", i), signal)
+    yield from _signals(location, policy)
     acting = [signal for _, signal in signals if signal.get("tier", _tier(signal)) != "info"]
     if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
         yield Fault(
@@ -235,6 +236,13 @@ def _action_names(location: Location, names: object, known: Sequence[str]) -> It
             )
         elif name in names[:i]:
             yield Fault((*location, i), f'"{name}" is there already', "an action is used once")
+
+
+def _signals(location: Location, holder: dict[str, Any]) -> Iterator[Fault]:
+    signals = _items(holder, "signals")
+    yield from _unique((*location, "signals"), signals, "signal")
+    for i, signal in signals:
+        yield from _signal((*location, "signals", i), signal)
 
 
 def _signal(location: Location, signal: dict[str, Any]) -> Iterator[Fault]:

@@ -16,6 +16,7 @@ from actions.hold_settings import HoldSettings
 from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
+from rollbackd.config.region_settings import RegionsSettings
 from rollbackd.config.secrets import Secret
 from rollbackd.notifiers.links import NO_LINKS, Links
 
@@ -380,6 +381,7 @@ class Config:
     traces: "TraceSettings | None" = None
     notifiers: tuple[NotifierSettings, ...] = ()
     links: Links = NO_LINKS
+    regions: RegionsSettings | None = None
     leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
@@ -414,6 +416,8 @@ class Config:
         for notifier in self.notifiers:
             for what, secret in notifier.secrets().items():
                 found[f"notifiers.{notifier.name}.{what}"] = secret
+        if self.regions is not None:
+            found |= self.regions.secrets()
         asked: dict[str, EndpointSettings] = {}
         if isinstance(self.source, PrometheusSettings):
             asked["source.prometheus"] = self.source
