@@ -121,14 +121,14 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
         reasons = reasons + told if drifting else told + reasons
         return Judgement(verdict, reasons, total, limit, blind, missing, by_facts)
 
-    if not policy.signals:
-        return conclude(Verdict.INCONCLUSIVE, (Reason("", NOTHING),))
     if total >= limit and _may_act(cases):
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps)
     if used.standing is Standing.ACCUSED and policy.facts is FactUse.ACT and not drifting:
         return conclude(Verdict.DEGRADED, _harm(cases) + gaps, by_facts=True)
     if shared:
         return conclude(Verdict.SHARED_INCIDENT, _drifting(cases) + _harm(cases) + gaps)
+    if not policy.signals:
+        return conclude(Verdict.INCONCLUSIVE, (Reason("", NOTHING),))
     if not unfair and _may_be_healthy(used) and _healthy(policy, critical, cases, missing):
         return conclude(Verdict.HEALTHY, tuple(Reason(c.signal.name, _fine(c)) for c in cases))
     return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)

@@ -45,6 +45,6 @@ def staged() -> Iterator[Stage]:
     with cluster() as (api, connection):
         source = KubernetesRollouts(connection, Reading(cluster="test"), pace=QUICK)
         source.start()
-        assert source.wait_synced(5.0)
+        assert source.wait_synced(30.0)
         yield Stage(api, connection, source)
         source.close()

@@ -27,7 +27,7 @@ def following(*, installed: bool) -> Iterator[Stage]:
         kinds = ("Deployment", "Rollout")
         source = KubernetesRollouts(connection, Reading(cluster="test"), kinds=kinds, pace=QUICK)
         source.start()
-        assert source.wait_synced(5.0)
+        assert source.wait_synced(30.0)
         yield Stage(api, connection, source)
         source.close()
 

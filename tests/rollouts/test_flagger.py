@@ -20,7 +20,7 @@ def stage() -> Iterator[Stage]:
         kinds = ("Deployment", "Canary")
         source = KubernetesRollouts(connection, Reading(cluster="test"), kinds=kinds, pace=QUICK)
         source.start()
-        assert source.wait_synced(5.0)
+        assert source.wait_synced(30.0)
         yield Stage(api, connection, source)
         source.close()
 

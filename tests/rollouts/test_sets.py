@@ -97,7 +97,7 @@ def test_kinds_that_are_not_followed_cost_no_call() -> None:
     with cluster() as (api, connection):
         source = KubernetesRollouts(connection, Reading(), kinds=("DaemonSet",), pace=QUICK)
         source.start()
-        assert source.wait_synced(5.0)
+        assert source.wait_synced(30.0)
         asked = {request.path.rpartition("/")[2] for request in api.requests()}
         assert asked == {"daemonsets", "controllerrevisions", "pods"}
         source.close()
