@@ -27,7 +27,7 @@ servers: ## Install the real servers that the tests run against (Debian, Ubuntu;
 	if [ -n "$$missing" ]; then apt-get update -qq \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 
-demo: setup ## Watch a canary go bad and be rolled back (FAULT=errors|latency|crash|none)
+demo: setup ## Watch a canary go bad and be rolled back (FAULT=errors|latency|crash|n-plus-one|dependency|none)
 	$(BIN)/rollbackd demo --fault $(FAULT)
 
 lint: setup ## Style, types, import contracts

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from actions.plan import Plan, Step
 from actions.ports import (
-    Actuator,
     Conflict,
     Entry,
     Fenced,
     Journal,
+    Performer,
     Permanent,
     StepState,
     Transient,
@@ -76,7 +76,7 @@ class Applier:
             in flight is then left for that process.
     """
 
-    actuators: Mapping[str, Actuator]
+    actuators: Mapping[str, Performer]
     journal: Journal
     now: Callable[[], float]
     pause: Callable[[float], bool]
@@ -137,7 +137,7 @@ class Applier:
         self._note(plan, "step-done", step)
         return True
 
-    def _settle(self, actuator: Actuator, step: Step, state: StepState) -> bool:
+    def _settle(self, actuator: Performer, step: Step, state: StepState) -> bool:
         """Wait until a written change is in place."""
         deadline = self.now() + self.patience.settle_s
         while state is not StepState.DONE:
@@ -174,7 +174,7 @@ class Applier:
             wait = min(2 * wait, self.patience.max_backoff_s)
         raise AssertionError("unreachable: the loop returns or raises")
 
-    def _perform(self, actuator: Actuator, step: Step) -> StepState:
+    def _perform(self, actuator: Performer, step: Step) -> StepState:
         """Write the change, unless the write of an earlier try got through after all."""
         state = actuator.inspect(step)
         if state is StepState.MOVED_ON:

@@ -53,14 +53,8 @@ class StepState(StrEnum):
     """Neither expected nor desired: somebody else changed it."""
 
 
-class Actuator(Protocol):
+class Performer(Protocol):
     """What carries out one kind of step."""
-
-    def propose(self, rollout: Rollout) -> Draft:
-        """Return the steps that would leave the canary for the baseline, or why it cannot.
-
-        Reads the world, changes nothing. Raises Transient or Permanent.
-        """
 
     def inspect(self, step: Step) -> StepState:
         """Compare the world with the step; reads only. Raises Transient or Permanent."""
@@ -70,6 +64,16 @@ class Actuator(Protocol):
 
         Idempotent: when the desired state is already there, nothing is written. Raises Conflict
         (nothing was written), Transient (unknown whether it was written) or Permanent.
+        """
+
+
+class Actuator(Performer, Protocol):
+    """A performer that also knows which steps would leave a canary for its baseline."""
+
+    def propose(self, rollout: Rollout) -> Draft:
+        """Return the steps that would leave the canary for the baseline, or why it cannot.
+
+        Reads the world, changes nothing. Raises Transient or Permanent.
         """
 
 

@@ -1,6 +1,7 @@
 """All comparisons of all watches: which family reads what, and what is known of each watch."""
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import Any, assert_never
 
 from analyzer.evidence import Evidence
@@ -23,10 +24,12 @@ from analyzer.signal import (
     LevelSignal,
     RateSignal,
     RatioSignal,
-    Signal,
+    SeriesSignal,
     Tier,
+    TraceSignal,
     TrafficSignal,
 )
+from analyzer.traces.comparison import TraceComparison
 
 AnyFamily = Family[Any, Any]
 
@@ -45,11 +48,13 @@ class Comparison:
         self._tick_s = tick_s
         self._families: dict[object, AnyFamily] = {}
         self._of: dict[str, dict[str, AnyFamily]] = {}
+        self.traces = TraceComparison(tick_s)
 
     @property
     def families(self) -> Sequence[AnyFamily]:
         """Every family that has a watch."""
-        return [family for family in self._families.values() if family.members]
+        own = [family for family in self._families.values() if family.members]
+        return [*own, *self.traces.families]
 
     def join(
         self,
@@ -60,27 +65,35 @@ class Comparison:
     ) -> None:
         """Begin to compare a watch; ``armed`` continues signals that an earlier process began."""
         began = armed or {}
+        self._of.setdefault(watch_id, {})
         for signal in policy.signals:
+            if isinstance(signal, TraceSignal):
+                self.traces.join(watch_id, signal, policy, signal.id_labels or id_labels)
+                continue
             family = self._family(signal, signal.id_labels or id_labels, policy.horizon_s)
             family.join(watch_id, signal, policy, began.get(signal.name))
-            self._of.setdefault(watch_id, {})[signal.name] = family
+            self._of[watch_id][signal.name] = family
 
     def enrol(self, watch_id: str, roster: Roster) -> None:
         """Take note of which instances of a watch count, and when."""
         for family in self._of.get(watch_id, {}).values():
             family.enrol(watch_id, roster)
+        self.traces.enrol(watch_id, roster)
 
     def leave(self, watch_id: str) -> None:
         """Forget a watch."""
         for family in self._of.pop(watch_id, {}).values():
             family.leave(watch_id)
+        self.traces.leave(watch_id)
         self._families = {key: f for key, f in self._families.items() if f.members}
 
     def evidence(self) -> dict[str, dict[str, Evidence]]:
         """Return the evidence of every watch, by signal."""
-        gathered = {id(family): family.evidence() for family in self.families}
+        gathered = {id(family): family.evidence() for family in self._families.values()}
+        traced = self.traces.evidence()
         return {
             watch_id: {name: gathered[id(family)][watch_id] for name, family in of.items()}
+            | traced.get(watch_id, {})
             for watch_id, of in self._of.items()
         }
 
@@ -91,16 +104,19 @@ class Comparison:
 
     def recent_values(self, watch_id: str, signal: str) -> tuple[float, float]:
         """Return the canary's and the baseline's value of the moment, NaN when unknown."""
-        return self._of[watch_id][signal].recent_values(watch_id)
+        family = self._of[watch_id].get(signal)
+        return (nan, nan) if family is None else family.recent_values(watch_id)
 
     def newest(self, watch_id: str, signal: str) -> float | None:
         """Return the grid time up to which a signal was folded in."""
-        return self._of[watch_id][signal].cursor
+        family = self._of[watch_id].get(signal)
+        return self.traces.newest(watch_id, signal) if family is None else family.cursor
 
     def mark(self, watch_id: str, at: float) -> None:
         """Begin to measure the recovery of a watch after an action at this time."""
         for family in self._of.get(watch_id, {}).values():
             family.mark(watch_id, at)
+        self.traces.mark(watch_id, at)
 
     def recovery(self, watch_id: str, *, last_call: bool) -> tuple[bool | None, str]:
         """Return whether the restored baseline looks as it did, and why."""
@@ -128,7 +144,9 @@ class Comparison:
             harm=max(signal.harm, margin),
         )
 
-    def _family(self, signal: Signal, id_labels: tuple[str, ...], horizon_s: float) -> AnyFamily:
+    def _family(
+        self, signal: SeriesSignal, id_labels: tuple[str, ...], horizon_s: float
+    ) -> AnyFamily:
         """Return the family that reads this signal's series, making it when it is new."""
         key: object
         made: AnyFamily

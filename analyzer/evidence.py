@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analyzer.sample import Missing
+from analyzer.traces.operations import TraceExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,9 @@ class Finding:
         detectable: smallest harmful ratio this traffic would reveal in the time left, or None.
         drift_e: evidence that the baseline is worse than its own history (1 when unknown).
         ticks: how many ticks carried information.
+        told: what is to be said instead of these numbers, when they sum up many comparisons.
+        drifting: what of it drifts, when they sum up many comparisons.
+        examples: traces to look at.
     """
 
     e_value: float
@@ -38,6 +42,9 @@ class Finding:
     detectable: float | None = None
     drift_e: float = 1.0
     ticks: int = 0
+    told: str = ""
+    drifting: str = ""
+    examples: tuple[TraceExample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

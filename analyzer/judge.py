@@ -97,7 +97,7 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
     weights = policy.weights
     acting = [s for s in policy.signals if s.tier is not Tier.INFO]
     cases = [
-        _Case(s, found.finding, weights[s.name] * _admitted(found.finding))
+        _Case(s, found.finding, weights[s.name] * admitted(found.finding))
         for s in acting
         if isinstance(found := evidence.get(s.name), Measured)
     ]
@@ -134,7 +134,7 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
     return conclude(Verdict.INCONCLUSIVE, _harm(cases) + _undecided(cases) + gaps)
 
 
-def _admitted(finding: Finding) -> float:
+def admitted(finding: Finding) -> float:
     """Return the e-value that may be counted: at most 1 while the effect is below its margin.
 
     An untested or non-finite e-value is no evidence at all.
@@ -197,13 +197,19 @@ def _drifting(cases: list[_Case]) -> tuple[Reason, ...]:
     return tuple(
         Reason(
             c.signal.name,
-            f"{c.signal.name}: the baseline itself is worse than its own history "
+            f"{_named(c)}: the baseline itself is worse than its own history "
             f"(e-value {write_e(c.finding.drift_e)}); not the canary's fault alone",
             c.finding.drift_e,
         )
         for c in cases
         if c.finding.drift_e >= SHARED_EVIDENCE
     )
+
+
+def _named(case: _Case) -> str:
+    """Return the signal's name, with what of it drifts where it is about many things."""
+    drifting = case.finding.drifting
+    return f"{case.signal.name} ({drifting})" if drifting else case.signal.name
 
 
 def _fine(case: _Case) -> str:

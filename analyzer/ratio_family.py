@@ -37,6 +37,21 @@ class Pairing:
         ours, theirs = np.array(rows, dtype=np.intp).reshape(-1, 2).T
         return cls(totals, bads, ours, theirs)
 
+    def stacked(self, total: Series, bad: Series) -> "tuple[Pairing, Floats]":
+        """Return (instances, [total, bad], times); no bad counter beside a total one is 0.
+
+        The pairing is this one again for as long as the replies have the same keys.
+        """
+        pairing = self
+        if (total.keys, bad.keys) != (self.totals, self.bads):
+            pairing = Pairing.of(total.keys, bad.keys)
+        counted = np.zeros(total.values.shape)
+        counted[pairing.total] = np.nan_to_num(
+            bad.values[pairing.bad], nan=0.0, posinf=np.nan, neginf=np.nan
+        )
+        counted[np.isnan(total.values)] = np.nan
+        return pairing, np.stack([total.values, counted], axis=1)
+
 
 class CountedFamily(Family[CountNoise, S]):
     """Watches that read the same two series of counted events: all of them, and the bad ones.
@@ -66,16 +81,8 @@ class CountedFamily(Family[CountNoise, S]):
 
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         """Return (instances, [total, bad], times); no bad counter beside a total one is 0."""
-        total, bad = replies
-        pairing = self._pairing
-        if (total.keys, bad.keys) != (pairing.totals, pairing.bads):
-            pairing = self._pairing = Pairing.of(total.keys, bad.keys)
-        harmed = np.zeros(total.values.shape)
-        harmed[pairing.total] = np.nan_to_num(
-            bad.values[pairing.bad], nan=0.0, posinf=np.nan, neginf=np.nan
-        )
-        harmed[np.isnan(total.values)] = np.nan
-        return pairing.totals, np.stack([total.values, harmed], axis=1)
+        self._pairing, values = self._pairing.stacked(*replies)
+        return self._pairing.totals, values
 
     def _fit(self, member: Member[CountNoise], gained: Floats) -> Armed[CountNoise] | Missing:
         del member

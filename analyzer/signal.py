@@ -193,6 +193,36 @@ class LevelSignal:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceSignal:
+    """Every operation that traces tell of: errors, duration, self time, calls; worse is worse.
+
+    Attributes:
+        services: only operations of these, empty for all that the rollout's instances tell of.
+        operations: how many are compared, the baseline's busiest first.
+        min_spans: an operation with fewer on either side says nothing.
+        margin: smallest harmful ratio of rates and of times. harm: ratio to exclude.
+        growth: smallest harmful ratio of spans per span, itself and its calls (N+1 queries).
+        floor, harm_rate: of error shares. Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "trace"
+    unit: ClassVar[str] = ""
+
+    name: str
+    services: tuple[str, ...] = ()
+    operations: int = 50
+    min_spans: int = 20
+    tier: Tier = Tier.SUPPORTING
+    weight: float = 0.15
+    margin: float = 1.25
+    harm: float = 2.0
+    growth: float = 1.5
+    floor: float = 0.001
+    harm_rate: float = 0.005
+    id_labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GaugeSignal:
     """A level of every scrape: cores, bytes, a queue's length; compared as mean log values.
 
@@ -305,7 +335,7 @@ class TrafficSignal:
     id_labels: tuple[str, ...] | None = None
 
 
-def series_of(signal: "Signal") -> Selector:
+def series_of(signal: "SeriesSignal") -> Selector:
     """Return the series that a signal is about: the bad events, the buckets, the values."""
     match signal:
         case RatioSignal(bad=bad) | IntervalSignal(bad=bad):
@@ -320,7 +350,7 @@ def series_of(signal: "Signal") -> Selector:
             assert_never(signal)
 
 
-Signal = (
+SeriesSignal = (
     RatioSignal
     | HistogramSignal
     | IntervalSignal
@@ -330,3 +360,5 @@ Signal = (
     | RateSignal
     | TrafficSignal
 )
+"""Signals that read series which a user names."""
+Signal = SeriesSignal | TraceSignal

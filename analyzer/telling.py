@@ -24,6 +24,8 @@ LONGEST_S = 48 * 3600.0
 
 def compare(signal: Signal, finding: Finding) -> str:
     """Say in one line what was measured: "errors 4.1 % vs 0.4 %, ×10 [×6, ×17], e-value 3·10⁵"."""
+    if finding.told:
+        return f"{signal.name}: {finding.told}, e-value {write_e(finding.e_value)}"
     unit = signal.unit
     name = f"{signal.name} {finding.quantile}".rstrip()
     values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"

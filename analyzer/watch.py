@@ -42,6 +42,9 @@ MAX_ATTEMPTS = 3
 """Plans made for one watch before people are called: after a conflict the world is looked at again,
 but whoever loses three times in a row is fighting somebody."""
 
+NOT_HELPED = "the action did not help"
+"""How the note begins of a watch whose baseline stayed bad: it was not the release alone."""
+
 
 class Phase(StrEnum):
     """Where a watch stands."""
@@ -347,7 +350,7 @@ def _verified(watch: Watch, event: RecoveryMeasured, policy: Policy, now: float)
         note = f"recovered: {event.text}"
         return _enter(watch, Phase.ROLLED_BACK, note, now), (Announce(note),)
     if event.recovered is False:
-        return _call_people(watch, f"the action did not help: {event.text}", now)
+        return _call_people(watch, f"{NOT_HELPED}: {event.text}", now)
     if now - watch.since >= policy.recovery_s:
         waited = duration(policy.recovery_s)
         note = f"acted, but recovery could not be verified within {waited}: {event.text}"

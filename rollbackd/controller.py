@@ -8,15 +8,15 @@ given, so that a crash at any instruction leaves a journal from which the same c
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from actions.ports import Entry, Journal, Transient
 from analyzer.comparison import Comparison
-from analyzer.distress import Distress, Facts, Standing, weigh
+from analyzer.distress import Facts, weigh
 from analyzer.events import (
     Act,
     Announce,
@@ -40,9 +40,11 @@ from analyzer.ports import RolloutSource
 from analyzer.rollout import Rollout, Side, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
+from analyzer.traces.comparison import watch_of
 from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
+from rollbackd.known_good import KnownGood
 from rollbackd.policy_record import policy_from_json, policy_to_json
 from rollbackd.portrait import Portrait
 from rollbackd.records import (
@@ -54,62 +56,22 @@ from rollbackd.records import (
     watch_from_json,
     watch_to_json,
 )
+from rollbackd.sight import sight
 from rollbackd.signal_finder import SignalFinder, resumed
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
+from rollbackd.tracked import Policies, Tracked
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, view_to_json
 
 log = structlog.get_logger()
 
-KNOWN_GOOD = 5
-"""Good revisions remembered for each workload."""
 ABSENT_LOOKS = 3
 """Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
-_SAYS_SOMETHING = frozenset({Phase.HEALTHY, Phase.ROLLED_BACK, Phase.REPORTED, Phase.NEEDS_HUMAN})
-"""Ends that change what is known of a revision; being superseded, say, does not."""
 _MUST_END = frozenset({Phase.ACTING, Phase.VERIFYING})
 """What was begun is finished even when nobody watches such rollouts any more."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
-
-
-class Policies(Protocol):
-    """The configured policies."""
-
-    def policy_for(self, rollout: Rollout) -> Policy | None:
-        """Return the policy of a rollout, or None when nobody wants it watched."""
-
-    def named(self, name: str) -> Policy | None:
-        """Return a policy by name, or None when it is gone."""
-
-
-@dataclass(slots=True)
-class Tracked:
-    """One watch with everything that is kept beside it.
-
-    ``rollout`` is None after a restart until its source reports it again; ``distress`` is then
-    seen anew, which can only delay; ``standing`` is what the journal says of it, None when that was
-    another process; ``armed`` names the
-    signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
-    ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
-    journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
-    portrait from being drawn.
-    """
-
-    watch: Watch
-    policy: Policy
-    rollout: Rollout | None = None
-    roster: Roster = field(default_factory=Roster)
-    distress: Distress = field(default_factory=Distress)
-    standing: Standing | None = Standing.QUIET
-    portrait: Portrait = field(default_factory=Portrait)
-    armed: frozenset[str] = frozenset()
-    compared: bool = False
-    marked: bool = False
-    unshowable: bool = False
-    absent: int = 0
-    policy_recorded: bool = False
-    id_labels: tuple[str, ...] = ()
 
 
 class Controller:
@@ -149,10 +111,11 @@ class Controller:
         self._journal = journal
         self._telemetry = telemetry
         self._now = now
+        self._traces: TraceDesk | None = None
         self._desk: ActionDesk | None = None
         self._tracked: dict[str, Tracked] = {}
         self._ended: set[str] = set()
-        self._good: dict[Workload, tuple[str, ...]] = {}
+        self._good = KnownGood()
         self._lock = threading.RLock()
         self._views: dict[str, WatchView] = {}
         self._unseen: dict[str, str] = {}
@@ -163,6 +126,10 @@ class Controller:
     def employ(self, desk: ActionDesk) -> None:
         """Connect the desk, which needs ``handle`` to answer to."""
         self._desk = desk
+
+    def consult(self, traces: TraceDesk) -> None:
+        """Ask the desk for traces, before each tick, which operations there are."""
+        self._traces = traces
 
     def restore(self) -> None:
         """Take up every watch that is not over.
@@ -229,9 +196,11 @@ class Controller:
         with self._telemetry.tracer.start_as_current_span("tick"):
             self._follow_rollouts(now)
             self._tend_comparison()
+            if self._traces is not None:
+                self._traces.tend(self._comparison.traces)
             for family in self._collector.collect(self._comparison.families, now):
                 for member in family.members:
-                    self._end_broken(member.watch_id)
+                    self._end_broken(watch_of(member.watch_id))
             self._tend_comparison()
             evidence = self._comparison.evidence()
             for watch_id, tracked in list(self._tracked.items()):
@@ -283,15 +252,7 @@ class Controller:
 
         While any source cannot tell its rollouts, nothing is taken for gone.
         """
-        current: dict[str, Rollout] = {}
-        untold: Missing | None = None
-        for source in self._sources:
-            seen = source.rollouts()
-            if isinstance(seen, Missing):
-                untold = seen
-                log.warning("rollouts unknown", reason=str(seen))
-            else:
-                current |= {rollout.watch_id: rollout for rollout in seen}
+        current, untold = sight(self._sources)
         self._telemetry.told_rollouts(untold is None)
         unseen = self._tracked.keys() - current.keys() if untold is not None else ()
         self._unseen = dict.fromkeys(unseen, str(untold))
@@ -514,18 +475,13 @@ class Controller:
     def _conclude(self, watch: Watch) -> None:
         """Remember that a rollout is over, and whether its revision is good to go back to."""
         self._ended.add(watch.id)
-        good = self._good.get(watch.workload, ())
-        if watch.phase in _SAYS_SOMETHING:
-            good = tuple(id_ for id_ in good if id_ != watch.canary.id)
-        if watch.phase is Phase.HEALTHY:
-            good = (watch.canary.id, *good)
-        self._good[watch.workload] = good[:KNOWN_GOOD]
+        self._good.note(watch)
 
     # What others read
 
     def known_good(self, workload: Workload) -> tuple[str, ...]:
         """Return the revisions whose watch ended healthy and that were not left since."""
-        return self._good.get(workload, ())
+        return self._good.of(workload)
 
     def _publish(self, now: float) -> None:
         with self._lock:

@@ -38,11 +38,14 @@ from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
+from rollbackd.regions.doors import region_routes
+from rollbackd.regions.keeper import RegionKeeper
 from rollbackd.releases import Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
+from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
@@ -113,7 +116,10 @@ class Daemon:
         # Every replica has its caches filled, so that the next leader begins at once.
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
+        telemetry.count_spans(parts.span_fates)
         self._controller = self._control(parts, journal, telemetry)
+        if parts.traces is not None:
+            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
         self._pumps = self._made_pumps(parts, journal, telemetry)
         for pump in self._pumps:
@@ -121,9 +127,10 @@ class Daemon:
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
+        keeper = self._keeper = self._keep_regions(stack)
         if not role.is_elected:
             role.begin()
-            self._controller.restore()
+            self._restore()
         stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
         decisions = Decisions(
             views=self._views,
@@ -145,7 +152,8 @@ class Daemon:
             token=_reader(config.http.token),
         )
         site = self._site(decisions, journal)
-        app = application(doors, [*staff.routes, *site.routes()])
+        regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
+        app = application(doors, [*staff.routes, *site.routes(), *regional])
         server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
@@ -157,6 +165,8 @@ class Daemon:
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
+        if keeper is not None:
+            stack.callback(keeper.close)
         stack.callback(self._stopping.set)
 
     def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
@@ -204,7 +214,7 @@ class Daemon:
         while self._role.leads and not self._stopping.is_set():
             try:
                 self._role.begin()
-                self._controller.restore()
+                self._restore()
             except Transient as error:
                 self._telemetry.journal_failed()
                 log.warning("watches not taken up, trying again", error=str(error))
@@ -259,6 +269,29 @@ class Daemon:
         settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
         return Holds(*parts.holdings, self._controller, settings, journal, time.time)
 
+    def _keep_regions(self, stack: ExitStack) -> RegionKeeper | None:
+        """Build the keeper of the configured regions."""
+        settings = self._config.regions
+        if settings is None:
+            return None
+        from rollbackd.regions.wiring import Surroundings, region_keeper  # noqa: PLC0415  if used
+
+        around = Surroundings(
+            journal=self._journal,
+            telemetry=self._telemetry,
+            now=time.time,
+            pause=self._pause,
+            permit=self._role.permit,
+            views=self._views,
+        )
+        return region_keeper(self._config, settings, around, stack)
+
+    def _restore(self) -> None:
+        """Take up where an earlier process left. Raises Transient."""
+        self._controller.restore()
+        if self._keeper is not None:
+            self._keeper.restore()
+
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
 
@@ -271,7 +304,7 @@ class Daemon:
         """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(5)},
+            executors={"default": ThreadPoolExecutor(6)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -299,6 +332,14 @@ class Daemon:
         if self._holds is not None:
             seconds = min(HOLDS_S, tick_s)
             scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
+        if self._keeper is not None:
+            scheduler.add_job(
+                self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
+            )
+
+    def _tick_regions(self) -> None:
+        if self._keeper is not None and self._role.leads:
+            self._keeper.tick()
 
     def _tick(self) -> None:
         if not self._role.leads:

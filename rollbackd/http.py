@@ -164,7 +164,7 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Take a decision: ``{"watch", "decision", "plan", "turn", "by"}`` with a bearer token."""
-    body = await _authorised_body(doors, request)
+    body = await authorised_body(doors, request)
     if isinstance(body, Response):
         return body
     try:
@@ -184,7 +184,7 @@ async def _decide(doors: Doors, request: Request) -> Response:
 
 async def _release(doors: Doors, request: Request) -> Response:
     """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
-    body = await _authorised_body(doors, request)
+    body = await authorised_body(doors, request)
     if isinstance(body, Response):
         return body
     try:
@@ -201,7 +201,7 @@ async def _release(doors: Doors, request: Request) -> Response:
     return _strict_json(answer, 409 if released.failed else 200)
 
 
-async def _authorised_body(doors: Doors, request: Request) -> bytes | Response:
+async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
     """Return what somebody with the token sent, or the answer that refuses it."""
     try:
         authorised = _authorised(doors, request)

@@ -10,9 +10,17 @@ from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.sample import Missing
 from analyzer.signal import Signal
 from analyzer.telling import compare
+from analyzer.traces.operations import name_of
 from analyzer.watch import Phase, Watch
 from analyzer.wording import duration
-from rollbackd.views import GuardView, SignalPoint, SignalView, TimelineItem, WatchView
+from rollbackd.views import (
+    ExampleView,
+    GuardView,
+    SignalPoint,
+    SignalView,
+    TimelineItem,
+    WatchView,
+)
 
 MAX_POINTS = 240
 """Looks kept of each signal: enough for a plot as wide as a screen. When full, every second one is
@@ -145,7 +153,17 @@ class Portrait:
             summary=compare(signal, found.finding) if isinstance(found, Measured) else "",
             missing=missing if found is not None else "not measured yet",
             points=trail.all() if trail else (),
+            examples=_examples(found),
         )
+
+
+def _examples(found: Evidence | None) -> tuple[ExampleView, ...]:
+    if not isinstance(found, Measured):
+        return ()
+    return tuple(
+        ExampleView(e.side.value, name_of(e.operation), e.trace_id, e.url)
+        for e in found.finding.examples
+    )
 
 
 def _point(at: float, found: Evidence, canary: float, baseline: float) -> SignalPoint | None:
@@ -156,9 +174,9 @@ def _point(at: float, found: Evidence, canary: float, baseline: float) -> Signal
             at,
             _known(canary),
             _known(baseline),
-            _known(f.ratio),
-            f.low if f.low > 0 else None,
-            _known(f.high),
+            None if f.told else _known(f.ratio),  # many operations have no ratio in common
+            f.low if f.low > 0 and not f.told else None,
+            None if f.told else _known(f.high),
             f.e_value,
         )
     if isnan(canary) and isnan(baseline):

@@ -1,8 +1,9 @@
 """A watch judged again from its record: the same samples through the same code, tick by tick.
 
 The journal holds what the watch was judged by (policy), whom it compared (roster), what each
-comparison began with (armed) and what the cluster said meanwhile (facts); the metric source still holds the samples. What comes out must be what
-was decided then, because live, restart and replay are one code path.
+comparison began with (armed) and what the cluster said meanwhile (facts); the metric source still
+holds the samples. What comes out must be what was decided then, because live, restart and replay are
+one code path.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -25,6 +25,7 @@ from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
 from rollbackd.rollout_telemetry import export_rollouts
+from rollbackd.traces.fates import Fate
 from rollbackd.views import WatchView
 
 TICK_OUTCOMES = ("ok", "failed")
@@ -36,7 +37,7 @@ DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds")
+TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -92,6 +93,10 @@ class Telemetry:
         )
         self._faults = meter.create_counter(
             "rollbackd.watch.faults", "1", "Watches ended by an error of our own."
+        )
+        self._span_fates: Callable[[], Mapping[Fate, int]] = dict
+        meter.create_observable_counter(
+            "rollbackd.trace.spans", [self._observe_spans], "1", "Spans by what became of them."
         )
         self._decisions = meter.create_counter(
             "rollbackd.decisions", "1", "Decisions by people, and what became of them."
@@ -168,6 +173,10 @@ class Telemetry:
         self._leadership_changes.add(0)
         self._journal_failures.add(0)
 
+    def _observe_spans(self, _: CallbackOptions) -> list[Observation]:
+        fates = self._span_fates()
+        return [Observation(fates.get(fate, 0), {"fate": fate.value}) for fate in Fate]
+
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
 
@@ -235,6 +244,10 @@ class Telemetry:
     def faulted(self) -> None:
         """Count a watch that ended by an error of our own."""
         self._faults.add(1)
+
+    def count_spans(self, fates: Callable[[], Mapping[Fate, int]]) -> None:
+        """Read from here, at every exposition, what became of the spans that came in."""
+        self._span_fates = fates
 
     def journal_failed(self) -> None:
         """Count something that was put off because the journal could not be written or read."""

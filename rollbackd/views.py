@@ -22,12 +22,25 @@ class SignalPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ExampleView:
+    """A trace that shows what was found: of which side and operation, and where to see it.
+
+    ``url`` is "" when no address is configured.
+    """
+
+    side: str
+    operation: str
+    trace_id: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SignalView:
     """One signal of one watch.
 
     ``kind`` is that of ``analyzer.signal``; ``threshold`` is the e-value at which the signal decides
     alone; ``missing`` says why it could not be measured at the last look; ``summary`` is the
-    finding in one line with numbers. ``points`` are in order of time, thinned to a bounded count.
+    finding in one line with numbers. ``examples`` are traces that show it. ``points`` are in order of time, thinned to a bounded count.
     """
 
     name: str
@@ -39,6 +52,7 @@ class SignalView:
     summary: str
     missing: str | None
     points: tuple[SignalPoint, ...]
+    examples: tuple[ExampleView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from actions import gitops_hold
 from actions.apply import always
@@ -23,9 +23,11 @@ from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
 from analyzer.rollout import Workload
+from analyzer.traces.operations import TraceSource
 from rollbackd.config.settings import (
     ActionSettings,
     Config,
+    EndpointSettings,
     KubernetesRollbackSettings,
     KubernetesSettings,
     NginxSwitchSettings,
@@ -39,6 +41,10 @@ from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.notifiers.port import Notifier
 from rollbackd.sources.http_access import BasicAuth, HttpAccess
+from rollbackd.traces.fates import Fate
+
+if TYPE_CHECKING:
+    from rollbackd.sources.prometheus import PrometheusSource
 
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
@@ -70,6 +76,8 @@ class Parts:
     schemas: tuple[SchemaGuard, ...] = ()
     holdings: tuple[Standings, Pauses] | None = None
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    traces: TraceSource | None = None
+    span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -103,19 +111,39 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             schemas = (AnnotatedSchema(cluster),)
         source = metric_source(config)
         stack.callback(source.close)
+        traces: TraceSource | None = None
+        span_fates: Callable[[], Mapping[Fate, int]] = dict
+        if config.traces is not None:
+            from rollbackd.traces.wiring import TraceParts  # noqa: PLC0415  only when used
+
+            parts = TraceParts.build(config.traces, http_access)
+            stack.callback(parts.intake.close)
+            parts.intake.start()
+            source, traces = parts.beside(source), parts.counters
+            span_fates = parts.fates
         rollouts = _rollout_sources(config, cluster, known_good)
         for each in rollouts:
             stack.callback(each.close)
         notifiers = _notifiers(config, cluster)
         holdings = _holdings(rollouts, cluster)
-        return Parts(source, rollouts, actuators, schemas, holdings, notifiers, stack.pop_all())
+        return Parts(
+            source,
+            rollouts,
+            actuators,
+            schemas=schemas,
+            holdings=holdings,
+            notifiers=notifiers,
+            traces=traces,
+            span_fates=span_fates,
+            stack=stack.pop_all(),
+        )
 
 
 def metric_source(config: Config) -> MetricSource:
     """Build the configured metric source, started where it works on its own."""
     match config.source:
         case PrometheusSettings() as settings:
-            return _prometheus(settings)
+            return prometheus_source(settings)
         case ScrapeSettings() as settings:
             return _scraper(settings, config)
         case RecordedSettings(files=files):
@@ -126,16 +154,23 @@ def metric_source(config: Config) -> MetricSource:
             assert_never(config.source)
 
 
-def _prometheus(settings: PrometheusSettings) -> MetricSource:
+def prometheus_source(settings: PrometheusSettings) -> "PrometheusSource":
+    """Build a source that asks a Prometheus."""
     from rollbackd.sources.prometheus import PrometheusSource  # noqa: PLC0415  only when used
     from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415
 
+    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
+    return PrometheusSource(settings.url, access=http_access(settings), limits=limits)
+
+
+def http_access(settings: EndpointSettings) -> HttpAccess:
+    """Return how a configured server lets us in; tokens of the environment are read here."""
     headers = dict(settings.headers)
     token = settings.bearer_token
     if token is not None and token.file is None:
         headers["Authorization"] = f"Bearer {token.read()}"
     auth = settings.basic_auth
-    access = HttpAccess(
+    return HttpAccess(
         headers=tuple(headers.items()),
         bearer_token_file=token.file if token is not None else None,
         basic_auth=BasicAuth(auth.username, auth.password.read()) if auth is not None else None,
@@ -144,8 +179,6 @@ def _prometheus(settings: PrometheusSettings) -> MetricSource:
         cert_file=settings.tls.cert_file,
         key_file=settings.tls.key_file,
     )
-    limits = QueryLimits(timeout_s=settings.timeout_s, max_answer_bytes=settings.max_reply_bytes)
-    return PrometheusSource(settings.url, access=access, limits=limits)
 
 
 def _scraper(settings: ScrapeSettings, config: Config) -> MetricSource:

@@ -8,6 +8,7 @@ import click
 
 from rollbackd.cli.decide import approve, reject, resume, rollback, snooze
 from rollbackd.cli.demo import demo
+from rollbackd.cli.dns import dns
 from rollbackd.cli.explain import explain
 from rollbackd.cli.logs import LogFormat, LogSettings
 from rollbackd.cli.release import release
@@ -42,7 +43,7 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
 
 COMMANDS = (
     run, validate, signals, status, explain, replay, approve, reject, rollback, snooze, resume,
-    release, demo, schema,
+    release, dns, demo, schema,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

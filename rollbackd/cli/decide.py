@@ -144,7 +144,7 @@ def tell(
         raise click.ClickException("the daemon does not answer, so nothing was decided")
 
     def post(path: str, content: dict[str, object]) -> dict[str, Any]:
-        return _post(f"{config.http.url}{path}", content, token.read())
+        return posted(f"{config.http.url}{path}", content, token.read())
 
     return post, view
 
@@ -156,7 +156,12 @@ def _show(view: "WatchView") -> None:
         click.echo(f"  • {reason}")
 
 
-def _post(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:
+def posted(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:
+    """Return what the daemon answers to a person.
+
+    Raises:
+        click.ClickException: it refused, in its words, or did not answer.
+    """
     import requests  # noqa: PLC0415 - only what asks the daemon pays for it
 
     session = requests.Session()

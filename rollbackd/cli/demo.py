@@ -7,7 +7,7 @@ import click
 
 from rollbackd.cli.logs import LogSettings
 
-FAULTS = ("errors", "latency", "crash", "none")
+FAULTS = ("errors", "latency", "crash", "n-plus-one", "dependency", "none")
 
 
 @click.command()
@@ -16,7 +16,7 @@ FAULTS = ("errors", "latency", "crash", "none")
     type=click.Choice(FAULTS),
     default="errors",
     show_default=True,
-    help="What goes wrong with the canary.",
+    help="What goes wrong with the canary, or with what both versions depend on.",
 )
 @click.option(
     "--report",
@@ -35,7 +35,7 @@ def demo(
     """Roll out a bad canary on this machine and watch it being caught.
 
     Real services, real traffic, the real daemon. Exits with 0 when the outcome was the expected
-    one: the traffic is switched back, or with --fault none nothing is done.
+    one: the traffic is switched back, or with --fault none and --fault dependency nothing is done.
     """
     logs.configure()
     from rollbackd import demo as demonstration  # noqa: PLC0415 - SciPy, and much more

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from rollbackd.views import SignalView, WatchView
 
+MANY = "trace"
+"""The kind of signal that sums up many operations: it has no value or ratio of its own."""
 SIDE_BY_SIDE = 110
 """From this many columns on, a signal's two plots stand beside each other."""
 
@@ -94,7 +96,7 @@ def _signal(out: "Console", signal: "SignalView", started_at: float) -> None:
     if signal.missing:
         _hanging(out, "  ", f"not measured at the last look: {signal.missing}")
     last = next((p for p in reversed(signal.points) if p.ratio is not None), None)
-    if last is not None:
+    if last is not None and signal.kind != MANY:
         growth = " a minute" if signal.kind == "leak" else ""
         _hanging(
             out,
@@ -105,6 +107,9 @@ def _signal(out: "Console", signal: "SignalView", started_at: float) -> None:
             f"harmful from ×{signal.margin:g}; "
             f"e-value {evidence.e_value(last.e_value)} of {evidence.e_value(signal.threshold)}",
         )
+    for example in signal.examples:
+        where = example.url or f"trace {example.trace_id}"
+        _hanging(out, f"  {example.side:8}  ", f"{example.operation}  {where}")
     if signal.points:
         _plots(out, signal, started_at)
 

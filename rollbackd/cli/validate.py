@@ -11,6 +11,7 @@ from rollbackd.cli.configuration import load_or_exit
 if TYPE_CHECKING:
     from analyzer.policy import Policy
     from rollbackd.config import Config
+    from rollbackd.config.region_settings import RegionsSettings
     from rollbackd.config.settings import Match
 
 MAY_DO = {
@@ -98,6 +99,18 @@ def summary(config: "Config") -> Iterator[str]:
         yield f"  policy {policy.name}, for {_match(rule.match)}"
         yield f"    {policy.mode:8}  {MAY_DO[policy.mode]}{using}"
         yield from _signals(policy)
+    if config.regions is not None:
+        yield from _regions(config.regions)
+
+
+def _regions(regions: "RegionsSettings") -> Iterator[str]:
+    mode = regions.moves.mode
+    yield ""
+    yield f"  regions {', '.join(member.name for member in regions.members)}"
+    yield f"    {mode:8}  {MAY_DO[mode]}"
+    for record in regions.records:
+        yield f"    {'record':8}  {record.name} {record.type}, in {record.dns}"
+    yield from _signals(regions.compare)
 
 
 def _source(config: "Config") -> str:
@@ -140,14 +153,18 @@ def _match(match: "Match") -> str:
 
 
 def _signals(policy: "Policy") -> Iterator[str]:
-    from analyzer.signal import series_of  # noqa: PLC0415 - as above
+    from analyzer.signal import TraceSignal, series_of  # noqa: PLC0415 - as above
 
     width = max(8, *(len(signal.name) for signal in policy.signals))
     weights = policy.weights
     if policy.discovers:
         yield "    ready-made signals, found when a watch begins; see: rollbackd signals"
     for signal in policy.signals:
-        what = series_of(signal)
+        if isinstance(signal, TraceSignal):
+            of = ", ".join(signal.services) or "the rollout's instances"
+            what = f"traces of {of}, {signal.operations} operations at most"
+        else:
+            what = str(series_of(signal))
         share = f", {weights[signal.name]:.0%} of α" if signal.name in weights else ""
         yield f"    {signal.name:{width}}  {what}"
         yield (

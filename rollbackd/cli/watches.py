@@ -53,7 +53,7 @@ class Place:
         from rollbackd.views_json import views_from_json  # noqa: PLC0415 - pydantic, when needed
 
         try:
-            views = views_from_json(_get(f"{self.url}/api/v1/watches"))
+            views = views_from_json(get_json(f"{self.url}/api/v1/watches"))
             return Watches(_youngest_first(views), f"rollbackd at {self.url}", live=True)
         except (Unreachable, ValueError) as error:
             return self._from_journal(f"rollbackd at {self.url} did not answer: {error}")
@@ -72,7 +72,7 @@ class Place:
             # The list may leave points out; a single watch is complete.
             try:
                 address = f"{self.url}/api/v1/watches/{quote(view.id, safe='/@')}"
-                return view_from_json(_get(address)), found
+                return view_from_json(get_json(address)), found
             except (Unreachable, ValueError):
                 return view, found
         return view, found
@@ -136,7 +136,8 @@ def _youngest_first(views: Sequence[WatchView]) -> tuple[WatchView, ...]:
     return tuple(sorted(views, key=lambda view: -view.started_at))
 
 
-def _get(url: str) -> Any:  # noqa: ANN401 - whatever JSON there is; views_json looks at it
+def get_json(url: str) -> Any:  # noqa: ANN401 - whatever JSON there is; the caller looks at it
+    """Return what the daemon answers. Raises Unreachable."""
     import requests  # noqa: PLC0415 - only what asks the daemon pays for it
 
     session = requests.Session()

@@ -83,7 +83,11 @@ def _meant(key: str, known: Sequence[str], model: type[BaseModel]) -> str:
     close = get_close_matches(key.lower().replace("-", "_"), plain, n=1)
     if close:
         return f'did you mean "{plain[close[0]]}"?'
-    elsewhere = {name: place for place, names in _places(model) for name in names}
+    # the outermost place wins, and of equal ones the first in the file
+    elsewhere: dict[str, str] = {}
+    for place, names in sorted(_places(model), key=lambda found: found[0].count(".")):
+        for name in names:
+            elsewhere.setdefault(name, place)
     if key in elsewhere:
         return f"it belongs {elsewhere[key]}"
     close = get_close_matches(key, elsewhere, n=1)

@@ -12,17 +12,22 @@ from actions.gitops_hold import NAME as HOLD
 from rollbackd.config.problems import Fault, Location
 
 SOURCES = ("prometheus", "scrape", "recorded")
+TRACES = ("receiver", "tempo", "jaeger")
 ROLLOUTS = ("kubernetes", "static", "static_file")
 ACTIONS = ("kubernetes-rollback", "nginx-switch", "splitter-switch")
 NOTIFIERS = ("slack", "webhook", "pagerduty", "apprise", "alertmanager", "grafana")
-SIGNALS = ("ratio", "histogram", "interval", "level", "gauge", "leak", "rate", "traffic")
-EVENTS = ("ratio", "interval")
+SIGNALS = (
+    *("ratio", "histogram", "interval", "level", "gauge", "leak", "rate", "traffic"),
+    "traces",
+)
+EVENTS = ("ratio", "interval", "traces")
 """Kinds of signals that count events, and so have rates."""
 
 
 def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     """Yield what does not fit together."""
     yield from _source(values)
+    yield from _traces(values)
     yield from _rollouts(values)
     yield from _actions(values)
     notifiers = _items(values, "notifiers")
@@ -36,6 +41,31 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
+        yield from _traced(("policies", i), policy, values)
+    regions = values.get("regions")
+    if isinstance(regions, dict):
+        yield from _signals(("regions",), regions)
+
+
+def _traces(values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield when the place where traces come from is missing, or there are several."""
+    traces = values.get("traces")
+    if isinstance(traces, dict):
+        # two of them would count the same spans twice
+        yield from _exactly_one(("traces",), traces, TRACES)
+
+
+def _traced(location: Location, policy: dict[str, Any], values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield signals of traces where no traces come from anywhere."""
+    if values.get("traces") is not None:
+        return
+    for i, signal in _items(policy, "signals"):
+        if signal.get("traces") is not None:
+            yield Fault(
+                (*location, "signals", i, "traces"),
+                "no source of traces is configured",
+                "add, at the top, traces: {receiver: {listen: 0.0.0.0:4318}}",
+            )
 
 
 def _source(values: dict[str, Any]) -> Iterator[Fault]:
@@ -155,9 +185,7 @@ def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
 
 def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     signals = _items(policy, "signals")
-    yield from _unique((*location, "signals"), signals, "signal")
-    for i, signal in signals:
-        yield from _signal((*location, "signals", i), signal)
+    yield from _signals(location, policy)
     acting = [signal for _, signal in signals if signal.get("tier", _tier(signal)) != "info"]
     if acting and all(signal.get("weight", 0.5) == 0 for signal in acting):
         yield Fault(
@@ -210,13 +238,22 @@ def _action_names(location: Location, names: object, known: Sequence[str]) -> It
             yield Fault((*location, i), f'"{name}" is there already', "an action is used once")
 
 
+def _signals(location: Location, holder: dict[str, Any]) -> Iterator[Fault]:
+    signals = _items(holder, "signals")
+    yield from _unique((*location, "signals"), signals, "signal")
+    for i, signal in signals:
+        yield from _signal((*location, "signals", i), signal)
+
+
 def _signal(location: Location, signal: dict[str, Any]) -> Iterator[Fault]:
     yield from _exactly_one(location, signal, SIGNALS)
     given = {kind for kind in SIGNALS if signal.get(kind) is not None}
     if given and given.isdisjoint(EVENTS):
         for key in ("floor", "harm_rate"):
             if key in signal:
-                yield Fault((*location, key), "only ratios and intervals have this", "remove it")
+                yield Fault(
+                    (*location, key), "only ratios, intervals and traces have this", "remove it"
+                )
 
 
 def _exactly_one(

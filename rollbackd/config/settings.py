@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actions.guards.settings import GuardSettings
 from actions.hold_settings import HoldSettings
 from analyzer.policy import NOT_WATCHED, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
+from rollbackd.config.region_settings import RegionsSettings
 from rollbackd.config.secrets import Secret
 from rollbackd.notifiers.links import NO_LINKS, Links
+
+if TYPE_CHECKING:
+    from rollbackd.config.trace_settings import TraceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +120,11 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PrometheusSettings:
-    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask.
+class EndpointSettings:
+    """A server to ask over HTTP.
 
     Attributes:
-        url: its base address, without ``/api/v1`` and without a slash at its end.
+        url: its base address, without a slash at its end.
         timeout_s: how long one query may take.
         max_reply_bytes: a longer answer is cut off and counts as missing.
     """
@@ -131,6 +136,20 @@ class PrometheusSettings:
     bearer_token: Secret | None = None
     basic_auth: BasicAuth | None = None
     tls: TlsSettings = TlsSettings()
+
+    def secrets(self) -> dict[str, Secret]:
+        """Return its secrets by key."""
+        found = {}
+        if self.bearer_token is not None:
+            found["bearer_token"] = self.bearer_token
+        if self.basic_auth is not None:
+            found["basic_auth.password"] = self.basic_auth.password
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings(EndpointSettings):
+    """A Prometheus, Thanos, Mimir or VictoriaMetrics to ask; without ``/api/v1``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,8 +378,10 @@ class Config:
     rollouts: RolloutsSettings
     actions: tuple[ActionSettings, ...]
     policies: tuple[PolicyRule, ...]
+    traces: "TraceSettings | None" = None
     notifiers: tuple[NotifierSettings, ...] = ()
     links: Links = NO_LINKS
+    regions: RegionsSettings | None = None
     leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
@@ -395,10 +416,13 @@ class Config:
         for notifier in self.notifiers:
             for what, secret in notifier.secrets().items():
                 found[f"notifiers.{notifier.name}.{what}"] = secret
-        if not isinstance(self.source, PrometheusSettings):
-            return found
-        if self.source.bearer_token is not None:
-            found["source.prometheus.bearer_token"] = self.source.bearer_token
-        if self.source.basic_auth is not None:
-            found["source.prometheus.basic_auth.password"] = self.source.basic_auth.password
+        if self.regions is not None:
+            found |= self.regions.secrets()
+        asked: dict[str, EndpointSettings] = {}
+        if isinstance(self.source, PrometheusSettings):
+            asked["source.prometheus"] = self.source
+        if self.traces is not None:
+            asked |= {f"traces.{name}": end for name, end in self.traces.endpoints().items()}
+        for where, endpoint in asked.items():
+            found |= {f"{where}.{key}": value for key, value in endpoint.secrets().items()}
         return found

@@ -17,7 +17,8 @@ def run(
     """Play the demo and return the exit code.
 
     Args:
-        fault: what happens to the canary: ``errors``, ``latency``, ``crash`` or ``none``.
+        fault: what happens to the canary: ``errors``, ``latency``, ``crash``,
+            ``n-plus-one`` or ``none``; with ``dependency``, to what both versions depend on.
         report: where the HTML report is written; None: ``demo-report/report.html``.
         seconds: give up after this long; None: 85, so that all is over within 90.
         no_nginx: use the built-in splitter even where NGINX is installed.

@@ -21,6 +21,14 @@ things latency moves by some ten per cent with nobody at fault."""
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the daemon listens: for people, and for spans."""
+
+    http: str
+    traces: str
+
+
+@dataclass(frozen=True, slots=True)
 class Files:
     """Where the daemon's files are."""
 
@@ -43,7 +51,7 @@ class Files:
 
     def write_config(
         self,
-        listen: str,
+        listen: Listening,
         addresses: Addresses,
         load_metrics: str,
         action: Mapping[str, Any],
@@ -54,7 +62,8 @@ class Files:
             "tick": "1s",
             "settle": "1s",
             "journal": {"url": f"sqlite:///{self.journal}"},
-            "http": {"listen": listen},
+            "http": {"listen": listen.http},
+            "traces": {"receiver": {"listen": listen.traces}, "assembly": "1s"},
             "source": {
                 "scrape": {
                     "interval": "1s",
@@ -110,6 +119,7 @@ def _policy() -> dict[str, Any]:
             _errors("errors", "client_requests_total", ["upstream"]) | ERRORS_MATTER,
             _latency("latency", "client_request_duration_seconds_bucket", ["upstream"])
             | LATENCY_MATTERS,
+            {"name": "traces", "traces": {}, "tier": "critical"} | ERRORS_MATTER,
             _errors("service-errors", "http_requests_total", []) | {"tier": "info"},
             _latency("service-latency", "http_request_duration_seconds_bucket", [])
             | {"tier": "info"},

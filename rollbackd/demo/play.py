@@ -22,6 +22,8 @@ from rollbackd.views import WatchView
 FRAME_S = 0.25
 """Between two looks at the stage."""
 
+FAULTS = ("errors", "latency", "crash", "n-plus-one", "dependency", "none")
+
 DEFAULT_REPORT = Path("demo-report/report.html")
 
 INTERRUPTED = 130
@@ -68,7 +70,7 @@ def play(
         shown.say(f"That was not expected. Logs, configuration and journal: {directory}")
         return 1
     shutil.rmtree(directory, ignore_errors=True)
-    others = ", ".join(name for name in ("errors", "latency", "crash", "none") if name != fault)
+    others = ", ".join(name for name in FAULTS if name != fault)
     shown.say(f"Next: rollbackd demo --fault … ({others}), and rollbackd run --help.")
     return 0
 

@@ -13,6 +13,9 @@ HISTORY_S = 13.0
 FAULT_AFTER_S = 7.0
 """From the canary's first traffic to its fault: it looks well at first, as bad releases do."""
 
+HELD_S = 10.0
+"""A shared incident must have been held for so long, and nothing done, to be believed."""
+
 TOTAL_S = 85.0
 """The whole play, so that with ending everything it is over within 90 s."""
 
@@ -61,6 +64,8 @@ class Script:
         match cue:
             case Cue.ADMIT_CANARY:
                 return "canary gets traffic"
+            case Cue.ARM_FAULT if self.fault == "dependency":
+                return "fault: the stock is slow for everybody"
             case Cue.ARM_FAULT:
                 return f"fault: {self.fault}"
             case _:
@@ -75,9 +80,11 @@ def outcome(fault: str, view: WatchView | None, canary_serves: bool) -> Outcome 
         view: the watch.
         canary_serves: the proxy still sends requests to the canary.
     """
+    acted = not canary_serves
+    if view is not None and fault == "dependency":
+        return _shared(view, acted)
     if view is None or not view.final:
         return None
-    acted = not canary_serves
     if fault == "none":
         if view.phase == "healthy" and not acted and view.plan is None:
             return Outcome(True, "The canary is healthy: nothing was done, as it should be.")
@@ -91,6 +98,22 @@ def outcome(fault: str, view: WatchView | None, canary_serves: bool) -> Outcome 
     if view.phase == "rolled back":
         return Outcome(False, "The watch says rolled back, but the canary still gets traffic.")
     return Outcome(False, f"The bad canary ended as {view.phase}: {_last_words(view)}")
+
+
+def _shared(view: WatchView, acted: bool) -> Outcome | None:
+    """Return how a play ended in which everybody suffers: held for a while, and nothing done."""
+    if acted or view.plan is not None:
+        return Outcome(False, f"It was not the canary's fault, but: {_last_words(view)}")
+    held = [i.at for i in view.timeline if i.text.startswith("held")]
+    if view.phase == "held" and view.updated_at - held[-1] >= HELD_S:
+        return Outcome(
+            True,
+            "What both versions depend on is slow. That is a shared incident: the rollout is held, "
+            "people are called, and nothing is rolled back.",
+        )
+    if view.final:
+        return Outcome(False, f"The shared incident ended as {view.phase}: {_last_words(view)}")
+    return None
 
 
 def too_late(view: WatchView | None, seconds: float) -> Outcome:

@@ -28,6 +28,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from rollbackd.demo.stock import StockClient
+
 TYPICAL_LATENCY_S = 0.120
 """Median time to answer; long beside the tens of milliseconds that a busy machine adds."""
 
@@ -48,7 +50,10 @@ FAULTY_SLOWDOWN = 2.5
 FAULTY_LIFE_S = 1.5
 """Mean time from start to crash, exponentially distributed."""
 
-FAULTS = ("errors", "latency", "crash", "none")
+QUERIES_OF_N_PLUS_ONE = 10
+"""Queries for one answer, once each item is asked for by itself instead of all at once."""
+
+FAULTS = ("errors", "latency", "crash", "n-plus-one", "none")
 
 REQUESTS = Counter("http_requests", "Requests answered.", ["code"])
 DURATION = Histogram("http_request_duration_seconds", "Time to answer.")
@@ -83,6 +88,10 @@ class Behaviour:
         share = FAULTY_ERROR_SHARE if self.has("errors") else ERROR_SHARE
         return self.dice.random() < share
 
+    def queries(self) -> int:
+        """Return how often the stock is asked for one answer."""
+        return QUERIES_OF_N_PLUS_ONE if self.has("n-plus-one") else 1
+
     def arm(self) -> None:
         """Switch the fault on; a crash comes at a random moment after that."""
         self.armed = True
@@ -107,12 +116,23 @@ def tracing(version: str, port: int) -> TracerProvider:
     return provider
 
 
-def application(behaviour: Behaviour, tracer: trace.Tracer) -> Starlette:
-    """Return the shop as an ASGI application."""
+def application(
+    behaviour: Behaviour, tracer: trace.Tracer, stock: StockClient | None = None
+) -> Starlette:
+    """Return the shop as an ASGI application; without a stock it sells what it has not."""
+
+    async def look_up() -> None:
+        if stock is None:
+            return
+        for _ in range(behaviour.queries()):
+            with tracer.start_as_current_span("SELECT items", kind=SpanKind.CLIENT) as span:
+                span.set_attribute("db.system.name", "stock")
+                await stock.query()
 
     async def shop(_request: Request) -> Response:
         started = time.perf_counter()
         with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER) as span:
+            await look_up()
             await asyncio.sleep(behaviour.latency_s(time.time()))
             code = 500 if behaviour.fails() else 200
             span.set_attribute("http.response.status_code", code)
@@ -131,6 +151,8 @@ def application(behaviour: Behaviour, tracer: trace.Tracer) -> Starlette:
         if behaviour.armed:
             behaviour.arm()
         yield
+        if stock is not None:
+            await stock.close()
 
     return Starlette(routes=[Route("/", shop), Route("/metrics", metrics)], lifespan=lifespan)
 
@@ -140,14 +162,18 @@ def application(behaviour: Behaviour, tracer: trace.Tracer) -> Starlette:
 @click.option("--version", required=True, help="Shown in spans.")
 @click.option("--fault", type=click.Choice(FAULTS), default="none", help="What SIGUSR1 arms.")
 @click.option("--armed", is_flag=True, help="Start with the fault on.")
+@click.option("--stock", type=int, default=None, help="Port of the stock, see stock.py.")
 @click.option("--seed", type=int, default=None, help="For the noise.")
-def main(port: int, version: str, fault: str, armed: bool, seed: int | None) -> None:
+def main(
+    *, port: int, version: str, fault: str, armed: bool, stock: int | None, seed: int | None
+) -> None:
     """Serve the demo's shop on the loopback interface."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the loop listens, it must not kill us
     for code in ("200", "500"):
         REQUESTS.labels(code)
     behaviour = Behaviour(fault, random.Random(seed), armed)  # noqa: S311  (noise, not secrets)
-    app = application(behaviour, tracing(version, port).get_tracer("rollbackd.demo"))
+    client = None if stock is None else StockClient(stock)
+    app = application(behaviour, tracing(version, port).get_tracer("rollbackd.demo"), client)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 

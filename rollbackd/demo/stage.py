@@ -13,7 +13,7 @@ from typing import Self
 
 import requests
 
-from rollbackd.demo.configuration import BASELINE, CANARY, Files
+from rollbackd.demo.configuration import BASELINE, CANARY, Files, Listening
 from rollbackd.demo.front import Addresses, Front, NginxFront, SplitterFront, nginx_program
 from rollbackd.demo.process import Child
 
@@ -21,6 +21,9 @@ BASELINE_PROCESSES = 3
 
 RATE = 200.0
 """Requests a second in all; a quarter of them reaches the canary when it is admitted."""
+
+DEPENDENCY = "dependency"
+"""The fault of what both versions depend on."""
 
 READY_TIMEOUT_S = 30.0
 """For one process to answer; on a busy machine Python imports take their time."""
@@ -53,7 +56,7 @@ class Stage:
     everything, whatever happened. All processes are children of this one and end with it.
 
     Args:
-        fault: what the canary can be made to suffer; see ``service.FAULTS``.
+        fault: what the canary can be made to suffer, see ``service.FAULTS``; or ``dependency``.
         directory: where configuration, journal and logs go; it must exist.
         seconds: how long the customers come, at most.
         no_nginx: use the built-in splitter even where NGINX is installed.
@@ -63,8 +66,10 @@ class Stage:
         self._seconds = seconds
         self._fault = fault
         self.directory = directory
-        ports = _free_ports(BASELINE_PROCESSES + 4)
+        ports = _free_ports(BASELINE_PROCESSES + 6)
         listen = [f"127.0.0.1:{port}" for port in ports]
+        self._stock_port = ports[BASELINE_PROCESSES]
+        self.traces_address = listen[BASELINE_PROCESSES + 1]
         self.customers_address, self.daemon_address = listen[-2:]
         self.addresses = Addresses(listen[-3], tuple(listen[:BASELINE_PROCESSES]), listen[-4])
         self.files = Files(self.directory)
@@ -83,10 +88,11 @@ class Stage:
         """Return all processes, the servers of the shop first and in the order of addresses."""
         module = [sys.executable, "-m"]
         commands = {
-            f"baseline-{i + 1}": _service(address, BASELINE, "none")
+            f"baseline-{i + 1}": self._service(address, BASELINE, "none")
             for i, address in enumerate(self.addresses.baseline)
         }
-        commands["canary"] = _service(self.addresses.canary, CANARY, self._fault)
+        fault = "none" if self._fault == DEPENDENCY else self._fault
+        commands["canary"] = self._service(self.addresses.canary, CANARY, fault)
         commands["proxy"] = list(self.front.command)
         metrics_port = self.customers_address.rpartition(":")[2]
         commands["customers"] = [
@@ -95,7 +101,30 @@ class Stage:
             *("--seconds", str(self._seconds + READY_TIMEOUT_S)),
         ]
         commands["rollbackd"] = [*module, "rollbackd", "run", "--config", str(self.files.config)]
-        return {name: Child(name, argv, self.directory) for name, argv in commands.items()}
+        commands["stock"] = [*module, "rollbackd.demo.stock", "--port", str(self._stock_port)]
+        return {
+            name: Child(
+                name, argv, self.directory, self._exporting() if name in self._shop() else None
+            )
+            for name, argv in commands.items()
+        }
+
+    def _shop(self) -> list[str]:
+        """Return the names of the processes that serve customers, in the order of addresses."""
+        return [*(f"baseline-{i + 1}" for i in range(BASELINE_PROCESSES)), "canary"]
+
+    def _exporting(self) -> dict[str, str]:
+        """Return the environment that makes OpenTelemetry's SDK send spans to the daemon, soon."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.traces_address}",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",
+        }
+
+    def _service(self, address: str, version: str, fault: str) -> list[str]:
+        port = address.rpartition(":")[2]
+        command = [sys.executable, "-m", "rollbackd.demo.service", "--port", port]
+        command += ["--version", version, "--fault", fault]
+        return [*command, "--stock", str(self._stock_port)]
 
     def __enter__(self) -> Self:
         try:
@@ -117,7 +146,10 @@ class Stage:
         self.front.write()
         action = self.front.action()
         self.files.write_config(
-            self.daemon_address, self.addresses, self.customers_address, action
+            Listening(self.daemon_address, self.traces_address),
+            self.addresses,
+            self.customers_address,
+            action,
         )
         self.files.write_rollout(self.addresses, canary_serves=False)
         ready = {
@@ -126,6 +158,7 @@ class Stage:
         }
         ready["proxy"] = f"http://{self.addresses.front}/"
         ready["rollbackd"] = f"http://{self.daemon_address}/readyz"
+        self._children["stock"].start()
         for name in ready:  # at once: Python's imports are most of it
             self._children[name].start()
         for name, url in ready.items():
@@ -162,9 +195,10 @@ class Stage:
         self.files.write_rollout(self.addresses, canary_serves=True)
 
     def arm_fault(self) -> None:
-        """Make the canary go bad."""
+        """Make the canary go bad, or what everybody depends on."""
         self.fault_armed = True
-        self._canary.send(signal.SIGUSR1)
+        guilty = self._children["stock"] if self._fault == DEPENDENCY else self._canary
+        guilty.send(signal.SIGUSR1)
 
     def supervise(self) -> None:
         """Restart a crashed canary after a moment; call this often.
@@ -188,6 +222,7 @@ class Stage:
             "canary": f"shop {CANARY} at {self.addresses.canary}",
             "proxy": f"{self.front.name} at {self.addresses.front}",
             "customers": f"{RATE:g} requests a second",
+            "stock": f"what the shop asks, at port {self._stock_port}",
             "rollbackd": f"the daemon at {self.daemon_address}",
         }
         for i, address in enumerate(self.addresses.baseline):
@@ -195,12 +230,6 @@ class Stage:
         for name, child in self._children.items():
             restarts = self.restarts if child is self._canary else 0
             yield Actor(name, roles[name], child.pid, restarts)
-
-
-def _service(address: str, version: str, fault: str) -> list[str]:
-    port = address.rpartition(":")[2]
-    command = [sys.executable, "-m", "rollbackd.demo.service", "--port", port]
-    return [*command, "--version", version, "--fault", fault]
 
 
 def _answers(url: str) -> bool:

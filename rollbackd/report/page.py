@@ -11,10 +11,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from analyzer.signal import TraceSignal
 from analyzer.wording import duration, e_value, factor, quantity
 from rollbackd.report.charts import (
     Chart,
     Moment,
+    Span,
     evidence_chart,
     ratio_chart,
     span_of,
@@ -35,6 +37,9 @@ MOMENTS = {
 
 LABELLED = "marker"
 """Kind of timeline items that are markers by themselves, with their text as the label."""
+
+MANY = TraceSignal.kind
+"""The kind of signal that sums up many operations."""
 
 MAX_ROWS = 24
 """Rows of a signal's table; the charts show every point."""
@@ -68,7 +73,7 @@ class SignalSection:
     """One signal: its charts, and the same in numbers."""
 
     signal: SignalView
-    charts: tuple[Chart, ...]
+    charts: tuple[tuple[str, Chart], ...]
     rows: tuple[Row, ...]
     threshold: str
     margin: str
@@ -169,7 +174,7 @@ def section(view: WatchView) -> WatchSection:
         signals=tuple(
             SignalSection(
                 signal=s,
-                charts=(values_chart(s, span), ratio_chart(s, span), evidence_chart(s, span)),
+                charts=_charts(s, span),
                 rows=tuple(_row(p, s, span.zero) for p in _thinned(s.points)),
                 threshold=e_value(s.threshold) if math.isfinite(s.threshold) else "",
                 margin=factor(s.margin),
@@ -183,6 +188,18 @@ def section(view: WatchView) -> WatchSection:
         limit=e_value(view.limit),
         healthy_acted_on=f"{100 / view.limit:.2g} %" if view.limit > 0 else "unknown",
         lasted=after(view.updated_at, view.started_at).lstrip("+"),
+    )
+
+
+def _charts(signal: SignalView, span: Span) -> tuple[tuple[str, Chart], ...]:
+    """Return the charts with their captions; many operations have no value in common."""
+    evidence = ("Evidence of harm (e-value)", evidence_chart(signal, span))
+    if signal.kind == MANY:
+        return (evidence,)
+    return (
+        ("Canary and baseline", values_chart(signal, span)),
+        ("Ratio of canary to baseline", ratio_chart(signal, span)),
+        evidence,
     )
 
 

@@ -68,5 +68,5 @@ def sparkline(values: list[float | None], width: int = 30, most: float | None = 
         return ""
     last = len(_BARS) - 1
     return "".join(
-        " " if v is None else _BARS[min(last, max(0, round(v / top * last)))] for v in recent
+        " " if v is None else _BARS[round(last * min(1.0, max(0.0, v / top)))] for v in recent
     )

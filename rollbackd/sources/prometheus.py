@@ -1,5 +1,6 @@
 """Prometheus and what speaks its query API: Thanos, Mimir, VictoriaMetrics."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,23 @@ class PrometheusSource:
                 return [Missing(Absence.SOURCE_DOWN, "the source is closed") for _ in queries]
             running = [self._pool.submit(self._answer, query, grid) for query in queries]
         return [answer.result() for answer in running]
+
+    def value(self, promql: str, at: float) -> float | Missing:
+        """Return the one number that an expression is at a time; never raises for trouble."""
+        try:
+            answer = self._ask(promql, Grid(round(at, 3), 1.0, 1))
+        except Trouble as trouble:
+            return trouble.missing
+        match answer:
+            case [{"values": [[_, str(text)], *_]}]:
+                number = float(text)
+            case []:
+                return Missing(Absence.NO_SERIES, promql)
+            case _:
+                return Missing(Absence.INVALID, f"{promql} is not one number")
+        if math.isfinite(number):
+            return number
+        return Missing(Absence.INVALID, f"{promql} is {text}")
 
     def close(self) -> None:
         """Let requests under way end, then release connections and threads; idempotent."""

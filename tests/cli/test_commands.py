@@ -129,4 +129,4 @@ def test_the_log_format_is_chosen_from_a_closed_set() -> None:
 def test_demo_knows_its_faults() -> None:
     result = run("demo", "--fault", "gremlins")
     assert result.exit_code == 2
-    assert "'errors', 'latency', 'crash', 'none'" in result.stderr
+    assert "'errors', 'latency', 'crash', 'n-plus-one', 'dependency', 'none'" in result.stderr

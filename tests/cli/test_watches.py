@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 from actions.ports import Entry
 from rollbackd.cli import main
 from rollbackd.store import SqlJournal
-from rollbackd.views import WatchView
+from rollbackd.views import ExampleView, WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from tests.cli.sample_views import blind, degraded, healthy
 from tests.config.files import minimal, write
@@ -239,6 +240,27 @@ def test_explain_without_measurements_has_no_plots() -> None:
     assert result.exit_code == 0
     assert "not measured at the last look: source down: connection refused" in result.stdout
     assert "┌" not in result.stdout
+
+
+def test_explain_of_traces_names_operations_and_shows_where_to_look() -> None:
+    (errors, *_) = degraded().signals
+    traces = replace(
+        errors,
+        name="traces",
+        kind="trace",
+        summary="traces: GET /cart: 9 new `SELECT items` calls per request, e-value 3·10⁵",
+        examples=(
+            ExampleView("canary", "GET /cart", "0af7651916cd43dd8448eb211c80319c", "http://t/0af"),
+            ExampleView("baseline", "GET /cart", "b7ad6b7169203331b7ad6b7169203331"),
+        ),
+    )
+    with daemon((replace(degraded(), signals=(traces,)),)) as url:
+        result = run("explain", "shop/checkout", "--url", url, columns=100)
+    story = " ".join(result.stdout.split())
+    assert "9 new `SELECT items` calls per request" in story
+    assert "canary GET /cart http://t/0af" in story
+    assert "baseline GET /cart trace b7ad6b7169203331b7ad6b7169203331" in story
+    assert "harmful from" not in story
 
 
 def test_explain_tells_what_the_guards_said() -> None:

@@ -76,7 +76,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
         )
         assert (heading, sections) == (rule["alert"], SECTIONS)
         pages[page.name] = rule
-    assert {path.name for path in RUNBOOKS.glob("*.md")} == set(pages)
+    assert {path.name for path in RUNBOOKS.glob("rollbackd-*.md")} == set(pages)
 
 
 def test_every_alert_says_how_urgent_it_is_and_what_is_wrong() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rollbackd.demo.script import (
     FAULT_AFTER_S,
+    HELD_S,
     HISTORY_S,
     Cue,
     Script,
@@ -15,7 +16,7 @@ from rollbackd.demo.script import (
     too_late,
     with_cues,
 )
-from rollbackd.views import WatchView
+from rollbackd.views import TimelineItem, WatchView
 from tests.report.watches import BEGAN, watch
 
 HEALTHY = watch(phase="healthy", verdict="healthy", plan=None)
@@ -55,6 +56,24 @@ def test_a_healthy_canary_left_alone_is_a_good_ending() -> None:
     assert ended.expected
 
 
+HELD = watch(
+    final=False,
+    phase="held",
+    verdict="shared incident",
+    plan=None,
+    timeline=(TimelineItem(BEGAN + 20, "phase", "held: the baseline itself is worse"),),
+)
+
+
+def test_a_shared_incident_that_is_held_and_left_alone_is_a_good_ending() -> None:
+    soon = replace(HELD, updated_at=BEGAN + 20 + HELD_S - 1)
+    assert outcome("dependency", soon, canary_serves=True) is None
+    ended = outcome("dependency", replace(HELD, updated_at=BEGAN + 20 + HELD_S), True)
+    assert ended is not None
+    assert ended.expected
+    assert outcome("dependency", watch(final=False, phase="observing", plan=None), True) is None
+
+
 @pytest.mark.parametrize(
     ("fault", "view", "canary_serves"),
     [
@@ -66,6 +85,9 @@ def test_a_healthy_canary_left_alone_is_a_good_ending() -> None:
         ("none", replace(HEALTHY, plan="something"), True),
         ("none", watch(), False),
         ("none", watch(phase="inconclusive"), True),
+        ("dependency", HELD, False),
+        ("dependency", watch(), False),
+        ("dependency", replace(HEALTHY), True),
     ],
 )
 def test_everything_else_is_a_bad_ending(fault: str, view: WatchView, canary_serves: bool) -> None:

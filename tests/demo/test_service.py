@@ -1,5 +1,6 @@
 """The shop's processes: noise as described, faults when armed, metrics and spans that are real."""
 
+import asyncio
 import http.client
 import os
 import random
@@ -19,9 +20,11 @@ from rollbackd.demo.service import (
     ERROR_SHARE,
     FAULTY_ERROR_SHARE,
     FAULTY_SLOWDOWN,
+    QUERIES_OF_N_PLUS_ONE,
     TYPICAL_LATENCY_S,
     Behaviour,
 )
+from rollbackd.demo.stock import Stock, StockClient
 from tests.servers.nginx import eventually, free_port
 
 DRAWS = 4000
@@ -135,3 +138,27 @@ def test_spans_go_to_the_configured_collector() -> None:
     told = {a.key: a.value.string_value for a in resource.resource.attributes}
     assert (told["service.name"], told["service.version"]) == ("shop", "v2")
     assert resource.scope_spans[0].spans[0].name == "GET /"
+
+
+def test_only_n_plus_one_asks_the_stock_again_and_again() -> None:
+    behaviour = Behaviour("n-plus-one", random.Random(4))
+    assert behaviour.queries() == 1
+    behaviour.arm()
+    assert behaviour.queries() == QUERIES_OF_N_PLUS_ONE
+    assert Behaviour("errors", random.Random(4), armed=True).queries() == 1
+
+
+def test_the_stock_answers_each_query_and_can_become_slow() -> None:
+    async def ask(port: int, stock: Stock) -> tuple[int, bool]:
+        server = await asyncio.start_server(stock.serve, "127.0.0.1", port)
+        client = StockClient(port)
+        async with server:
+            await asyncio.gather(*(client.query() for _ in range(5)))
+            await client.query()
+            kept = client.idle
+            stock.slow_down()
+            await client.close()
+            await asyncio.sleep(0.1)  # the stock's side of them ends, too
+            return kept, stock.slow
+
+    assert asyncio.run(ask(free_port(), Stock(random.Random(5)))) == (5, True)

@@ -26,10 +26,12 @@ def demo(report: Path, fault: str, *options: str) -> subprocess.CompletedProcess
         ("errors", "rolled back", ()),
         ("latency", "rolled back", ()),
         ("crash", "rolled back", ()),
+        ("n-plus-one", "more `SELECT items` calls per request", ()),
+        ("dependency", "shared incident", ()),
         ("none", "healthy", ()),
         ("errors", "rolled back", ("--no-nginx",)),
     ],
-    ids=["errors", "latency", "crash", "none", "errors without NGINX"],
+    ids=["errors", "latency", "crash", "n plus one", "dependency", "none", "errors without NGINX"],
 )
 def test_the_demo_ends_as_it_should(
     tmp_path: Path, fault: str, outcome: str, options: tuple[str, ...]

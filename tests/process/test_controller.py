@@ -18,7 +18,8 @@ from analyzer.policy import Mode, Policy
 from analyzer.rollout import Workload
 from analyzer.sample import Absence, Missing
 from analyzer.signal import Signal
-from rollbackd.controller import ABSENT_LOOKS, KEEP_FINAL, KNOWN_GOOD
+from rollbackd.controller import ABSENT_LOOKS, KEEP_FINAL
+from rollbackd.known_good import MOST
 from rollbackd.telemetry import Telemetry
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import (
@@ -520,12 +521,12 @@ def test_a_revision_that_was_left_is_good_no_more(mall: Mall) -> None:
 
 def test_only_so_many_good_revisions_are_remembered(mall: Mall) -> None:
     with running(mall, observing(min_observation_s=0.0)) as life:
-        released = [f"v{i}" for i in range(2, KNOWN_GOOD + 4)]
+        released = [f"v{i}" for i in range(2, MOST + 4)]
         for revision in released:
             mall.release(revision)
             life.until("healthy", watch=f"@{revision}.")
             mall.complete()
-        assert life.controller.known_good(SHOP) == tuple(reversed(released))[:KNOWN_GOOD]
+        assert life.controller.known_good(SHOP) == tuple(reversed(released))[:MOST]
 
 
 def test_a_policy_that_is_gone_leaves_its_watches_alone(mall: Mall) -> None:

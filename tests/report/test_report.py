@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rollbackd.report import render, write
-from rollbackd.views import SignalPoint, TimelineItem, WatchView
+from rollbackd.views import ExampleView, SignalPoint, TimelineItem, WatchView
 from tests.report.watches import BEGAN, errors, point, shown_only, watch
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "rect", "line", "circle"}
@@ -223,3 +223,17 @@ def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="File exists"):
         write(tmp_path / "file" / "report.html", "x")
+
+
+def test_traces_are_linked_and_have_no_values_of_their_own() -> None:
+    examples = (
+        ExampleView(
+            "canary", "GET /", "0af7651916cd43dd8448eb211c80319c", "https://traces/x?a=1&b"
+        ),
+        ExampleView("baseline", f"GET {HOSTILE}", "b7ad6b7169203331b7ad6b7169203331"),
+    )
+    traces = replace(errors(), name="traces", kind="trace", examples=examples)
+    read = Page(page(watch(signals=(traces,))))
+    assert read.count("a", href="https://traces/x?a=1&b") == 1
+    assert "trace b7ad6b7169203331b7ad6b7169203331" in read.text
+    assert read.count("figure") == 1

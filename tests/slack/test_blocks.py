@@ -76,14 +76,14 @@ def texts(content: object) -> list[str]:
     return []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(views)
 def test_slack_takes_every_message_and_nothing_foreign_does_anything(view: WatchView) -> None:
     every = {
         "message": blocks.message(view, LINKS),
         "explanation": blocks.explanation(view, LINKS),
         "offer": blocks.offer(view, Verb.ROLL_BACK),
-        "listing": blocks.listing([view] * 31),
+        "listing": blocks.listing([view, view]),
         "thread": blocks.thread(view.timeline) if view.timeline else [],
     }
     for name, content in every.items():
@@ -92,7 +92,7 @@ def test_slack_takes_every_message_and_nothing_foreign_does_anything(view: Watch
             for inside in SPECIAL.findall(text):
                 assert OURS.fullmatch(inside), (name, inside)
             assert not set("\u202e\x00") & set(text)
-    home = blocks.home([view] * 31, view.updated_at)
+    home = blocks.home([view] * 2, view.updated_at)
     assert list(problems(home["blocks"], "home")) == []
     assert "<" not in blocks.fallback(view)
 
@@ -142,6 +142,7 @@ def test_what_does_not_fit_is_said() -> None:
 def test_a_sparkline_is_drawn_on_a_scale_and_shows_gaps() -> None:
     assert sparkline([0.0, 0.5, None, 1.0]) == "▁▅ █"
     assert sparkline([1.0, 1.0], most=10.0) == "▂▂"
+    assert sparkline([-1e308, 1e308, 0.0], most=5e-324) == "▁█▁"
     assert sparkline([]) == sparkline([None]) == sparkline([0.0]) == ""
 
 

@@ -97,6 +97,9 @@ class Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve()
 
+    def do_PATCH(self) -> None:
+        self._serve()
+
     def log_message(self, *_: object) -> None:
         """Stay silent."""
 

@@ -58,3 +58,11 @@
 {{- end }}
 {{- toJson $mounted }}
 {{- end }}
+
+{{/* The port of the receiver for traces, "" when there is none; listen as 0.0.0.0:4318. */}}
+{{- define "rollbackd.receiverPort" -}}
+{{- $receiver := ((.Values.config).traces).receiver }}
+{{- if $receiver }}
+{{- regexFind "[0-9]+$" ($receiver.listen | default "127.0.0.1:4318") }}
+{{- end }}
+{{- end }}

@@ -14,8 +14,10 @@ from rollbackd.config.models.http import HttpModel
 from rollbackd.config.models.journal import JournalModel, LeadershipModel
 from rollbackd.config.models.notifiers import LinksModel, NotifierModel
 from rollbackd.config.models.policies import PolicyModel
+from rollbackd.config.models.regions import RegionsModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
+from rollbackd.config.models.traces import TracesModel
 from rollbackd.config.quantities import Duration, PositiveDuration
 
 __all__ = ["ConfigModel", "json_schema"]
@@ -41,6 +43,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Where the daemon answers."""
     source: SourceModel
     """Where samples come from: exactly one of prometheus, scrape and recorded."""
+    traces: TracesModel | None = None
+    """Where traces come from; without it there are none, and no signal may be of traces."""
     rollouts: RolloutsModel
     """What is watched: at least one of kubernetes, static and static_file."""
     actions: list[ActionModel] = Field(default_factory=list)
@@ -49,6 +53,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """Reasons not to act, for all policies; each may set its own."""
     policies: list[PolicyModel] = Field(min_length=1)
     """What is measured and what may be done about it; the first that matches is used."""
+    regions: RegionsModel | None = None
+    """Regions that traffic can leave by DNS; default: none are watched."""
     notifiers: list[NotifierModel] = Field(default_factory=list)
     """Who is told, and asked."""
     links: LinksModel = Field(default_factory=LinksModel)
@@ -71,7 +77,9 @@ class ConfigModel(Model, title="rollbackd configuration"):
             policies=tuple(policy.rule(guards, rollbacks) for policy in self.policies),
             notifiers=tuple(notifier.settings(base) for notifier in self.notifiers),
             links=self.links.settings(),
+            regions=None if self.regions is None else self.regions.settings(base),
             leadership=self.leadership.settings(),
+            traces=None if self.traces is None else self.traces.settings(base),
         )
 
 

@@ -16,6 +16,7 @@ from analyzer.signal import (
     Reading,
     Signal,
     Tier,
+    TraceSignal,
     TrafficSignal,
 )
 from rollbackd.config.models.base import Bool, LabelName, Model, Name, Text, default
@@ -27,6 +28,7 @@ MARGIN_AND_HARM = {
     "histogram": ("+10%", "+25%"),
     "interval": ("+25%", "2"),
     "level": ("+25%", "+50%"),
+    "traces": ("+25%", "2"),
     "gauge": ("+10%", "+30%"),
     "leak": ("+0.2%", "+0.5%"),
     "rate": ("+25%", "2"),
@@ -38,6 +40,7 @@ TIER_AND_WEIGHT = {
     "gauge": (Tier.SUPPORTING, 0.2),
     "leak": (Tier.SUPPORTING, 0.2),
     "traffic": (Tier.INFO, 0.1),
+    "traces": (Tier.SUPPORTING, 0.15),
 }
 """Defaults where they are not critical and 0.5: resources need company, and what is unfair about a
 comparison is no fault of the canary."""
@@ -85,6 +88,19 @@ class LevelModel(Model):
     """Which change is harmful."""
     unit: str = ""
     """Unit of the values, for people."""
+
+
+class TracesSignalModel(Model):
+    """Every operation that traces tell of: errors, times, calls."""
+
+    services: list[Text] = Field(default_factory=list)
+    """Only operations of these services; default: all that the rollout's instances report as."""
+    operations: Annotated[int, Field(ge=1, le=2000, strict=True)] = 50
+    """How many operations are compared, the baseline's busiest first."""
+    min_spans: Annotated[int, Field(ge=1, strict=True)] = 20
+    """An operation with fewer spans on either side says nothing."""
+    growth: Increase = default("+50%")
+    """Smallest harmful growth of what an operation calls, itself counted, too."""
 
 
 class GaugeModel(Model):
@@ -168,6 +184,8 @@ class SignalModel(Model):
     """Events per interval, such as CloudWatch sums or recording rules."""
     level: LevelModel | None = None
     """A gauge or a quantile, such as a queue's length; best at steps of 15 s and more."""
+    traces: TracesSignalModel | None = None
+    """Every operation that traces tell of; the key traces at the top says where they come from."""
     gauge: GaugeModel | None = None
     """A level that every scrape tells, such as CPU."""
     leak: LeakModel | None = None
@@ -178,10 +196,10 @@ class SignalModel(Model):
     """The canary's share of the traffic."""
     tier: Tier | None = None
     """critical acts alone, supporting needs company, info is only shown. Default: critical;
-    supporting for gauges, leaks, rates per minute and single quantiles; info for traffic."""
+    supporting for gauges, leaks, traces, rates per minute and single quantiles; info for traffic."""
     weight: Annotated[float, Field(ge=0, strict=True)] | None = None
     """Share of the error budget alpha, relative to the other signals. Default: 0.5; 0.2 for gauges
-    and leaks, 0.1 for traffic."""
+    and leaks, 0.15 for traces, 0.1 for traffic."""
     margin: Increase | None = None
     """Smallest harmful ratio of canary to baseline (of leaks: growth per minute); inside it nothing
     is degraded. Default: +10% for histograms and gauges, +0.2% for leaks, +25% for the others."""
@@ -213,7 +231,7 @@ class SignalModel(Model):
     @field_validator("harm_rate")
     @classmethod
     def _beyond_floor(cls, harm_rate: float, info: ValidationInfo) -> float:
-        if kind_of(info.data) not in {"ratio", "interval"}:
+        if kind_of(info.data) not in {"ratio", "interval", "traces"}:
             return harm_rate  # it has no meaning; cross_checks.py says so when it is given
         floor = info.data.get("floor", 0.0)
         if harm_rate < floor or harm_rate == 0:
@@ -244,6 +262,9 @@ class SignalModel(Model):
                 return counted(**given, **rates, **shared)
             case "leak":
                 return LeakSignal(settle_s=given.pop("settle"), **given, **shared)
+            case "traces":
+                given["services"] = tuple(given["services"])
+                return TraceSignal(**given, **rates, **shared)
             case "rate":
                 unit = given.pop("unit") or ("a minute" if self._weak else "each")
                 return RateSignal(unit=unit, **given, **shared)

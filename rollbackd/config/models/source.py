@@ -1,6 +1,7 @@
 """``source``: where samples come from."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -56,11 +57,14 @@ class TlsModel(Model):
         )
 
 
-class PrometheusModel(Model):
-    """A server with the Prometheus query API: Prometheus, Thanos, Mimir, VictoriaMetrics."""
+Endpoint = TypeVar("Endpoint", bound=settings.EndpointSettings)
+
+
+class EndpointModel(Model):
+    """A server that is asked over HTTP."""
 
     url: Url
-    """Base address, without /api/v1, such as http://prometheus:9090."""
+    """Base address, such as http://prometheus:9090."""
     timeout: PositiveDuration = default("10s")
     """How long one query may take (duration)."""
     headers: dict[str, str] = Field(default_factory=dict)
@@ -106,14 +110,14 @@ class PrometheusModel(Model):
             raise fault("there is a bearer token, too", "keep one of the two")
         return basic
 
-    def settings(self, base: Path) -> settings.PrometheusSettings:
-        """Return the frozen settings."""
+    def endpoint(self, base: Path, kind: type[Endpoint]) -> Endpoint:
+        """Return the frozen settings, of a kind that adds nothing."""
         basic = None
         if self.basic_auth is not None:
             user = self.basic_auth
             password = secret(base, user.password_file, user.password_env)
             basic = settings.BasicAuth(user.username, password) if password else None
-        return settings.PrometheusSettings(
+        return kind(
             url=self.url,
             timeout_s=self.timeout,
             max_reply_bytes=self.max_reply,
@@ -122,6 +126,17 @@ class PrometheusModel(Model):
             basic_auth=basic,
             tls=self.tls.settings(base),
         )
+
+
+class PrometheusModel(EndpointModel):
+    """A server with the Prometheus query API: Prometheus, Thanos, Mimir, VictoriaMetrics."""
+
+    url: Url
+    """Base address, without /api/v1, such as http://prometheus:9090."""
+
+    def settings(self, base: Path) -> settings.PrometheusSettings:
+        """Return the frozen settings."""
+        return self.endpoint(base, settings.PrometheusSettings)
 
 
 class TargetModel(Model):

@@ -1,0 +1,114 @@
+"""How many calls an operation makes, as one batch for all watches: E2 on their logarithm.
+
+What is compared is spans per span, the operation itself counted with its direct children, so that an
+operation without calls has a logarithm, too (detectors.md 10).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyzer.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.increments import Floats
+from analyzer.ratio_family import Pairing
+from analyzer.recovery import HarmCounts, Share
+from analyzer.rows import limits_of
+from analyzer.sample import Missing, Query, Series
+from analyzer.signal import Selector
+from analyzer.traces.operations import ASSEMBLED, CALLS
+from detectors.findings import Findings
+from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
+
+
+class FanOutFamily(Family[MeanNoise, MeanShiftState]):
+    """Watches whose operations call others.
+
+    Args:
+        id_labels: labels that identify an operation of an instance.
+        tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+    """
+
+    SPANS: ClassVar = 0
+    CALLED: ClassVar = 1
+
+    def __init__(self, id_labels: tuple[str, ...], tick_s: float, horizon_s: float) -> None:
+        super().__init__(id_labels, tick_s)
+        self._queries = (
+            Query(Selector(ASSEMBLED), id_labels),
+            Query(Selector(CALLS), id_labels),
+        )
+        self._detector = MeanShift(tick_s=tick_s, horizon_s=horizon_s)
+        self._pairing = Pairing.of((), ())
+
+    def selectors(self) -> tuple[Query, ...]:
+        """Return the queries of the spans and of their children."""
+        return self._queries
+
+    def _counters(self) -> int:
+        return 2
+
+    def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
+        self._pairing, values = self._pairing.stacked(*replies)
+        return self._pairing.totals, values
+
+    def _fit(self, member: Member[MeanNoise], gained: Floats) -> Armed[MeanNoise] | Missing:
+        del member
+        level, variance = _level(gained[:, self.SPANS].T, gained[:, self.CALLED].T)
+        return Armed(self.past_until, fit_mean_noise(level, variance))
+
+    def _start(self, member: Member[MeanNoise], armed: Armed[MeanNoise]) -> MeanShiftState:
+        limits = limits_of(
+            member.policy, member.signal, self.tick_s, floor=np.nan, harm_rate=np.nan
+        )
+        return self._detector.start(armed.noise, limits, 1.0, 1.0)
+
+    def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
+        if self._state is None:
+            return
+        level, variance = _level(sums[..., self.SPANS], sums[..., self.CALLED])
+        pair = PairMeans(
+            difference=level[:, 0] - level[:, 1],
+            sampling_variance=variance.sum(axis=1),
+            canary_pods=pods[:, 0],
+            baseline_pods=pods[:, 1],
+        )
+        self._state = self._detector.update(self._state, pair, live)
+
+    def _examine(self, state: MeanShiftState) -> Findings:
+        seen = self._memory.recent.sum(axis=1)[self._seated().member]
+        return replace(
+            self._detector.findings(state),
+            canary_value=self.values(seen[:, 0]),
+            baseline_value=self.values(seen[:, 1]),
+        )
+
+    def _exposure(self, sums: Floats) -> Floats:
+        exposure: Floats = sums[..., self.SPANS]
+        return exposure
+
+    def values(self, sums: Floats) -> Floats:
+        """Return spans per span."""
+        level, _ = _level(sums[:, self.SPANS], sums[:, self.CALLED])
+        values: Floats = np.exp(level)
+        return values
+
+    def harm_counts(self, tally: Tally[MeanNoise]) -> HarmCounts:
+        """Return nothing: calls are no events among others whose share could be compared."""
+        del tally
+        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
+
+
+def _level(spans: Floats, calls: Floats) -> tuple[Floats, Floats]:
+    """Return log(1 + calls per span) and its sampling variance; nan without spans.
+
+    The variance is that of Poisson counts by the delta method, at least that of one call more:
+    most operations call more regularly, and some far less, which the history shows.
+    """
+    some = spans > 0
+    safe = np.where(some, spans, 1.0)
+    mean = calls / safe
+    variance = np.maximum(mean, 1.0 / safe) / (safe * (1.0 + mean) ** 2)
+    return np.where(some, np.log1p(mean), np.nan), np.where(some, variance, np.nan)

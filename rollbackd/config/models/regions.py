@@ -1,0 +1,399 @@
+"""``regions``: which regions there are, how they are judged, and which records lead to them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from actions.dns.record import canonical, name_fault
+from actions.regions.limits import Limits
+from analyzer.policy import Mode, Policy
+from analyzer.region_policy import RegionPolicy
+from rollbackd.config import region_settings as settings
+from rollbackd.config.models.base import (
+    Address,
+    Bool,
+    LabelName,
+    Model,
+    Name,
+    Text,
+    Url,
+    default,
+    host_and_port,
+    path,
+    secret,
+)
+from rollbackd.config.models.signals import SignalModel
+from rollbackd.config.models.source import PrometheusModel
+from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault, shown
+from rollbackd.config.secrets import Secret
+
+LEAST_REGIONS = 2
+RENEW_S = 300.0
+"""Evidence of a region known to be sick is weighed anew after at most this long."""
+Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"]
+
+
+def _one_secret(base: Path, file: str | None, env: str | None) -> Secret:
+    found = secret(base, file, env)
+    assert found is not None, "the model lets exactly one of them pass"  # noqa: S101
+    return found
+
+
+class _WithSecret(Model):
+    """What is signed with a secret that is kept elsewhere."""
+
+    secret_file: Text | None = None
+    """File that holds the secret; read at every use, so it may be replaced."""
+    secret_env: Text | None = None
+    """Environment variable that holds the secret."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "_WithSecret":
+        if (self.secret_file is None) == (self.secret_env is None):
+            raise fault("exactly one of secret_file and secret_env is needed")
+        return self
+
+
+class Rfc2136Model(_WithSecret):
+    """Dynamic update signed with TSIG: BIND, Knot, PowerDNS. Plain records."""
+
+    zone: Text
+    """The zone that may be changed."""
+    server: Address
+    """host:port of the primary server; the host is an IP address."""
+    key_name: Text
+    """Name of the TSIG key."""
+    algorithm: Algorithm = "hmac-sha256"
+    """Algorithm of the TSIG key."""
+    timeout: PositiveDuration = default("5s")
+    """How long one exchange with the server may take (duration)."""
+
+    def settings(self, base: Path) -> settings.Rfc2136Settings:
+        """Return the frozen settings."""
+        return settings.Rfc2136Settings(
+            zone=self.zone,
+            server=host_and_port(self.server),
+            key_name=self.key_name,
+            algorithm=self.algorithm,
+            key=_one_secret(base, self.secret_file, self.secret_env),
+            timeout_s=self.timeout,
+        )
+
+
+class Route53Model(Model):
+    """Amazon Route 53: simple, weighted and failover records.
+
+    Credentials are found as the AWS SDK does: environment, files, or the platform's own.
+    """
+
+    zone_id: Text
+    """Id of the hosted zone."""
+    zone: Text
+    """Its name, such as example.com."""
+    endpoint: Url | None = None
+    """Address of the API; default: Amazon's."""
+    timeout: PositiveDuration = default("10s")
+    """How long one call may take (duration)."""
+
+    def settings(self, _: Path) -> settings.Route53Settings:
+        """Return the frozen settings."""
+        return settings.Route53Settings(self.zone_id, self.zone, self.endpoint, self.timeout)
+
+
+class CloudDnsModel(Model):
+    """Google Cloud DNS: plain records and weighted round robin."""
+
+    project: Text
+    """Google Cloud project."""
+    managed_zone: Text
+    """Name of the managed zone."""
+    zone: Text
+    """Its DNS name, such as example.com."""
+    credentials_file: Text | None = None
+    """File of a service account's key; default: the platform's own identity."""
+    timeout: PositiveDuration = default("10s")
+    """How long one call may take (duration)."""
+
+    def settings(self, base: Path) -> settings.CloudDnsSettings:
+        """Return the frozen settings."""
+        file = path(base, self.credentials_file)
+        return settings.CloudDnsSettings(
+            self.project, self.managed_zone, self.zone, file, self.timeout
+        )
+
+
+class CloudflareModel(_WithSecret):
+    """Cloudflare: plain records and load balancers. Its API has no compare-and-set."""
+
+    zone_id: Text
+    """Id of the zone."""
+    zone: Text
+    """Its name, such as example.com."""
+    timeout: PositiveDuration = default("10s")
+    """How long one call may take (duration)."""
+
+    def settings(self, base: Path) -> settings.CloudflareSettings:
+        """Return the frozen settings."""
+        token = _one_secret(base, self.secret_file, self.secret_env)
+        return settings.CloudflareSettings(self.zone_id, self.zone, token, self.timeout)
+
+
+class ExternalDnsModel(Model):
+    """A DNSEndpoint object that ExternalDNS carries out; needs rollouts.kubernetes."""
+
+    namespace: Text
+    """Namespace of the object."""
+    endpoint: Text
+    """Name of the object."""
+    zone: Text
+    """The zone whose servers show when it is done."""
+
+    def settings(self, _: Path) -> settings.ExternalDnsSettings:
+        """Return the frozen settings."""
+        return settings.ExternalDnsSettings(self.namespace, self.endpoint, self.zone)
+
+
+PROVIDERS = ("rfc2136", "route53", "cloud_dns", "cloudflare", "external_dns")
+
+
+class DnsModel(Model):
+    """A name and exactly one provider."""
+
+    name: Name
+    """What records call it."""
+    nameservers: list[Address] = Field(default_factory=list)
+    """host:port of the servers to ask after a change; default: those of the zone."""
+    rfc2136: Rfc2136Model | None = None
+    """BIND, Knot, PowerDNS."""
+    route53: Route53Model | None = None
+    """Amazon Route 53."""
+    cloud_dns: CloudDnsModel | None = None
+    """Google Cloud DNS."""
+    cloudflare: CloudflareModel | None = None
+    """Cloudflare."""
+    external_dns: ExternalDnsModel | None = None
+    """ExternalDNS."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "DnsModel":
+        given = [name for name in PROVIDERS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise fault(f"exactly one of {', '.join(PROVIDERS)} is needed")
+        return self
+
+    @property
+    def provider(
+        self,
+    ) -> Rfc2136Model | Route53Model | CloudDnsModel | CloudflareModel | ExternalDnsModel:
+        """The one provider that is there."""
+        every = (self.rfc2136, self.route53, self.cloud_dns, self.cloudflare, self.external_dns)
+        return next(each for each in every if each is not None)
+
+    def settings(self, base: Path) -> settings.DnsSettings:
+        """Return the frozen settings."""
+        nameservers = tuple(host_and_port(server) for server in self.nameservers)
+        return settings.DnsSettings(self.name, self.provider.settings(base), nameservers)
+
+
+class RecordModel(Model):
+    """One record that leads to regions."""
+
+    name: Text
+    """The DNS name, such as www.example.com."""
+    type: Literal["A", "AAAA", "CNAME"] = "A"
+    """Type of the record."""
+    dns: Name
+    """Which of regions.dns holds it."""
+    regions: dict[Name, list[Text]] = Field(min_length=1)
+    """For each region its addresses in a plain record, or its members' ids (set identifiers,
+    pools) in a weighted or failover one."""
+
+    def settings(self) -> settings.RecordSettings:
+        """Return the frozen settings."""
+        endpoints = {
+            region: tuple(canonical(part) for part in parts)
+            for region, parts in self.regions.items()
+        }
+        return settings.RecordSettings(self.dns, canonical(self.name), self.type, endpoints)
+
+
+class MemberModel(Model):
+    """One region."""
+
+    name: Name
+    """What people call it."""
+    prometheus: PrometheusModel
+    """The Prometheus that measures this region."""
+    load: Text | None = None
+    """PromQL: what the region carries now, such as requests per second."""
+    capacity: Text | None = None
+    """PromQL: what the region could carry at most, in the same unit."""
+    assume_capacity: Bool = False
+    """The region can carry everything: its load is not compared with its capacity."""
+    clusters: list[Text] = Field(default_factory=list)
+    """Clusters in this region: their shared incidents, and rollbacks that did not help, make a
+    sick region be left at once."""
+
+    @model_validator(mode="after")
+    def _capacity_is_known(self) -> "MemberModel":
+        known = self.load is not None and self.capacity is not None
+        if known == self.assume_capacity:
+            raise fault(
+                "either load and capacity, or assume_capacity, must be given",
+                "traffic is never moved into a region whose capacity is not known",
+            )
+        return self
+
+    def settings(self, base: Path) -> settings.MemberSettings:
+        """Return the frozen settings."""
+        return settings.MemberSettings(
+            name=self.name,
+            prometheus=self.prometheus.settings(base),
+            load=self.load,
+            capacity=self.capacity,
+            assume_capacity=self.assume_capacity,
+            clusters=tuple(self.clusters),
+        )
+
+
+class RegionsModel(Model):
+    """Regions that traffic can leave by DNS."""
+
+    mode: Mode = Mode.OBSERVE
+    """observe: say what would be done; approve: a person approves; enforce: act at once."""
+    alpha: Annotated[float, Field(gt=0, le=0.5, strict=True)] = 0.001
+    """Tolerated probability of calling a healthy region sick, per comparison."""
+    history: PositiveDuration = default("1d")
+    """How much of its own past a region is compared with (duration); a day holds the daily peak."""
+    persistence: Duration = default("1m")
+    """A single burst shorter than this cannot decide (duration)."""
+    warm_up: Duration = default("1m")
+    """Instances younger than this are left out (duration)."""
+    sick_for: Duration = default("2m")
+    """Sickness must last this long before traffic moves (duration)."""
+    healthy_for: PositiveDuration = default("30m")
+    """A drained region must have been healthy this long before traffic returns (duration)."""
+    dwell: Duration = default("30m")
+    """Least time between two moves of a region (duration)."""
+    step_pause: Duration = default("1m")
+    """Least time between two stages of a move (duration); never less than the old TTL."""
+    approval_expires: PositiveDuration = default("30m")
+    """An approval that has not come by then is void, and people are called (duration)."""
+    stuck_after: PositiveDuration = default("30m")
+    """A move that is held up this long between two stages calls people (duration)."""
+    steps: list[Share] = Field(default_factory=lambda: [0.5, 1.0], min_length=1)
+    """Share of its weight that a region has given up after each stage; rising, the last 100%."""
+    min_healthy: Annotated[int, Field(ge=1, strict=True)] = 1
+    """Healthy regions that must have traffic after a move."""
+    max_moves: Annotated[int, Field(ge=1, strict=True)] = 4
+    """Moves of all regions within moves_within; a person may order more."""
+    moves_within: PositiveDuration = default("1d")
+    """The time for which max_moves counts (duration)."""
+    max_ttl: PositiveDuration = default("1h")
+    """Records with a longer TTL are not moved (duration): it would not help in time."""
+    min_drain: Duration = default("30s")
+    """Resolvers keep an answer at least this long, whatever a smaller TTL says (duration)."""
+    id_labels: list[LabelName] = Field(default_factory=lambda: ["instance"], min_length=1)
+    """Metric labels that identify an instance within its region."""
+    signals: list[SignalModel] = Field(min_length=1)
+    """What is measured, as in policies."""
+    dns: list[DnsModel] = Field(min_length=1)
+    """Where records are kept."""
+    records: list[RecordModel] = Field(min_length=1)
+    """Records that lead to regions; they are moved together."""
+    members: list[MemberModel] = Field(min_length=LEAST_REGIONS)
+    """The regions, in the order in which they are preferred to take over."""
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: list[float]) -> list[float]:
+        if steps != sorted(set(steps)) or steps[0] <= 0 or steps[-1] != 1:
+            raise fault("steps must rise from above 0% to 100%", 'such as ["50%", "100%"]')
+        return steps
+
+    @field_validator("signals")
+    @classmethod
+    def _labels_of_regions(cls, signals: list[SignalModel]) -> list[SignalModel]:
+        odd = next((signal.name for signal in signals if signal.id_labels), None)
+        if odd is not None:
+            raise fault(f"signal {odd} has id_labels", "regions.id_labels is for all of them")
+        if any(signal.traffic is not None or signal.traces is not None for signal in signals):
+            raise fault(
+                "traffic and traces cannot tell how a region stands",
+                "use ratio, histogram, interval, level, gauge, leak or rate",
+            )
+        return signals
+
+    @field_validator("records")
+    @classmethod
+    def _records_fit(cls, records: list[RecordModel], info: ValidationInfo) -> list[RecordModel]:
+        backends = {backend.name: backend for backend in info.data.get("dns", ())}
+        for record in records:
+            if backends and record.dns not in backends:
+                raise fault(f"{record.name}: nothing under dns is called {shown(record.dns)}")
+            if record.dns in backends:
+                zone = backends[record.dns].provider.zone
+                why = name_fault(record.name, record.type, zone)
+                if why is not None:
+                    raise fault(why)
+            parts = [part for region in record.regions.values() for part in region]
+            twice = next((part for part in parts if parts.count(part) > 1), None)
+            if twice is not None:
+                raise fault(f"{record.name}: {shown(twice)} stands for two regions")
+        return records
+
+    @field_validator("members")
+    @classmethod
+    def _members_fit(cls, members: list[MemberModel], info: ValidationInfo) -> list[MemberModel]:
+        names = [member.name for member in members]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise fault(f"two regions are called {shown(twice)}")
+        for record in info.data.get("records", ()):
+            if set(record.regions) != set(names):
+                odd = min(set(record.regions) ^ set(names))
+                raise fault(
+                    f"{record.name} and members do not name the same regions: {shown(odd)}",
+                    "every record says what stands for every region",
+                )
+        return members
+
+    def settings(self, base: Path) -> settings.RegionsSettings:
+        """Return the frozen settings."""
+        return settings.RegionsSettings(
+            moves=self._moves(),
+            compare=Policy(
+                name="regions",
+                signals=tuple(signal.signal() for signal in self.signals),
+                mode=self.mode,
+                alpha=self.alpha,
+                warm_up_s=self.warm_up,
+                persistence_s=self.persistence,
+                history_s=self.history,
+            ),
+            limits=Limits(
+                min_healthy=self.min_healthy,
+                max_moves=self.max_moves,
+                moves_within_s=self.moves_within,
+                max_ttl_s=self.max_ttl,
+                min_drain_s=self.min_drain,
+            ),
+            steps=tuple(self.steps),
+            id_labels=tuple(self.id_labels),
+            dns=tuple(backend.settings(base) for backend in self.dns),
+            records=tuple(record.settings() for record in self.records),
+            members=tuple(member.settings(base) for member in self.members),
+        )
+
+    def _moves(self) -> RegionPolicy:
+        return RegionPolicy(
+            mode=self.mode,
+            sick_for_s=self.sick_for,
+            healthy_for_s=self.healthy_for,
+            dwell_s=self.dwell,
+            step_pause_s=self.step_pause,
+            approval_expires_s=self.approval_expires,
+            stuck_after_s=self.stuck_after,
+            renew_s=min(RENEW_S, self.healthy_for),
+        )

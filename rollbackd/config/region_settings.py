@@ -1,0 +1,141 @@
+"""``regions`` as the daemon sees it: frozen values, validated, all times in seconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actions.regions.limits import Limits
+from analyzer.policy import Policy
+from analyzer.region_policy import RegionPolicy
+from rollbackd.config.secrets import Secret
+
+if TYPE_CHECKING:
+    from rollbackd.config.settings import PrometheusSettings
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rfc2136Settings:
+    """A zone that takes dynamic updates; ``server`` is its primary."""
+
+    zone: str
+    server: Address
+    key_name: str
+    algorithm: str
+    key: Secret
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route53Settings:
+    """A hosted zone; credentials are those of the AWS SDK's usual chain."""
+
+    zone_id: str
+    zone: str
+    endpoint: str | None
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloudDnsSettings:
+    """A managed zone; without a file, credentials are the platform's own."""
+
+    project: str
+    managed_zone: str
+    zone: str
+    credentials_file: Path | None
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloudflareSettings:
+    """A zone of Cloudflare."""
+
+    zone_id: str
+    zone: str
+    token: Secret
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalDnsSettings:
+    """A DNSEndpoint object, in the cluster that ``rollouts.kubernetes`` names."""
+
+    namespace: str
+    endpoint: str
+    zone: str
+
+
+ProviderSettings = (
+    Rfc2136Settings | Route53Settings | CloudDnsSettings | CloudflareSettings | ExternalDnsSettings
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """One named backend. ``nameservers``: asked instead of the zone's own, where it has some."""
+
+    name: str
+    provider: ProviderSettings
+    nameservers: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """One record that leads to regions, and what stands for each of them in it."""
+
+    dns: str
+    name: str
+    type: str
+    endpoints: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSettings:
+    """One region: its Prometheus, what it carries and could carry, the clusters in it."""
+
+    name: str
+    prometheus: "PrometheusSettings"
+    load: str | None
+    capacity: str | None
+    assume_capacity: bool
+    clusters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionsSettings:
+    """Everything about regions.
+
+    Attributes:
+        moves: when traffic moves. compare: how regions are judged. limits: what a move respects.
+        steps: share of its weight that a region has given up after each stage.
+        id_labels: metric labels that identify an instance within its region.
+    """
+
+    moves: RegionPolicy
+    compare: Policy
+    limits: Limits
+    steps: tuple[float, ...]
+    id_labels: tuple[str, ...]
+    dns: tuple[DnsSettings, ...]
+    records: tuple[RecordSettings, ...]
+    members: tuple[MemberSettings, ...]
+
+    def secrets(self) -> dict[str, Secret]:
+        """Return every secret by the key path it is configured at."""
+        found = {}
+        for place, backend in enumerate(self.dns):
+            match backend.provider:
+                case Rfc2136Settings(key=secret) | CloudflareSettings(token=secret):
+                    found[f"regions.dns[{place}]"] = secret
+                case _:
+                    pass
+        for place, member in enumerate(self.members):
+            where = f"regions.members[{place}].prometheus"
+            if member.prometheus.bearer_token is not None:
+                found[f"{where}.bearer_token"] = member.prometheus.bearer_token
+            if member.prometheus.basic_auth is not None:
+                found[f"{where}.basic_auth.password"] = member.prometheus.basic_auth.password
+        return found

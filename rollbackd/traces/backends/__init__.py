@@ -1,0 +1,1 @@
+"""Trace backends that are asked now and then for what they know: Tempo, Jaeger, VictoriaTraces."""

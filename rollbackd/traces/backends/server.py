@@ -1,0 +1,122 @@
+"""Asking a trace backend over HTTP: bounded, with few retries, and left alone while it is down."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from analyzer.sample import Absence
+from rollbackd.sources.breaker import Backoff, Breaker
+from rollbackd.sources.http_access import HttpAccess, PromptAdapter, refuse_bad_url
+from rollbackd.sources.http_reply import (
+    Trouble,
+    read_limited,
+    trouble_of_error,
+    trouble_of_status,
+)
+from rollbackd.sources.prometheus_session import QueryLimits, query_retry
+
+Asked = Mapping[str, str | int]
+"""The query of a request."""
+
+_HTTP_OK, _NOT_FOUND = 200, 404
+
+
+class NotThere(Exception):
+    """The server answered 404: it does not know the path, or it has nothing there.
+
+    Attributes:
+        said: the server's own words.
+    """
+
+    def __init__(self, path: str, said: str) -> None:
+        super().__init__(f"{path} does not exist")
+        self.said = said
+
+
+class Backend:
+    """One server's HTTP API.
+
+    Args:
+        url: its base address. access: as whom we come. limits: what a request may cost.
+        monotonic: seconds of a clock that never jumps.
+
+    Raises:
+        ValueError: the address cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        access: HttpAccess,
+        limits: QueryLimits,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        refuse_bad_url(url)
+        self._url = url.rstrip("/")
+        self._limits = limits
+        self._session = access.open_session()
+        adapter = PromptAdapter(
+            pool_connections=1,
+            pool_maxsize=limits.connections,
+            max_retries=query_retry(limits.retries),
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+        self._breaker = Breaker(Backoff(), monotonic)
+
+    def documents(self, path: str, query: Asked) -> Sequence[object]:
+        """Return the JSON documents of an answer: one, or one a line where it is a stream.
+
+        Raises:
+            Trouble: there is no complete answer. NotThere: the path does not exist.
+        """
+        refusal = self._breaker.refusal()
+        if refusal is not None:
+            raise Trouble(refusal.reason, refusal.detail)
+        try:
+            status, body, retry_after = self._get(path, query)
+            if status not in {_HTTP_OK, _NOT_FOUND}:
+                raise trouble_of_status(status, body.decode(errors="replace"), retry_after)
+        except Trouble as trouble:
+            self._breaker.failed(trouble)
+            raise
+        self._breaker.succeeded()
+        if status == _NOT_FOUND:
+            raise NotThere(path, body[:1000].decode(errors="replace"))
+        return _parsed(body)
+
+    def _get(self, path: str, query: Asked) -> tuple[int, bytes, str | None]:
+        limits = self._limits
+        try:
+            reply = self._session.get(
+                self._url + path,
+                params={key: str(value) for key, value in query.items()},
+                timeout=(limits.connect_timeout_s, limits.timeout_s),
+                stream=True,
+                allow_redirects=False,
+                headers={"Accept": "application/json"},
+            )
+            with reply:
+                body = read_limited(reply.raw, limits.max_answer_bytes, limits.timeout_s)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise trouble_of_error(error, urlsplit(self._url).netloc) from error
+        return reply.status_code, body, reply.headers.get("Retry-After")
+
+    def close(self) -> None:
+        """Release the connections; idempotent."""
+        self._session.close()
+
+
+def _parsed(body: bytes) -> list[object]:
+    try:
+        return [json.loads(body)]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return [json.loads(line) for line in body.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise Trouble(Absence.INVALID, f"the answer is no JSON: {str(error)[:200]}") from error

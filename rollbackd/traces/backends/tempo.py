@@ -1,0 +1,236 @@
+"""Grafana Tempo: exact counts by TraceQL metrics, examples by search.
+
+Tempo tells how many spans of each duration there were, by instance and operation; it does not tell
+self times and calls. Searches return the first traces found, not a random sample, so they serve
+for examples only.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from analyzer.sample import Absence
+from rollbackd.sources.http_reply import Trouble
+from rollbackd.traces.backends.polling import Pace, Stretches
+from rollbackd.traces.backends.server import Backend, NotThere
+from rollbackd.traces.book import TraceBook
+from rollbackd.traces.catalogue import SERVICE_KEY, CatalogueFull
+from rollbackd.traces.examples import Example
+from rollbackd.traces.fates import Fate
+from rollbackd.traces.ledger import Floats
+from rollbackd.traces.measures import COUNTERS, DURATIONS, FAILED, INNER_BOUNDS, SPANS, TIME
+from rollbackd.traces.semantics import KINDS
+
+PACE = Pace(step_s=15.0, settle_s=45.0, longest_s=300.0)
+"""The newest half minute may be hidden, and the newest incomplete step is."""
+BUCKET = "__bucket"
+EXAMPLES = 3
+_TRACE_DIGITS = 32
+
+Row = tuple[tuple[str, ...], str, str]
+"""Values of the instance's attributes, span name, kind."""
+
+
+class TempoPoller:
+    """Asks Tempo for what every stretch of time counted, and writes it into the book.
+
+    Args:
+        backend: the server. book: where counts go.
+        services: names of the services to ask about.
+        by: resource attributes that identify an instance, at most two: Tempo groups by five.
+        pace: how often, and how far behind.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        book: TraceBook,
+        services: Sequence[str],
+        by: Sequence[str],
+        pace: Pace = PACE,
+    ) -> None:
+        self._backend = backend
+        self._book = book
+        self._services = tuple(services)
+        self._by = tuple(by)
+        self._stretches = {s: Stretches(pace, book, f"Tempo ({s})") for s in services}
+
+    def poll(self, now: float) -> None:
+        """Bring the book up to date, service by service; trouble with one is not the others'."""
+        for service, stretches in self._stretches.items():
+            stretch = stretches.next(now)
+            if stretch is None:
+                continue
+            try:
+                self._take(service, stretch, stretches, now)
+            except NotThere as error:
+                stretches.failed(Trouble(Absence.INVALID, f"{error}: is TraceQL metrics enabled?"))
+            except Trouble as trouble:
+                stretches.failed(trouble)
+            else:
+                stretches.done(stretch[1])
+
+    def close(self) -> None:
+        """Release connections."""
+        self._backend.close()
+
+    def _take(
+        self, service: str, stretch: tuple[float, float], stretches: Stretches, now: float
+    ) -> None:
+        """Ask both questions before anything is written: all of a stretch counts, or nothing."""
+        where = f"{{resource.{SERVICE_KEY}={_quoted(service)}}}"
+        groups = [f"resource.{attribute}" for attribute in self._by] + ["name", "kind"]
+        by = ", ".join(groups)
+        counted = self._metrics(f"{where} | count_over_time() by ({by}, status)", stretch)
+        spread = self._metrics(f"{where} | histogram_over_time(duration) by ({by})", stretch)
+        sums: dict[Row, Floats] = {}
+        for labels, count in counted.series:
+            row = sums.setdefault(self._row(labels), np.zeros(COUNTERS))
+            row[SPANS] += count
+            row[FAILED] += count * (labels.get("status") == "error")
+        sums = {row: amounts for row, amounts in sums.items() if amounts[SPANS]}
+        for labels, count in spread.series:
+            bound = _number(labels.get(BUCKET))
+            row = sums.setdefault(self._row(labels), np.zeros(COUNTERS))
+            if bound is not None:
+                place = int(np.searchsorted(INNER_BOUNDS, bound, side="left"))
+                row[DURATIONS.start + place] += count
+                row[TIME] += bound * count
+        if counted.partial or spread.partial:
+            stretches.caution("partial: Tempo did not look at all of its data", now)
+        self._write(service, sums, now)
+        self._find_examples(service, sums, stretch, now)
+
+    def _row(self, labels: Mapping[str, str]) -> Row:
+        values = tuple(labels.get(f"resource.{name}", labels.get(name, "")) for name in self._by)
+        return values, labels.get("name", ""), labels.get("kind", "")
+
+    def _write(self, service: str, sums: Mapping[Row, Floats], now: float) -> None:
+        with self._book.lock:
+            for (values, name, kind), amounts in sums.items():
+                row = self._number(service, (values, name, kind), now)
+                if row is None:
+                    self._book.fates[Fate.CROWDED] += int(amounts[SPANS])
+                else:
+                    self._book.add(row, amounts, now)
+
+    def _number(self, service: str, row: Row, now: float) -> int | None:
+        """Return the row of the catalogue, or None when there is no room or no instance."""
+        values, name, kind = row
+        attributes = {SERVICE_KEY: service, **dict(zip(self._by, values, strict=True))}
+        catalogue = self._book.catalogue
+        try:
+            instance = catalogue.instance(attributes)
+            if instance is None:
+                return None
+            instance.seen = now
+            return catalogue.row(instance, name, KINDS.index(kind) if kind in KINDS else 0)
+        except CatalogueFull:
+            return None
+
+    def _find_examples(
+        self, service: str, sums: Mapping[Row, Floats], stretch: tuple[float, float], now: float
+    ) -> None:
+        """Look for traces of failed operations; those without any are shown by the slowest bucket."""
+        failing = sorted(
+            (row for row in sums if sums[row][FAILED]), key=lambda r: -sums[r][FAILED]
+        )
+        usual = sorted((row for row in sums if sums[row][SPANS]), key=lambda r: -sums[r][SPANS])
+        asked = [(row, True) for row in failing[:EXAMPLES]] + [
+            (r, False) for r in usual[:EXAMPLES]
+        ]
+        for row, failed in asked:
+            number = self._number(service, row, now)
+            if number is None:
+                continue
+            try:
+                found = list(self._search(service, row, stretch, failed=failed))
+            except (Trouble, NotThere):
+                return  # examples are a courtesy; the counts are in already
+            with self._book.lock:
+                for trace_id, seconds in found:
+                    self._book.examples.add(number, Example(now, trace_id, seconds, failed))
+
+    def _search(
+        self, service: str, row: Row, stretch: tuple[float, float], *, failed: bool
+    ) -> Iterator[tuple[str, float]]:
+        values, name, _ = row
+        parts = [f"resource.{SERVICE_KEY}={_quoted(service)}", f"name={_quoted(name)}"]
+        pairs = zip(self._by, values, strict=True)
+        parts += [f"resource.{key}={_quoted(value)}" for key, value in pairs if value]
+        parts += ["status=error"] if failed else []
+        query: dict[str, str | int] = {
+            "q": f"{{{' && '.join(parts)}}}",
+            "limit": EXAMPLES,
+            "start": int(stretch[0]),
+            "end": int(stretch[1]),
+        }
+        (answer,) = self._backend.documents("/api/search", query)[:1] or [None]
+        traces = answer.get("traces") if isinstance(answer, dict) else None
+        for trace in traces if isinstance(traces, list) else []:
+            if isinstance(trace, dict) and isinstance(trace.get("traceID"), str):
+                # Tempo leaves leading zeros out
+                trace_id = trace["traceID"].zfill(_TRACE_DIGITS)[:_TRACE_DIGITS]
+                yield trace_id, (_number(trace.get("durationMs")) or 0.0) / 1000.0
+
+    def _metrics(self, query: str, stretch: tuple[float, float]) -> "_Answer":
+        asked: dict[str, str | int] = {
+            "q": query,
+            "start": int(stretch[0]),
+            "end": int(stretch[1]),
+        }
+        (document, *_) = self._backend.documents("/api/metrics/query", asked)
+        return _answer(document)
+
+
+class _Answer:
+    """Series of an instant query: labels and value. ``partial``: the server said so."""
+
+    def __init__(self, series: list[tuple[dict[str, str], float]], *, partial: bool) -> None:
+        self.series = series
+        self.partial = partial
+
+
+def _answer(document: object) -> _Answer:
+    """Read an answer. Raises Trouble when it is none."""
+    if not isinstance(document, dict):
+        raise Trouble(Absence.INVALID, "the answer is JSON, but not that of a metrics query")
+    found = document.get("series") or []
+    if not isinstance(found, list):
+        raise Trouble(Absence.INVALID, "the answer has no list of series")
+    series = []
+    for one in found:
+        if not isinstance(one, dict):
+            raise Trouble(Absence.INVALID, "a series of the answer is no object")
+        count = _number(one.get("value", 0))  # protobuf's JSON leaves zeros out
+        if count is None or count < 0:
+            raise Trouble(Absence.INVALID, f"a count of the answer is {one.get('value')!r}")
+        labels = one.get("labels")
+        pairs = (p for p in (labels if isinstance(labels, list) else []) if isinstance(p, dict))
+        series.append(({str(p.get("key")): _text(p.get("value")) for p in pairs}, count))
+    return _Answer(series, partial=document.get("status") in {"PARTIAL", 1})
+
+
+def _text(value: object) -> str:
+    """Return a label's value; {"stringValue": "x"} in newer versions, "x" in older ones."""
+    if isinstance(value, dict):
+        value = next(iter(value.values()), "")
+    text = "" if value is None else str(value)
+    return "" if text in {"nil", "<nil>"} else text
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, which protobuf's JSON may write as text, or None."""
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

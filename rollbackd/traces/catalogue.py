@@ -1,0 +1,191 @@
+"""Who sent a span and what it did, as small numbers: instances, operations, and their pairs."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollbackd.traces.labels import DEFAULT_LABELS
+from rollbackd.traces.semantics import KINDS, OTHER, operation_name
+
+SERVICE_KEY = "service.name"
+KINDS_KNOWN = len(KINDS)
+MAX_CACHED_NAMES = 20_000
+"""Span names remembered with their operation; beyond, they are worked out again each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of what is distinct is kept apart.
+
+    Attributes:
+        instances: processes at once; those silent for longest make room only once forgotten.
+        operations: of one service, the rest is "(other)".
+        rows: pairs of an instance and an operation. keys: error types and calls, each with its row.
+        keys_of_operation: distinct error types, and distinct calls, of one operation.
+    """
+
+    instances: int = 2_000
+    operations: int = 500
+    rows: int = 100_000
+    keys: int = 200_000
+    keys_of_operation: int = 50
+
+
+@dataclass(slots=True)
+class Instance:
+    """A process that sends spans. ``labels``: by the catalogue's label names; "" where unknown."""
+
+    labels: tuple[str, ...]
+    service: str
+    rows: dict[tuple[str, int], int] = field(default_factory=dict)
+    """By span name and kind as they are sent."""
+    by_operation: dict[int, int] = field(default_factory=dict)
+    seen: float = 0.0
+    """When it last sent something, by our clock."""
+    first: float = inf
+    """When its spans were counted for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A kind of work: service, templated name, kind."""
+
+    service: str
+    name: str
+    kind: str
+
+    @property
+    def label(self) -> str:
+        """One text for all three, as the value of the label ``operation``."""
+        return f"{self.service}|{self.kind}|{self.name}"
+
+
+class CatalogueFull(Exception):
+    """A limit was reached; what would have been new is not counted apart, or not at all."""
+
+
+class Catalogue:
+    """Numbers for instances, operations and rows. Not thread-safe: its owner holds the lock.
+
+    Args:
+        labels: label names and the resource attributes each is read from, the first present wins.
+        bounds: limits.
+    """
+
+    def __init__(
+        self, labels: Mapping[str, tuple[str, ...]] = DEFAULT_LABELS, bounds: Bounds = Bounds()
+    ) -> None:
+        self.names = tuple(labels)
+        self._sources = tuple(labels.values())
+        self.bounds = bounds
+        self.operations: list[Operation] = []
+        self._operation: dict[Operation, int] = {}
+        self._of_service: dict[str, int] = {}
+        self._instances: OrderedDict[tuple[str, tuple[str, ...]], Instance] = OrderedDict()
+        self.row_owner: list[Instance | None] = []
+        self.row_operation: NDArray[np.int32] = np.empty(1024, dtype=np.int32)
+        self._free: list[int] = []
+        self.version = 0
+        """Grows whenever a row is given to somebody, or taken back."""
+        self._templates: dict[str, str] = {}
+
+    @property
+    def instances(self) -> list[Instance]:
+        """Every instance known now."""
+        return list(self._instances.values())
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, free ones included."""
+        return len(self.row_owner)
+
+    def instance(self, attributes: Mapping[str, object]) -> Instance | None:
+        """Return the process a resource describes, or None when nothing identifies it.
+
+        Raises:
+            CatalogueFull: it is new and there is no room.
+        """
+        labels = tuple(
+            next((str(attributes[key]) for key in keys if attributes.get(key)), "")[:253]
+            for keys in self._sources
+        )
+        if not any(labels):
+            return None
+        service = str(attributes.get(SERVICE_KEY) or "unknown")[:100]
+        known = self._instances.get((service, labels))
+        if known is None:
+            if len(self._instances) >= self.bounds.instances:
+                raise CatalogueFull(f"{self.bounds.instances} instances are known already")
+            known = self._instances[service, labels] = Instance(labels, service)
+        return known
+
+    def row(self, instance: Instance, name: str, kind: int, *, templated: bool = False) -> int:
+        """Return the row of an instance's operation; remembered under the name as it was sent.
+
+        Raises:
+            CatalogueFull: it is new and there is no room for rows.
+        """
+        found = instance.rows.get((name, kind))
+        if found is not None:
+            return found
+        kind = kind if 0 <= kind < KINDS_KNOWN else 0
+        text = name if templated else self._template(name)
+        row = self._row(instance, self._number(Operation(instance.service, text, KINDS[kind])))
+        if len(instance.rows) < MAX_CACHED_NAMES // 10:
+            instance.rows[name, kind] = row
+        return row
+
+    def _template(self, name: str) -> str:
+        known = self._templates.get(name)
+        if known is None:
+            known = operation_name(name)
+            if len(self._templates) < MAX_CACHED_NAMES:
+                self._templates[name] = known
+        return known
+
+    def _number(self, operation: Operation) -> int:
+        known = self._operation.get(operation)
+        if known is not None:
+            return known
+        count = self._of_service.get(operation.service, 0)
+        if count >= self.bounds.operations and operation.name != OTHER:
+            return self._number(Operation(operation.service, OTHER, operation.kind))
+        if len(self.operations) >= self.bounds.rows:
+            raise CatalogueFull(f"{self.bounds.rows} operations are known already")
+        self._of_service[operation.service] = count + 1
+        self._operation[operation] = len(self.operations)
+        self.operations.append(operation)
+        return len(self.operations) - 1
+
+    def _row(self, instance: Instance, operation: int) -> int:
+        known = instance.by_operation.get(operation)
+        if known is not None:
+            return known
+        if self._free:
+            row = self._free.pop()
+            self.row_owner[row] = instance
+        elif len(self.row_owner) < self.bounds.rows:
+            row = len(self.row_owner)
+            self.row_owner.append(instance)
+        else:
+            raise CatalogueFull(f"{self.bounds.rows} pairs of instance and operation are known")
+        if row >= len(self.row_operation):
+            self.row_operation = np.concatenate([self.row_operation, self.row_operation])
+        self.row_operation[row] = operation
+        self.version += 1
+        instance.by_operation[operation] = row
+        return row
+
+    def forget(self, before: float) -> list[int]:
+        """Forget instances not seen since a time; return the rows that became free."""
+        gone = [key for key, i in self._instances.items() if i.seen < before]
+        rows = [row for key in gone for row in self._instances.pop(key).by_operation.values()]
+        for row in rows:
+            self.row_owner[row] = None
+        self._free.extend(rows)
+        self.version += bool(rows)
+        return rows
