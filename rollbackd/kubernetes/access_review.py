@@ -41,10 +41,12 @@ def missing(api: Reviewer, needs: Sequence[Need]) -> tuple[Need, ...]:
 
 def _is_granted(api: Reviewer, need: Need) -> bool:
     right = need.right
+    resource, _, subresource = right.resource.partition("/")
     attributes = {
         "verb": right.verb,
         "group": right.group,
-        "resource": right.resource,
+        "resource": resource,
+        "subresource": subresource,
         "namespace": right.namespace,
         "name": right.name,
     }

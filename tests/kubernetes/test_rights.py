@@ -43,9 +43,12 @@ def test_observing_needs_no_right_that_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["approve", "enforce"])
-def test_acting_needs_one_right_that_writes(tmp_path: Path, mode: str) -> None:
+def test_acting_needs_to_patch_workloads_and_nothing_else(tmp_path: Path, mode: str) -> None:
     more = rights(config(tmp_path, mode)) - rights(config(tmp_path))
-    assert more == {"patch deployments.apps in all namespaces"}
+    kinds = ("deployments", "statefulsets", "daemonsets")
+    assert more == {f"patch {kind}.apps in all namespaces" for kind in kinds}
+    acting = [need for need in needs(config(tmp_path, mode)) if need.right.verb in WRITING]
+    assert not any(need.essential for need in acting)
 
 
 def test_rights_are_for_the_namespaces_that_are_followed(tmp_path: Path) -> None:
@@ -84,6 +87,18 @@ def test_the_server_says_which_are_missing(tmp_path: Path) -> None:
         }
         asked = [r for r in api.requests() if "selfsubjectaccessreviews" in r.path]
         assert len(asked) == 2 * len(wanted)
+
+
+def test_a_subresource_is_asked_for_as_such() -> None:
+    status = Need(Right("patch", "argoproj.io", "rollouts/status", ""), "acting", essential=False)
+    with cluster() as (api, connection):
+        assert missing(connection, (status,)) == ()
+        review = api.requests()[-1].body
+        assert isinstance(review, dict)
+        asked = review["spec"]["resourceAttributes"]
+        assert (asked["resource"], asked["subresource"]) == ("rollouts", "status")
+        api.set_access(Access(denied=frozenset({"patch rollouts/status"})))
+        assert missing(connection, (status,)) == (status,)
 
 
 READ = Need(Right("watch", "", "pods", ""), "following rollouts", essential=True)
@@ -178,7 +193,7 @@ def test_validate_tells_the_rights_when_asked(tmp_path: Path) -> None:
         lacking = CliRunner().invoke(main, command)
         assert lacking.exit_code == 1
         assert "missing  patch deployments.apps in all namespaces" in lacking.output
-        assert "1 of 10 rights are missing" in lacking.output
+        assert f"1 of {len(needs(load(file)))} rights are missing" in lacking.output
     away = CliRunner().invoke(main, command)
     assert away.exit_code == 1
     assert "the cluster cannot be asked" in away.output
