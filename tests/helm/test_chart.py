@@ -18,7 +18,7 @@ KUBERNETES = ("1.30", "1.34", "1.37")
 EVERY_KIND = ("defaults", "enforce-namespaced", "everything")
 """Cases that hold every kind of object between them; the rest would only take time."""
 
-OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule"}
+OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 """Custom resources, of which kubernetes-validate knows nothing."""
 
 WITH_FILES = ("--set", "grafanaDashboards.enabled=true,prometheusRule.enabled=true")
