@@ -68,7 +68,7 @@ def test_after_a_restart_the_same_message_goes_on(slack: FakeSlack, tmp_path: Pa
 def test_slack_being_down_blocks_nothing_and_is_told_afterwards(
     slack: FakeSlack, tmp_path: Path
 ) -> None:
-    with office(slack, tmp_path, mode=Mode.ENFORCE) as it:
+    with office(slack, tmp_path, mode=Mode.ENFORCE, http=True) as it:
         slack.down = True
         it.life.mall.release("v2", BAD)
         for _ in range(3):
