@@ -22,6 +22,11 @@ from analyzer.traces.operations import ASSEMBLED, CALLS
 from detectors.findings import Findings
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 
+LEAST_VARIANCE = 0.04
+"""No tick is trusted to better than 20 %. Most operations make the same calls each time: their ticks
+vary by nothing, and pods differ by more. E2 clips a tick at 2.5 of its own standard deviations, which
+would then hide any shift, however large, behind what pods may differ by."""
+
 
 class FanOutFamily(Family[MeanNoise, MeanShiftState]):
     """Watches whose operations call others.
@@ -71,7 +76,7 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
         level, variance = _level(sums[..., self.SPANS], sums[..., self.CALLED])
         pair = PairMeans(
             difference=level[:, 0] - level[:, 1],
-            sampling_variance=variance.sum(axis=1),
+            sampling_variance=np.maximum(variance, LEAST_VARIANCE).sum(axis=1),
             canary_pods=pods[:, 0],
             baseline_pods=pods[:, 1],
         )

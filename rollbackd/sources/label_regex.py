@@ -1,6 +1,7 @@
 """Label matchers as Prometheus understands them, compiled for Python."""
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -73,7 +74,10 @@ def compiled(pattern: str) -> re.Pattern[str]:
         ValueError: with the pattern and what is wrong with it.
     """
     try:
-        return re.compile(_TOKEN.sub(_translated, pattern), re.ASCII)
+        with warnings.catch_warnings():
+            # "--" in a class may one day be an operation on sets; it is read as in RE2 until then
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(_TOKEN.sub(_translated, pattern), re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"the pattern {pattern!r} is not understood: {error}") from error
 

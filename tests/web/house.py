@@ -25,7 +25,10 @@ WAITING = replace(
     phase="awaiting approval",
     plan_key="plan-1",
     note="waiting for approval: roll shop/checkout back to 5d9f1",
-    annotations={"rollbackd.io/author": "bob", "rollbackd.io/change-url": "https://git.example/pr/7"},
+    annotations={
+        "rollbackd.io/author": "bob",
+        "rollbackd.io/change-url": "https://git.example/pr/7",
+    },
 )
 WATCHED = replace(sample_views.blind(), workload="shop/<b>search</b>", phase="observing")
 PROXY = TrustedProxy("x-forwarded-user", "x-forwarded-groups", (ip_network("127.0.0.0/8"),))
