@@ -118,7 +118,7 @@ def test_what_may_pass_is_tried_again(kind: str, status: int, secret: Secrets) -
         assert len(receiver.requests) == 2
 
 
-@pytest.mark.parametrize("kind", set(MAKERS) - {"apprise"})
+@pytest.mark.parametrize("kind", sorted(set(MAKERS) - {"apprise"}))
 def test_patience_is_shown_and_what_is_never_taken_is_given_up(kind: str, secret: Secrets) -> None:
     with at_work(kind, secret) as (receiver, desk):
         for value, patience in (("17", 17.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 30.0)):
@@ -143,7 +143,7 @@ def test_an_outage_is_passing_and_no_secret_is_told(kind: str, secret: Secrets) 
         told = told.__cause__
 
 
-@pytest.mark.parametrize("kind", set(MAKERS) - {"alertmanager"})
+@pytest.mark.parametrize("kind", sorted(set(MAKERS) - {"alertmanager"}))
 def test_a_secret_that_cannot_be_read_now_is_passing(
     kind: str, secret: Secrets, tmp_path: Path
 ) -> None:

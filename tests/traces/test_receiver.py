@@ -72,7 +72,7 @@ def post(url: str, body: bytes, **headers: str) -> requests.Response:
 
 def test_plain_and_packed_are_taken(book: TraceBook, url: str) -> None:
     body = request(one_call()).SerializeToString()
-    for reply in (post(url, body), post(url, gzip.compress(body), content_encoding="gzip")):
+    for reply in (post(url, body), post(url, gzip.compress(body, mtime=0), content_encoding="gzip")):
         assert reply.status_code == 200
         assert not answer(reply).HasField("partial_success")
     book.turn(NOW)
@@ -102,7 +102,7 @@ def test_what_cannot_be_used_is_told_with_its_reason(book: TraceBook, url: str) 
         (b"\xff\xff\xff", {}, 400),
         (request(one_call()).SerializeToString()[:-3], {}, 400),
         (b"no gzip", {"content_encoding": "gzip"}, 400),
-        (gzip.compress(b"cut off")[:-4], {"content_encoding": "gzip"}, 400),
+        (gzip.compress(b"cut off", mtime=0)[:-4], {"content_encoding": "gzip"}, 400),
         (b"{", {"content_type": "application/json"}, 400),
         (b"x" * (LIMIT + 1), {}, 413),
         (gzip.compress(bytes(50 * LIMIT)), {"content_encoding": "gzip"}, 413),
