@@ -72,7 +72,10 @@ def post(url: str, body: bytes, **headers: str) -> requests.Response:
 
 def test_plain_and_packed_are_taken(book: TraceBook, url: str) -> None:
     body = request(one_call()).SerializeToString()
-    for reply in (post(url, body), post(url, gzip.compress(body, mtime=0), content_encoding="gzip")):
+    for reply in (
+        post(url, body),
+        post(url, gzip.compress(body, mtime=0), content_encoding="gzip"),
+    ):
         assert reply.status_code == 200
         assert not answer(reply).HasField("partial_success")
     book.turn(NOW)
