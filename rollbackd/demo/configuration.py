@@ -55,6 +55,8 @@ class Files:
         addresses: Addresses,
         load_metrics: str,
         action: Mapping[str, Any],
+        *,
+        traces_decide: bool = False,
     ) -> None:
         """Write the configuration."""
         targets = [load_metrics, *addresses.servers]
@@ -73,7 +75,7 @@ class Files:
             },
             "rollouts": {"static_file": str(self.rollout)},
             "actions": [{"name": "switch", **action}],
-            "policies": [_policy()],
+            "policies": [_policy(traces_decide=traces_decide)],
         }
         self.config.write_text(yaml.safe_dump(config, sort_keys=False))
 
@@ -98,7 +100,7 @@ class Files:
         beside.replace(self.rollout)
 
 
-def _policy() -> dict[str, Any]:
+def _policy(*, traces_decide: bool) -> dict[str, Any]:
     """Return a policy with the durations of a demo: everything that takes minutes takes seconds.
 
     The caller's metrics decide, because a crashing process cannot count its own failures; what
@@ -119,7 +121,8 @@ def _policy() -> dict[str, Any]:
             _errors("errors", "client_requests_total", ["upstream"]) | ERRORS_MATTER,
             _latency("latency", "client_request_duration_seconds_bucket", ["upstream"])
             | LATENCY_MATTERS,
-            {"name": "traces", "traces": {}, "tier": "critical"} | ERRORS_MATTER,
+            {"name": "traces", "traces": {}, "tier": "critical" if traces_decide else "supporting"}
+            | ERRORS_MATTER,
             _errors("service-errors", "http_requests_total", []) | {"tier": "info"},
             _latency("service-latency", "http_request_duration_seconds_bucket", [])
             | {"tier": "info"},

@@ -150,6 +150,8 @@ class Stage:
             self.addresses,
             self.customers_address,
             action,
+            # elsewhere they only keep company: a demo's traffic rules their harm out too late
+            traces_decide=self._fault in {DEPENDENCY, "n-plus-one"},
         )
         self.files.write_rollout(self.addresses, canary_serves=False)
         ready = {
