@@ -8,7 +8,7 @@ the comparison and loses nothing, and a restart replays the same grid to the sam
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from analyzer.increments import Floats, increments
 from analyzer.membership import MAX_COLUMNS, Armed, InstanceId, Member, Membership, N
 from analyzer.memory import Edges, Matches, Memory, Seats
 from analyzer.policy import Policy
-from analyzer.recovery import HarmCounts
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rollout import Side
 from analyzer.roster import Roster, Stay
 from analyzer.rows import findings_by_row
@@ -366,6 +366,12 @@ class Family(Membership[N], Generic[N, S]):
         recent = self._exposure(memory.recent[i]).sum(axis=0)
         return awaited(member, self.cursor, memory.pods[i], recent)
 
+    def _with_recent(self, findings: Findings) -> Findings:
+        """Return a detector's findings with both sides' recent values, which it does not know."""
+        seen = self._memory.recent.sum(axis=1)[self._seated().member]
+        canary, baseline = self.values(seen[:, 0]), self.values(seen[:, 1])
+        return replace(findings, canary_value=canary, baseline_value=baseline)
+
     def recent_values(self, watch_id: str) -> tuple[float, float]:
         """Return the canary's and the baseline's value over the last few ticks."""
         if self._recent is None:
@@ -393,9 +399,13 @@ class Family(Membership[N], Generic[N, S]):
             ticks=int(memory.after_ticks[i]),
         )
 
-    @abstractmethod
     def harm_counts(self, tally: "Tally[N]") -> HarmCounts:
-        """Return how many events were bad, on each side before and the baseline since."""
+        """Return how many events were bad, on each side before and the baseline since.
+
+        Nothing, unless a kind says otherwise: levels are no events whose share could be compared.
+        """
+        del tally
+        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
 
     def _place(self, watch_id: str) -> tuple[int, Member[N]]:
         i = self._position[watch_id]

@@ -7,10 +7,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.family import Armed, Family, InstanceId, Member
 from analyzer.increments import Floats, increments
 from analyzer.ratio_family import Pairing
-from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, GaugeSignal
@@ -63,9 +62,7 @@ class GaugeFamily(Family[MeanNoise, Rows]):
         """Return (instances, [value, what it is divided by], times); seconds where time is."""
         values, *others = replies
         per = others[0] if others else values
-        pairing = self._pairing
-        if (values.keys, per.keys) != (pairing.totals, pairing.bads):
-            pairing = self._pairing = Pairing.of(values.keys, per.keys)
+        pairing = self._pairing = self._pairing.again(values.keys, per.keys)
         under = np.full(values.values.shape, np.nan)
         if others:
             under[pairing.total] = per.values[pairing.bad]
@@ -117,12 +114,7 @@ class GaugeFamily(Family[MeanNoise, Rows]):
         self._state = self._sided.update(self._state, up, down, live)
 
     def _examine(self, state: Rows) -> Findings:
-        seen = self._memory.recent.sum(axis=1)[self._seated().member]
-        return replace(
-            self._sided.findings(state),
-            canary_value=self.values(seen[:, 0]),
-            baseline_value=self.values(seen[:, 1]),
-        )
+        return self._with_recent(self._sided.findings(state))
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.ONE]
@@ -133,8 +125,3 @@ class GaugeFamily(Family[MeanNoise, Rows]):
         count = sums[:, self.ONE]
         level: Floats = np.exp(sums[:, self.VALUE] / np.where(count > 0, count, np.nan))
         return level
-
-    def harm_counts(self, tally: Tally[MeanNoise]) -> HarmCounts:
-        """Return nothing: a level has no events whose share could be compared."""
-        del tally
-        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))

@@ -5,17 +5,15 @@ goes so brings no jump of its own, and one whose scrape is missing brings its mo
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import isfinite
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.family import Armed, Family, InstanceId, Member
 from analyzer.increments import Floats
 from analyzer.memory import Edges
-from analyzer.recovery import HarmCounts, Share
 from analyzer.rollout import Side
 from analyzer.rows import limits_of
 from analyzer.sample import Grid, Missing, Query, Series
@@ -156,12 +154,7 @@ class LeakFamily(Family[TrendNoise, LeakTrendState]):
         self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: LeakTrendState) -> Findings:
-        seen = self._memory.recent.sum(axis=1)[self._seated().member]
-        return replace(
-            self._detector.findings(state),
-            canary_value=self.values(seen[:, 0]),
-            baseline_value=self.values(seen[:, 1]),
-        )
+        return self._with_recent(self._detector.findings(state))
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.FRESH]
@@ -172,8 +165,3 @@ class LeakFamily(Family[TrendNoise, LeakTrendState]):
         count = sums[:, self.FRESH]
         level: Floats = sums[:, self.LEVEL] / np.where(count > 0, count, np.nan)
         return level
-
-    def harm_counts(self, tally: Tally[TrendNoise]) -> HarmCounts:
-        """Return nothing: a level has no events whose share could be compared."""
-        del tally
-        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))

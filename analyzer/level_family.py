@@ -1,7 +1,6 @@
 """Gauges, averages and quantiles told interval by interval, as one batch for all watches."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar, assert_never
 
 import numpy as np
@@ -13,7 +12,7 @@ from analyzer.interval_family import interval_limits
 from analyzer.level_recovery import LevelChange, check_level_recovery
 from analyzer.memory import Edges
 from analyzer.policy import Policy
-from analyzer.recovery import HarmCounts, RecoveryCheck, Share
+from analyzer.recovery import RecoveryCheck
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, LevelSignal, Reading, Signal
@@ -173,12 +172,7 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: LevelShiftState) -> Findings:
-        seen = self._memory.recent.sum(axis=1)[self._seated().member]
-        return replace(
-            self._detector.findings(state),
-            canary_value=self.values(seen[:, 0]),
-            baseline_value=self.values(seen[:, 1]),
-        )
+        return self._with_recent(self._detector.findings(state))
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.ONE]
@@ -191,11 +185,6 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         if self._signal.reading is Reading.LEVEL:
             return np.asarray(level, dtype=np.float64)
         return np.asarray(level - SHARE_GROUND, dtype=np.float64)
-
-    def harm_counts(self, tally: Tally[LevelNoise]) -> HarmCounts:
-        """Return nothing: a level has no events whose share could be compared."""
-        del tally
-        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
 
     def recovery(self, tally: Tally[LevelNoise]) -> RecoveryCheck:
         """Return whether the restored baseline's level looks as it did."""

@@ -74,9 +74,7 @@ class RateFamily(Family[CountNoise, Rows]):
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         """Return (instances, [parts, events], times); NaN where one of them is not known."""
         under, events = replies[0], replies[-1]
-        pairing = self._pairing
-        if (under.keys, events.keys) != (pairing.totals, pairing.bads):
-            pairing = self._pairing = Pairing.of(under.keys, events.keys)
+        pairing = self._pairing = self._pairing.again(under.keys, events.keys)
         absent = 0.0 if self._direction is Direction.HIGHER else np.nan
         counted = np.full(under.values.shape, absent)
         counted[pairing.total] = events.values[pairing.bad]

@@ -37,14 +37,16 @@ class Pairing:
         ours, theirs = np.array(rows, dtype=np.intp).reshape(-1, 2).T
         return cls(totals, bads, ours, theirs)
 
+    def again(self, totals: tuple[InstanceId, ...], bads: tuple[InstanceId, ...]) -> "Pairing":
+        """Return the pairing of these keys: this one for as long as they are the same."""
+        return self if (totals, bads) == (self.totals, self.bads) else Pairing.of(totals, bads)
+
     def stacked(self, total: Series, bad: Series) -> "tuple[Pairing, Floats]":
         """Return (instances, [total, bad], times); no bad counter beside a total one is 0.
 
         The pairing is this one again for as long as the replies have the same keys.
         """
-        pairing = self
-        if (total.keys, bad.keys) != (self.totals, self.bads):
-            pairing = Pairing.of(total.keys, bad.keys)
+        pairing = self.again(total.keys, bad.keys)
         counted = np.zeros(total.values.shape)
         counted[pairing.total] = np.nan_to_num(
             bad.values[pairing.bad], nan=0.0, posinf=np.nan, neginf=np.nan

@@ -5,16 +5,14 @@ operation without calls has a logarithm, too (detectors.md 10).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.family import Armed, Family, InstanceId, Member
 from analyzer.increments import Floats
 from analyzer.ratio_family import Pairing
-from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
@@ -83,12 +81,7 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
         self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: MeanShiftState) -> Findings:
-        seen = self._memory.recent.sum(axis=1)[self._seated().member]
-        return replace(
-            self._detector.findings(state),
-            canary_value=self.values(seen[:, 0]),
-            baseline_value=self.values(seen[:, 1]),
-        )
+        return self._with_recent(self._detector.findings(state))
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.SPANS]
@@ -99,11 +92,6 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
         level, _ = _level(sums[:, self.SPANS], sums[:, self.CALLED])
         values: Floats = np.exp(level)
         return values
-
-    def harm_counts(self, tally: Tally[MeanNoise]) -> HarmCounts:
-        """Return nothing: calls are no events among others whose share could be compared."""
-        del tally
-        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
 
 
 def _level(spans: Floats, calls: Floats) -> tuple[Floats, Floats]:
