@@ -197,9 +197,13 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
 
 
 def _enter(watch: Watch, phase: Phase, note: str, now: float) -> Watch:
-    """Return the watch in another phase; a hold ends with the phase that it belongs to."""
+    """Return the watch in another phase; a hold ends with the phase that it belongs to.
+
+    No phase begins before the one it follows: the clock of the replica that took over may be
+    behind, and what was measured before an action must not be counted as since then.
+    """
     hold = watch.hold if phase is Phase.HELD else None
-    return replace(watch, phase=phase, note=note, since=now, hold=hold)
+    return replace(watch, phase=phase, note=note, since=max(now, watch.since), hold=hold)
 
 
 def _hold(watch: Watch, cause: Hold, note: str, now: float) -> Watch:

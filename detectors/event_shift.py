@@ -24,7 +24,7 @@ from detectors.event_sums import (
 from detectors.findings import Findings, Limits
 from detectors.rows import Bools, Floats, Rows, advanced, some_pods
 from detectors.share import RATIO_NODES, pod_mass
-from detectors.starts import ODD, STARTS, odd_bound, odd_intervals, weights
+from detectors.starts import ODD, STARTS, forgotten, odd_bound, odd_intervals, weights
 
 SURGE: Final = 3.0
 """Traffic that grows by more than this from the usual is told, but not believed."""
@@ -149,7 +149,7 @@ class EventShift(Cadence):
     def _find(self, state: EventShiftState, told: Findings) -> Findings:
         memory, limits = state.memory, state.setup.limits
         weight = weights(memory.age, self.restart_ticks)
-        total, best = np.ones(len(state)), np.zeros(len(state))
+        total, best = 1.0 - forgotten(memory.age, self.restart_ticks), np.zeros(len(state))
         shown, harmful = told.recent_effect, np.zeros(len(state), np.bool_)
         for start in range(STARTS):
             if not weight[start].any():

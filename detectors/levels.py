@@ -30,7 +30,7 @@ from detectors.rows import (
     column,
     some_pods,
 )
-from detectors.starts import odd_bound, odd_intervals, weights
+from detectors.starts import forgotten, odd_bound, odd_intervals, weights
 
 BLOCK: Final = 512
 """Rows worked on at once: 40 nodes of each then stay in the second-level cache."""
@@ -203,7 +203,8 @@ class LevelShift(Cadence):
         memory, setup = state.memory, state.setup
         nodes = NoiseNodes.of(memory, setup.noise)
         weight = weights(memory.age, self.restart_ticks).T
-        total, best = np.ones(len(state)), np.zeros(len(state))
+        lost = (setup.up + setup.down) * forgotten(memory.age, self.restart_ticks)
+        total, best = 1.0 - lost, np.zeros(len(state))
         shown = np.where(memory.sums[:, COUNT] > 0, _mean_shift(state), np.nan)
         gated = np.zeros(len(state), np.bool_)
         for sign, share in ((1.0, setup.up), (-1.0, setup.down)):

@@ -71,6 +71,18 @@ def weights(age: Ints, every: int) -> Floats:
     return found
 
 
+def forgotten(age: Ints, every: int) -> Floats:
+    """Return the weight of all restarts that are no longer kept, (rows,).
+
+    What was staked on them is gone: they count as nothing, not as one. Else forgetting a start
+    that spoke for the canary would be evidence against it.
+    """
+    newest = np.maximum(age - 1, 0) // every
+    staked = 0.5 - 1.0 / (newest + 2.0)  # the sum of 1/((j+1)(j+2)) up to the newest
+    found: Floats = np.maximum(staked - weights(age, every)[1:].sum(axis=0), 0.0)
+    return found
+
+
 def _newest_in_slot(newest: Ints, slot: int) -> Ints:
     """Return the number of the newest restart that a slot holds, 0 when none."""
     unit = 1 << slot

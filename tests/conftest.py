@@ -1,10 +1,19 @@
-"""Servers that many tests share; each worker has its own."""
+"""What all tests share: servers (each worker has its own), and how properties are searched.
+
+A test run tries the same examples each time, so that it says something about the change it is run
+for. ``pytest --hypothesis-profile search`` looks for new ones.
+"""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.postgres import PostgresServer
+
+settings.register_profile("search")
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

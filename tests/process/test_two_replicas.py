@@ -8,7 +8,7 @@ have any effect.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from hypothesis import given, settings
@@ -18,10 +18,13 @@ from actions.ports import Entry, Fenced
 from rollbackd.leadership.elector import Elector, Pace
 from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.memory_lease import MemoryLease
-from tests.process.lifetime import Lifetime, phases
+from tests.process.lifetime import POLICY, Lifetime, phases
 from tests.process.mall import BAD, Killed, Lifeline, Mall
 
 PACE = Pace(duration_s=35.0, renew_by_s=25.0, retry_s=5.0)
+PATIENT = replace(POLICY, recovery_s=900.0)
+"""A clock that is four minutes ahead of the one before takes them off the wait for recovery."""
+
 WHOLE_LIFE = ["warming", "degraded", "acting", "verifying", "rolled back"]
 
 
@@ -99,6 +102,7 @@ class Replica:
         self.lifetime = Lifetime(
             self.mall,
             self.journal,
+            PATIENT,
             life=self.life,
             permit=self.elector.permit,
             skew_s=self.skew_s,
