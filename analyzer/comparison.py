@@ -11,6 +11,7 @@ from analyzer.histogram_family import HistogramFamily
 from analyzer.interval_family import IntervalFamily
 from analyzer.leak_family import LeakFamily
 from analyzer.level_family import LevelFamily
+from analyzer.past_family import PastFamily
 from analyzer.policy import Policy
 from analyzer.rate_family import RateFamily
 from analyzer.ratio_family import RatioFamily
@@ -22,6 +23,7 @@ from analyzer.signal import (
     IntervalSignal,
     LeakSignal,
     LevelSignal,
+    PastSignal,
     RateSignal,
     RatioSignal,
     SeriesSignal,
@@ -172,6 +174,10 @@ class Comparison:
             case RateSignal() | TrafficSignal():
                 key = ("rate", _source_of(signal), id_labels, horizon_s)
                 made = RateFamily(signal, id_labels, self._tick_s, horizon_s)
+            case PastSignal(total=total, bad=bad, bound=bound):
+                what = (signal.name, total, bad, bound, signal.earlier_s)
+                key = ("past", what, id_labels, horizon_s)
+                made = PastFamily(signal, id_labels, self._tick_s, horizon_s)
             case _:
                 assert_never(signal)
         return self._families.setdefault(key, made)

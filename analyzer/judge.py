@@ -15,10 +15,10 @@ from analyzer.distress import Facts, Standing
 from analyzer.evidence import Evidence, EvidenceOf, Finding, Measured
 from analyzer.policy import FactUse, Policy, WhenMissing
 from analyzer.sample import Missing
-from analyzer.signal import IntervalSignal, RatioSignal, Signal, Tier, TrafficSignal
+from analyzer.signal import IntervalSignal, PastSignal, RatioSignal, Signal, Tier, TrafficSignal
 from analyzer.telling import compare, excluded, mismatch, revealed
+from analyzer.wording import duration, quantity
 from analyzer.wording import e_value as write_e
-from analyzer.wording import quantity
 
 SHARED_EVIDENCE = 100.0
 """Drift of the baseline against its own history at which both sides count as worse."""
@@ -112,7 +112,7 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
     blind = bool(critical) and all(s.name in missing for s in critical)
     unfair = _unfair(policy, evidence)
     gaps = unfair + _gaps(acting, evidence)
-    told = (Reason("", used.text),) if used.text else ()
+    told = ((Reason("", used.text),) if used.text else ()) + _less_certain(policy)
 
     def conclude(
         verdict: Verdict, reasons: tuple[Reason, ...], by_facts: bool = False
@@ -177,6 +177,16 @@ def _harm(cases: list[_Case]) -> tuple[Reason, ...]:
     )
 
 
+def _less_certain(policy: Policy) -> tuple[Reason, ...]:
+    """Return that nothing runs beside the canary, where it is compared with another time."""
+    past = next((s for s in policy.signals if isinstance(s, PastSignal)), None)
+    if past is None:
+        return ()
+    when = f"{duration(past.earlier_s)} earlier"
+    text = f"compared with its own past, {when}, for nothing older runs beside it: less certain"
+    return (Reason("", text),)
+
+
 def _unfair(policy: Policy, evidence: EvidenceOf) -> tuple[Reason, ...]:
     """Return why the comparison is not fair: the canary's share of the traffic is not as it should be.
 
@@ -216,7 +226,9 @@ def _fine(case: _Case) -> str:
     """Say what harm is excluded."""
     text = compare(case.signal, case.finding)
     signal = case.signal
-    if case.finding.high >= signal.harm and isinstance(signal, RatioSignal | IntervalSignal):
+    if case.finding.high >= signal.harm and isinstance(
+        signal, RatioSignal | IntervalSignal | PastSignal
+    ):
         return f"{text}; the canary stays below {quantity(signal.harm_rate, 'share')}"
     return f"{text}; {excluded(signal)}"
 

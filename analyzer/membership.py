@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from analyzer.policy import Policy
@@ -120,7 +120,7 @@ class Membership(ABC, Generic[N]):
         restrict = tuple(
             (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(self.id_labels)
         )
-        return [Query(q.selector, q.by, restrict) for q in self.selectors()]
+        return [replace(q, restrict=restrict) for q in self.selectors()]
 
     def due(self, until: float) -> Grid | None:
         """Return the grid that is to be fetched next, up to a grid time, or None."""

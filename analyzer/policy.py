@@ -76,6 +76,9 @@ class Policy:
         facts: what the cluster's word on the canary's instances may cause.
         facts_after_s: how long their distress must last before it decides.
         discovers: the signals are found when a watch begins; until then there are none.
+        after_promotion_s: how long a revision is compared with its workload's past once nothing
+            older runs beside it; 0: not at all.
+        after_promotion_mode: how far that may go at most.
     """
 
     name: str
@@ -96,6 +99,8 @@ class Policy:
     facts: FactUse = FactUse.ACT
     facts_after_s: float = 60.0
     discovers: bool = False
+    after_promotion_s: float = 0.0
+    after_promotion_mode: Mode = Mode.APPROVE
 
     @property
     def weights(self) -> dict[str, float]:

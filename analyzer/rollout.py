@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+AFTER = ".after"
+"""How the id of a watch ends that guards a revision after its promotion."""
+
 
 class Side(StrEnum):
     """The two sides of a comparison."""
@@ -95,6 +98,7 @@ class Rollout:
         stalled: what the workload's controller says of a rollout that stands still, else "".
         ready_within_s: an instance that is not ready for longer is in distress.
         annotations: what the workload says of this change, for people: author, commit, link.
+        after_promotion: the canary took over and is compared with the workload's own past.
     """
 
     workload: Workload
@@ -112,13 +116,15 @@ class Rollout:
     stalled: str = ""
     ready_within_s: float = 600.0
     annotations: Mapping[str, str] = field(default_factory=dict)
+    after_promotion: bool = False
 
     @property
     def watch_id(self) -> str:
         """The key of the watch that follows this rollout: workload and canary revision."""
         w = self.workload
         again = f".{self.ordinal}" if self.ordinal else ""
-        return f"{w.cluster}/{w.namespace}/{w.kind}/{w.name}@{self.canary.label}{again}"
+        name = f"{w.cluster}/{w.namespace}/{w.kind}/{w.name}@{self.canary.label}{again}"
+        return f"{name}{AFTER}" if self.after_promotion else name
 
     def instances(self, side: Side) -> tuple[Instance, ...]:
         """Return the instances of one side."""

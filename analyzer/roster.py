@@ -42,6 +42,17 @@ class Roster:
         """Return the roster after a rollback: the baseline's instances go on, no canary does."""
         return self._observe({Side.BASELINE: baseline}, now, warm_up_s)
 
+    def alone(self, running: Sequence[Instance], now: float, warm_up_s: float) -> "Roster":
+        """Return the roster after looking at a revision that nothing runs beside.
+
+        What it is compared with is another stretch of time: those stays change no more.
+        """
+        past = tuple(s for s in self.stays if s.side is Side.BASELINE)
+        own = Roster(tuple(s for s in self.stays if s.side is Side.CANARY))
+        seen = own._observe({Side.CANARY: running}, now, warm_up_s)
+        whole = (*past, *seen.stays)
+        return self if whole == self.stays else Roster(whole)
+
     def _observe(
         self, seen: Mapping[Side, Sequence[Instance]], now: float, warm_up_s: float
     ) -> "Roster":

@@ -88,11 +88,14 @@ class Query:
             buckets); all series that agree on them are summed.
         restrict: for some of the ``by`` labels, the values we are interested in. Sources may
             answer with more, never with less.
+        earlier_s: the values of so many seconds earlier are wanted, at the times of the grid;
+            whoever asks a source moves the grid, sources know nothing of it.
     """
 
     selector: Selector
     by: tuple[str, ...]
     restrict: tuple[tuple[str, frozenset[str]], ...] = ()
+    earlier_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,6 +335,43 @@ class TrafficSignal:
     id_labels: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PastSignal:
+    """Bad events out of all events, of a workload now and of the same workload earlier.
+
+    For a revision that nothing older runs beside any more; made from a ratio or a histogram when
+    its rollout is complete, never configured.
+
+    Attributes:
+        total: counter of all events, or with ``bound`` the cumulative buckets.
+        bad: counter of the harmful events; None with ``bound``.
+        bound: events beyond this bucket bound are the harmful ones. unit: of the share.
+        earlier_s: how much earlier the other side ran.
+        Others as in ``RatioSignal``.
+    """
+
+    kind: ClassVar[str] = "past"
+    unit: ClassVar[str] = "share"
+
+    name: str
+    total: Selector
+    bad: Selector | None = None
+    bound: float | None = None
+    earlier_s: float = 86400.0
+    tier: Tier = Tier.CRITICAL
+    weight: float = 0.5
+    margin: float = 2.0
+    harm: float = 3.0
+    floor: float = 0.001
+    harm_rate: float = 0.005
+    id_labels: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a signal that does not say what is harmful."""
+        if (self.bad is None) == (self.bound is None):
+            raise ValueError(f"{self.name} needs either bad events or a bound")
+
+
 def series_of(signal: "SeriesSignal") -> Selector:
     """Return the series that a signal is about: the bad events, the buckets, the values."""
     match signal:
@@ -346,6 +383,8 @@ def series_of(signal: "SeriesSignal") -> Selector:
             return values
         case RateSignal(events=events) | TrafficSignal(requests=events):
             return events
+        case PastSignal():
+            return signal.bad or signal.total
         case _:
             assert_never(signal)
 
@@ -359,6 +398,7 @@ SeriesSignal = (
     | LeakSignal
     | RateSignal
     | TrafficSignal
+    | PastSignal
 )
 """Signals that read series which a user names."""
 Signal = SeriesSignal | TraceSignal

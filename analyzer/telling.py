@@ -8,6 +8,7 @@ from analyzer.signal import (
     GaugeSignal,
     LeakSignal,
     LevelSignal,
+    PastSignal,
     RateSignal,
     Signal,
     TrafficSignal,
@@ -29,6 +30,8 @@ def compare(signal: Signal, finding: Finding) -> str:
     unit = signal.unit
     name = f"{signal.name} {finding.quantile}".rstrip()
     values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"
+    if isinstance(signal, PastSignal):
+        values += f" {duration(signal.earlier_s)} earlier"
     if isinstance(signal, LeakSignal):
         effect = _growth(signal, finding)
     else:

@@ -111,6 +111,7 @@ class Watch:
         approved_by: the person who approved the plan in force, or "".
         turn: how many decisions people took; what they are offered is bound to it.
         annotations: what the rollout said of itself when it began.
+        after_promotion: it compares a revision that took over with the workload's own past.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Watch:
     approved_by: str = ""
     turn: int = 0
     annotations: Mapping[str, str] = field(default_factory=dict)
+    after_promotion: bool = False
 
 
 Next = tuple[Watch, tuple[Command, ...]]
@@ -150,6 +152,7 @@ def begin(rollout: Rollout, policy: Policy, now: float) -> Watch:
         started_at=now,
         since=now,
         annotations=rollout.annotations,
+        after_promotion=rollout.after_promotion,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import floor
 from typing import Any
@@ -11,7 +12,7 @@ import structlog
 from analyzer.comparison import AnyFamily
 from analyzer.family import Member
 from analyzer.ports import MetricSource
-from analyzer.sample import Grid, Query, Reply
+from analyzer.sample import Grid, Query, Reply, Series
 from rollbackd.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -37,7 +38,7 @@ class Collector:
     def __init__(
         self, source: MetricSource, tick_s: float, settle_s: float, telemetry: Telemetry
     ) -> None:
-        self._source = source
+        self.source = source
         self.tick_s = tick_s
         self.settle_s = settle_s
         self._telemetry = telemetry
@@ -89,12 +90,31 @@ class Collector:
 
     def _ask(self, asked: Sequence[Sequence[Query]], grid: Grid) -> list[list[Reply]]:
         """Ask all queries in one call; return the replies in the same nesting."""
-        replies = iter(self._source.fetch([q for queries in asked for q in queries], grid))
+        every = [query for queries in asked for query in queries]
+        replies = iter(fetch_moved(self.source, every, grid))
         nested = [[next(replies) for _ in queries] for queries in asked]
         for reply in (r for group in nested for r in group):
             reason = getattr(reply, "reason", None)
             self._telemetry.fetched("ok" if reason is None else reason.value)
         return nested
+
+
+def fetch_moved(source: MetricSource, queries: Sequence[Query], grid: Grid) -> list[Reply]:
+    """Return every answer on the grid, those of earlier times moved to it.
+
+    Sources are asked in one call for each distance in time; they know nothing of it.
+    """
+    replies: dict[int, Reply] = {}
+    for earlier_s in dict.fromkeys(query.earlier_s for query in queries):
+        places = [i for i, query in enumerate(queries) if query.earlier_s == earlier_s]
+        asked = [replace(queries[i], earlier_s=0.0) for i in places]
+        moved = replace(grid, start=grid.start - earlier_s)
+        for place, reply in zip(places, source.fetch(asked, moved), strict=True):
+            if earlier_s and isinstance(reply, Series):
+                replies[place] = replace(reply, grid=grid)
+            else:
+                replies[place] = reply
+    return [replies[i] for i in range(len(queries))]
 
 
 def _intact(work: Callable[[], object]) -> bool:

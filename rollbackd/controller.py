@@ -29,7 +29,6 @@ from analyzer.events import (
     Planned,
     PlanRefused,
     PutBack,
-    RecoveryMeasured,
     Superseded,
 )
 from analyzer.evidence import Evidence, Measured
@@ -37,7 +36,7 @@ from analyzer.family import Armed
 from analyzer.judge import judge, out_of_sight
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource
-from analyzer.rollout import Rollout, Side, Workload
+from analyzer.rollout import AFTER, Rollout, Side, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
 from analyzer.traces.comparison import watch_of
@@ -45,19 +44,20 @@ from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
 from rollbackd.known_good import KnownGood
-from rollbackd.policy_record import policy_from_json, policy_to_json
+from rollbackd.left_behind import LeftBehind, left_behind
+from rollbackd.policy_record import policy_to_json
 from rollbackd.portrait import Portrait
+from rollbackd.promotion import PromotionGuard
 from rollbackd.records import (
     armed_from_json,
     armed_to_json,
     facts_to_json,
     roster_from_json,
     roster_to_json,
-    watch_from_json,
     watch_to_json,
 )
 from rollbackd.sight import sight
-from rollbackd.signal_finder import SignalFinder, resumed
+from rollbackd.signal_finder import SignalFinder
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.tracked import Policies, Tracked
@@ -68,8 +68,6 @@ log = structlog.get_logger()
 
 ABSENT_LOOKS = 3
 """Looks in a row that must miss a rollout before it is gone: a cache may lag behind a change."""
-_MUST_END = frozenset({Phase.ACTING, Phase.VERIFYING})
-"""What was begun is finished even when nobody watches such rollouts any more."""
 KEEP_FINAL = 200
 """Ended watches that stay visible, newest first; the journal has them all."""
 
@@ -111,6 +109,7 @@ class Controller:
         self._journal = journal
         self._telemetry = telemetry
         self._now = now
+        self._promotion = PromotionGuard(sources, collector.source, collector.settle_s)
         self._traces: TraceDesk | None = None
         self._desk: ActionDesk | None = None
         self._tracked: dict[str, Tracked] = {}
@@ -137,48 +136,37 @@ class Controller:
         Raises:
             Transient: the journal cannot be read.
         """
-        rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
-        views, policies = self._journal.latest("view"), self._journal.latest("policy")
-        newest = self._journal.latest("watch")
-        # in the order in which they happened: the last good revision is the best to go back to
-        for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
-            try:
-                watch = watch_from_json(entry.data)
-            except (KeyError, TypeError, ValueError):
-                log.exception("watch not readable, it is left alone", watch=watch_id)
+        for left in left_behind(self._journal):
+            watch, watch_id = left.watch, left.watch_id
+            if watch is None:
                 self._telemetry.faulted()
                 self._ended.add(watch_id)
                 continue
             if watch.phase.final:
                 self._conclude(watch)
+                roster = left.roster.data if left.roster is not None else None
+                self._promotion.recall(watch, roster, left.policy)
                 continue
-            recorded = policies[watch_id].data if watch_id in policies else None
-            named = self._policies.named(watch.policy)
-            policy = None if named is None else resumed(named, recorded)
-            if policy is None and watch.phase in _MUST_END and recorded is not None:
-                policy = policy_from_json(recorded)
+            policy = left.policy_by(self._policies)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
                 continue
-            known = self._policy_data(policy) == recorded
+            known = self._policy_data(policy) == left.policy
             tracked = self._tracked[watch_id] = Tracked(
                 watch, policy, standing=None, policy_recorded=known
             )
-            beside = [found.get(watch_id) for found in (views, rosters, armed)]
-            self._guarded(watch_id, partial(self._resume, tracked, *beside))
+            self._guarded(watch_id, partial(self._resume, tracked, left))
 
-    def _resume(
-        self, tracked: Tracked, view: Entry | None, roster: Entry | None, armed: Entry | None
-    ) -> None:
+    def _resume(self, tracked: Tracked, left: LeftBehind) -> None:
         """Take up one watch. Raises whatever a damaged entry makes of it."""
         watch = tracked.watch
-        if view is not None:
-            tracked.portrait = Portrait.from_view(view_from_json(view.data))
-        if roster is not None:
-            tracked.roster = roster_from_json(roster.data)
-            began = armed_from_json(armed.data) if armed is not None else {}
+        if left.view is not None:
+            tracked.portrait = Portrait.from_view(view_from_json(left.view.data))
+        if left.roster is not None:
+            tracked.roster = roster_from_json(left.roster.data)
+            began = armed_from_json(left.armed.data) if left.armed is not None else {}
             tracked.armed = frozenset(began)
-            tracked.id_labels = tuple(roster.data["id_labels"])
+            tracked.id_labels = tuple(left.roster.data["id_labels"])
             self._compare(tracked, began)
         log.info("watch resumed", watch=watch.id, phase=watch.phase.value)
 
@@ -254,16 +242,19 @@ class Controller:
         """
         current, untold = sight(self._sources)
         self._telemetry.told_rollouts(untold is None)
+        newest = {rollout.workload: rollout for rollout in current.values()}
+        current |= self._promotion.rollouts(current, self._tracked, self._ended)
         unseen = self._tracked.keys() - current.keys() if untold is not None else ()
         self._unseen = dict.fromkeys(unseen, str(untold))
         for rollout in current.values():
             self._guarded(rollout.watch_id, partial(self._follow, rollout, now))
-        newest = {rollout.workload: rollout for rollout in current.values()}
         for watch_id, tracked in list(self._tracked.items()):
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
                 continue
             newer = newest.get(tracked.watch.workload)
+            if newer is not None and newer.watch_id == watch_id.removesuffix(AFTER):
+                newer = None  # the very rollout whose revision this watch guards
             if tracked.watch.phase is Phase.VERIFYING:
                 if newer is not None and newer.canary.id == tracked.watch.canary.id:
                     back = PutBack(newer.canary, tracked.portrait.said_by("gitops"))
@@ -282,7 +273,9 @@ class Controller:
         tracked = self._tracked.get(watch_id)
         if tracked is None:
             policy = None if watch_id in self._ended else self._policies.policy_for(rollout)
-            if policy is not None and self._finder is not None:
+            if policy is not None and rollout.after_promotion:
+                policy = self._promotion.policy(rollout, now)
+            elif policy is not None and self._finder is not None:
                 policy = self._finder.complete(policy, rollout, now)
             if policy is None:
                 return
@@ -306,7 +299,13 @@ class Controller:
             tracked.policy_recorded = True
         if not tracked.compared:
             self._compare(tracked, {})
+        if rollout.after_promotion:
+            self._enrol(tracked, self._promotion.roster(tracked, rollout, now), now)
+            return
         self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
+        over = self._promotion.handed_over(tracked, rollout, now)
+        if over is not None:
+            self.handle(watch_id, over)
 
     def _follow_restored(self, tracked: Tracked, now: float) -> None:
         """Take note of the restored baseline's instances: after a rollback there is no rollout."""
@@ -317,7 +316,9 @@ class Controller:
             seen = source.instances(watch.workload, watch.baseline)
             if not isinstance(seen, Missing) and seen:
                 tracked.distress = tracked.distress.restored(seen, now)
-                restored = tracked.roster.restored(seen, now, tracked.policy.warm_up_s)
+                roster, warm_up_s = tracked.roster, tracked.policy.warm_up_s
+                after = roster.alone if watch.after_promotion else roster.restored
+                restored = after(seen, now, warm_up_s)
                 self._enrol(tracked, restored, now)
 
     def _enrol(self, tracked: Tracked, roster: Roster, now: float) -> None:
@@ -332,12 +333,11 @@ class Controller:
     def _consider(self, watch_id: str, evidence: Mapping[str, Evidence], now: float) -> None:
         """Judge one watch, or measure its recovery, and give again what was not answered."""
         tracked = self._tracked[watch_id]
-        recent = {n: self._comparison.recent_values(watch_id, n) for n in evidence}
-        newest = [t for n in evidence if (t := self._comparison.newest(watch_id, n)) is not None]
-        tracked.portrait.look(max(newest, default=now), evidence, recent)
+        tracked.look(evidence, self._comparison, now)
         self._note_armed(tracked)
         if tracked.watch.phase is Phase.VERIFYING:
-            self._verify(tracked, now)
+            recovery = tracked.recovery(self._comparison, now, self._collector.tick_s)
+            self.handle(watch_id, recovery)
         else:
             for found in evidence.values():
                 if isinstance(found, Missing):
@@ -369,15 +369,6 @@ class Controller:
             entry = Entry(self._now(), tracked.watch.id, "armed", "", armed_to_json(armed))
             self._journal.append(entry)
             tracked.armed = frozenset(armed)
-
-    def _verify(self, tracked: Tracked, now: float) -> None:
-        waited = now - tracked.watch.since
-        last_call = waited >= tracked.policy.recovery_s - self._collector.tick_s
-        recovered, text = self._comparison.recovery(tracked.watch.id, last_call=last_call)
-        if recovered is None and not tracked.armed:
-            since, lasting_s = tracked.watch.since, tracked.policy.persistence_s
-            recovered, text = tracked.distress.recovered(since, lasting_s)
-        self.handle(tracked.watch.id, RecoveryMeasured(recovered, text))
 
     # Events and their consequences
 
@@ -427,6 +418,7 @@ class Controller:
             )
         if watch.phase.final:
             self._conclude(watch)
+            self._promotion.remember(watch, tracked.roster, tracked.policy)
         if view is not None:
             self._views = self._views | {watch.id: view}
         return True

@@ -54,6 +54,7 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
         "approved_by": watch.approved_by,
         "turn": watch.turn,
         "annotations": dict(watch.annotations),
+        "after_promotion": watch.after_promotion,
     }
 
 
@@ -79,6 +80,7 @@ def watch_from_json(data: Mapping[str, Any]) -> Watch:
         approved_by=data.get("approved_by", ""),
         turn=data.get("turn", 0),
         annotations=data.get("annotations", {}),
+        after_promotion=data.get("after_promotion", False),
     )
 
 

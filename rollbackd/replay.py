@@ -27,6 +27,7 @@ from analyzer.rollout import Side
 from analyzer.roster import Roster
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from analyzer.watch import Phase, Watch, step
+from rollbackd.collect import fetch_moved
 from rollbackd.policy_record import policy_from_json
 from rollbackd.records import armed_from_json, facts_from_json, roster_from_json, watch_from_json
 
@@ -148,7 +149,8 @@ def replay(record: Record, source: MetricSource) -> Replay:
     watch_id = record.begun.id
     comparison.join(watch_id, record.policy, record.id_labels, record.armed)
     comparison.enrol(watch_id, record.roster)
-    grid = _grid(record)
+    longest = max((family.tick_s for family in comparison.families), default=record.tick_s)
+    grid = _grid(record, longest)
     past = _Past(source, grid, [q for f in comparison.families for q in f.queries()])
     watch, looks = record.begun, list[Look]()
     for at in grid.times[1:].tolist():
@@ -167,12 +169,12 @@ def replay(record: Record, source: MetricSource) -> Replay:
     return _compared(record, tuple(looks))
 
 
-def _grid(record: Record) -> Grid:
-    """Return the grid from the tick before the first comparison began to well past the decision."""
+def _grid(record: Record, interval_s: float) -> Grid:
+    """Return the grid from an interval before the first comparison to well past the decision."""
     tick_s = record.tick_s
     began = floor(record.begun.started_at / tick_s) * tick_s
-    start = min((armed.at for armed in record.armed.values()), default=began) - tick_s
-    horizon = record.begun.started_at + record.policy.horizon_s
+    start = min((armed.at for armed in record.armed.values()), default=began) - interval_s
+    horizon = record.begun.started_at + record.policy.horizon_s + interval_s
     end = horizon if record.decided is None else min(record.decided.since + LATER_S, horizon)
     return Grid(start, record.tick_s, max(2, round((end - start) / record.tick_s) + 1))
 
@@ -218,12 +220,14 @@ class _Past:
     def fetch(self, queries: Sequence[Query], grid: Grid) -> list[Reply]:
         """Return the part of each answer that lies on a grid."""
         first = round((grid.start - self._grid.start) / self._grid.step)
-        return [self._part(self._series[query], first, grid) for query in queries]
+        stride = round(grid.step / self._grid.step)
+        at = slice(first, first + (grid.count - 1) * stride + 1, stride)
+        return [self._part(self._series[query], at, grid) for query in queries]
 
-    def _part(self, whole: Reply, first: int, grid: Grid) -> Reply:
+    def _part(self, whole: Reply, at: slice, grid: Grid) -> Reply:
         if isinstance(whole, Missing):
             return whole
-        return Series(whole.by, whole.keys, whole.values[:, first : first + grid.count], grid)
+        return Series(whole.by, whole.keys, whole.values[:, at], grid)
 
     def _fetched(self, source: MetricSource, query: Query) -> Reply:
         """Return the answer for the whole stretch, asked for in parts that a source will answer."""
@@ -231,7 +235,7 @@ class _Past:
         for first in range(0, self._grid.count, MAX_COLUMNS):
             count = min(MAX_COLUMNS, self._grid.count - first)
             start = self._grid.start + first * self._grid.step
-            (reply,) = source.fetch([query], Grid(start, self._grid.step, count))
+            (reply,) = fetch_moved(source, [query], Grid(start, self._grid.step, count))
             if isinstance(reply, Series):
                 parts.append(reply)
             elif reply.reason is Absence.NO_SERIES:

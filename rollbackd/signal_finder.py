@@ -63,13 +63,18 @@ class SignalFinder:
         return replace(policy, signals=signals)
 
 
-def resumed(policy: Policy, recorded: Mapping[str, Any] | None) -> Policy | None:
+def resumed(
+    policy: Policy, recorded: Mapping[str, Any] | None, *, after_promotion: bool = False
+) -> Policy | None:
     """Return the policy of a watch that an earlier process began, with the signals it found then.
 
-    None when that process ended before it had recorded them: the watch begins anew.
+    One that guards a promoted revision keeps the policy that was made for it. None when that
+    process ended before it had recorded them: the watch begins anew.
     """
-    if not policy.discovers:
+    if not policy.discovers and not after_promotion:
         return policy
     if recorded is None:
         return None
+    if after_promotion:
+        return policy_from_json(recorded)
     return replace(policy, signals=policy_from_json(recorded).signals)

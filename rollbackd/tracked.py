@@ -1,9 +1,13 @@
 """What the controller keeps of each watch, and where it gets policies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from analyzer.comparison import Comparison
 from analyzer.distress import Distress, Standing
+from analyzer.events import RecoveryMeasured
+from analyzer.evidence import Evidence
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
 from analyzer.roster import Roster
@@ -48,3 +52,19 @@ class Tracked:
     absent: int = 0
     policy_recorded: bool = False
     id_labels: tuple[str, ...] = ()
+
+    def look(self, evidence: Mapping[str, Evidence], comparison: Comparison, now: float) -> None:
+        """Take one more look at every signal into the portrait."""
+        watch_id = self.watch.id
+        recent = {n: comparison.recent_values(watch_id, n) for n in evidence}
+        newest = [t for n in evidence if (t := comparison.newest(watch_id, n)) is not None]
+        self.portrait.look(max(newest, default=now), evidence, recent)
+
+    def recovery(self, comparison: Comparison, now: float, tick_s: float) -> RecoveryMeasured:
+        """Return what is known of the recovery since the action."""
+        last_call = now - self.watch.since >= self.policy.recovery_s - tick_s
+        recovered, text = comparison.recovery(self.watch.id, last_call=last_call)
+        if recovered is None and not self.armed:
+            since, lasting_s = self.watch.since, self.policy.persistence_s
+            recovered, text = self.distress.recovered(since, lasting_s)
+        return RecoveryMeasured(recovered, text)

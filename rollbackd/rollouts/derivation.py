@@ -82,12 +82,16 @@ class Trace:
         since: when it was seen to become current; None when it was so at the first look.
         baseline: UID of the baseline chosen in this rollout; it stays the same to the end.
         settled: UIDs of the ReplicaSets it was seen settled on, the newest first.
+        ran_beside: the current one was seen beside another one.
+        completed: since when it has been alone after that; None: it was not seen to become so.
     """
 
     current: str
     since: float | None = None
     baseline: str | None = None
     settled: tuple[str, ...] = ()
+    ran_beside: bool = False
+    completed: float | None = None
 
 
 Memory = Mapping[str, Trace]
@@ -120,6 +124,7 @@ def derive(
                 traces[uid] = memory[uid]
             continue
         trace = _traced(family, current, memory.get(uid), now)
+        trace = _accompanied(trace, now, is_complete=_is_complete(family, current))
         rollout = _rollout(family, current, reading, trace, now)
         if rollout is not None:
             rollouts.append(rollout)
@@ -133,13 +138,13 @@ def _rollout(
 ) -> Rollout | None:
     deployment, workload = family.deployment, reading.workload(family)
     known_good = reading.known_good(workload)
-    is_complete = not any(map(family.is_active, family.others(current)))
+    is_complete = _is_complete(family, current)
     started_at = _started_at(family, current, trace, now, is_complete=is_complete)
     if (
         deployment.is_deleting
         or deployment.replicas == 0
         or _is_first(family, current)
-        or (is_complete and now - started_at >= reading.follow_for_s)
+        or (is_complete and now - max(started_at, trace.completed or 0.0) >= reading.follow_for_s)
         or _is_restored(family, current, known_good)
     ):
         return None
@@ -161,6 +166,20 @@ def _rollout(
         ready_within_s=deployment.ready_within_s,
         annotations=deployment.said,
     )
+
+
+def _is_complete(family: Family, current: ReplicaSet) -> bool:
+    """Tell whether nothing else than the current revision has or wants pods."""
+    return not any(map(family.is_active, family.others(current)))
+
+
+def _accompanied(trace: Trace, now: float, *, is_complete: bool) -> Trace:
+    """Return the trace with what this look tells of when the current revision was alone."""
+    if not is_complete:
+        return replace(trace, ran_beside=True, completed=None)
+    if trace.ran_beside and trace.completed is None:
+        return replace(trace, completed=now)
+    return trace
 
 
 def _is_first(family: Family, current: ReplicaSet) -> bool:
@@ -208,6 +227,4 @@ def _traced(family: Family, current: ReplicaSet, before: Trace | None, now: floa
 
 def _is_settled(family: Family, current: ReplicaSet) -> bool:
     wanted = family.deployment.replicas
-    return 0 < wanted <= family.ready(current) and not any(
-        map(family.is_active, family.others(current))
-    )
+    return 0 < wanted <= family.ready(current) and _is_complete(family, current)

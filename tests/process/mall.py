@@ -56,6 +56,9 @@ class Lifeline:
                 raise Killed
 
 
+Floats = NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Serving:
     """A stretch of time in which an instance serves."""
@@ -72,7 +75,10 @@ class Shop:
 
     ``badness``: share of failing requests by revision. ``vitals``: what the cluster says of a
     revision's instances; those that are stuck or unready are not ready and serve nothing.
-    ``annotations``: what it says of its newest change.
+    ``annotations``: what it says of its newest change. ``left``: the revision that a complete
+    rollout left, while it is still told of. ``turns``: since when a revision's share of failing
+    requests is another one, and which. ``bursts``: from when to when it was another one, and which.
+    ``forgotten``: the complete rollout is not told of any more.
     """
 
     name: str
@@ -84,6 +90,10 @@ class Shop:
     serving: list[Serving] = field(default_factory=list)
     vitals: dict[str, Vitals] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+    left: str = ""
+    turns: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bursts: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    forgotten: bool = False
 
     @property
     def workload(self) -> Workload:
@@ -102,19 +112,31 @@ class Shop:
         return not vitals.stuck and vitals.unready_since is None
 
     def rollout(self) -> Rollout | None:
-        if self.current == self.previous:
+        before = self.left or self.previous
+        if self.current == before or self.forgotten:
             return None
         return Rollout(
             self.workload,
             Revision(self.current, self.current),
-            Revision(self.previous, self.previous),
+            Revision(before, before),
             self.instances(self.current),
-            self.instances(self.previous),
+            self.instances(before),
             ("instance",),
             self.released_at,
             self.ordinal,
+            complete=bool(self.left),
             annotations=self.annotations,
         )
+
+    def failed(self, one: Serving, times: Floats) -> Floats:
+        """Return how many of an instance's requests have failed."""
+        total, share = _count(one, times), self.badness.get(one.revision, GOOD)
+        at, later = self.turns.get(one.revision, (np.inf, share))
+        before = _count(one, np.minimum(times, at))
+        begin, end, burst = self.bursts.get(one.revision, (np.inf, np.inf, share))
+        inside = _count(one, np.minimum(times, end)) - _count(one, np.minimum(times, begin))
+        more = inside * (burst - share) if one.revision in self.bursts else 0.0
+        return np.floor(before * share + (total - before) * later + more)
 
 
 class Mall:
@@ -147,19 +169,29 @@ class Mall:
         released.badness[revision] = share
         released.current, released.released_at = revision, now
         released.ordinal += 1
+        released.left = ""
         name = f"{shop}-{revision}-{released.ordinal}"
         released.serving += [Serving(f"{name}-{i}", revision, now) for i in range(2)]
 
-    def complete(self, shop: str = "shop") -> None:
-        """Let the canary take over."""
+    def complete(self, shop: str = "shop", *, told: bool = False) -> None:
+        """Let the canary take over; it is told of as complete, or not any more."""
         done = self.shops[shop]
         self._retire(done, done.previous)
+        done.left = done.previous if told else ""
         done.previous = done.current
+
+    def worsen(self, revision: str, share: float, shop: str = "shop") -> None:
+        """Let another share of a revision's requests fail from now on."""
+        self.shops[shop].turns[revision] = (self.clock.at, share)
 
     def roll_back(self, shop: str = "shop") -> None:
         """Put the previous revision back."""
         back = self.shops[shop]
         self._retire(back, back.current)
+        if back.left:
+            back.previous, back.left = back.left, ""
+            names = (f"{shop}-{back.previous}-again-{i}" for i in range(4))
+            back.serving += [Serving(name, back.previous, self.clock.at) for name in names]
         back.current = back.previous
 
     def _retire(self, shop: Shop, revision: str) -> None:
@@ -215,7 +247,7 @@ class Mall:
                 rows += [np.floor(total * below) for below in BELOW[share]]
             else:
                 keys.append((one.name,))
-                rows.append(np.floor(total * share) if metric.startswith("bad") else total)
+                rows.append(shop.failed(one, times) if metric.startswith("bad") else total)
         # nobody has measured the future, whatever the asking replica's clock says
         values = np.where(times <= self.clock.at, np.array(rows), np.nan)
         return Series(query.by, tuple(keys), values, grid)

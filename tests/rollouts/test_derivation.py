@@ -67,6 +67,20 @@ def test_a_fast_rollout_is_followed_to_the_end_and_no_longer() -> None:
     assert done(age_s=600.0).look() is None
 
 
+def test_a_slow_rollout_is_told_of_as_complete_for_a_while_too() -> None:
+    world = under_way()
+    world.now += 5000.0
+    assert world.look() is not None
+    world.replica_sets, world.pods = [revision("v1", 1), revision("v2", 2, 3)], pods("v2", 3)
+    world.now += 10.0
+    assert (rollout := world.look()) is not None
+    assert rollout.complete
+    world.now += 599.0
+    assert world.look() is not None
+    world.now += 1.0
+    assert world.look() is None
+
+
 def test_a_rollout_that_is_stuck_stays_one() -> None:
     world = under_way()
     world.now += 1e6

@@ -86,6 +86,11 @@ class PolicyModel(Model):
     """A workload acted on is not acted on again this long (duration)."""
     actions: list[Name] = Field(default_factory=list)
     """Names of actions, used in this order."""
+    after_promotion: Duration = default("0s")
+    """When nothing older is left, the new revision is compared with its workload's own past for
+    this long (duration); 0s: not at all."""
+    after_promotion_mode: Mode = Mode.APPROVE
+    """How far that may go at most, which is less certain than a comparison of a rollout."""
     guards: GuardsModel = Field(default_factory=GuardsModel)
     """Reasons not to act; what is not set here is as under guards for all policies."""
     deciders: DecidersModel = Field(default_factory=DecidersModel)
@@ -138,6 +143,8 @@ class PolicyModel(Model):
             actuators=(*hold, *self.actions),
             facts=self.facts,
             facts_after_s=self.facts_after,
+            after_promotion_s=self.after_promotion,
+            after_promotion_mode=self.after_promotion_mode,
         )
         match = settings.Match(
             tuple(self.match.namespaces), tuple(self.match.names), self.match.labels

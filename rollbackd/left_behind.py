@@ -1,0 +1,67 @@
+"""What an earlier process left in the journal of each watch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from actions.ports import Entry, Journal
+from analyzer.policy import Policy
+from analyzer.watch import Phase, Watch
+from rollbackd.policy_record import policy_from_json
+from rollbackd.records import watch_from_json
+from rollbackd.signal_finder import resumed
+from rollbackd.tracked import Policies
+
+log = structlog.get_logger(__name__)
+
+MUST_END = frozenset({Phase.ACTING, Phase.VERIFYING})
+"""What was begun is finished even when nobody watches such rollouts any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """The newest entries of one watch; ``watch`` is None when it cannot be read."""
+
+    watch_id: str
+    watch: Watch | None
+    policy: Mapping[str, Any] | None
+    view: Entry | None
+    roster: Entry | None
+    armed: Entry | None
+
+    def policy_by(self, policies: Policies) -> Policy | None:
+        """Return the policy that the watch goes on by, None when nothing tells it any more."""
+        if self.watch is None:
+            return None
+        named = policies.named(self.watch.policy)
+        guards = self.watch.after_promotion
+        policy = None
+        if named is not None:
+            policy = resumed(named, self.policy, after_promotion=guards)
+        if policy is None and self.watch.phase in MUST_END and self.policy is not None:
+            policy = policy_from_json(self.policy)
+        return policy
+
+
+def left_behind(journal: Journal) -> Iterator[LeftBehind]:
+    """Yield what is left of each watch, in the order in which they happened.
+
+    The last good revision is the best to go back to, so the order matters.
+
+    Raises:
+        Transient: the journal cannot be read.
+    """
+    rosters, armed = journal.latest("roster"), journal.latest("armed")
+    views, policies = journal.latest("view"), journal.latest("policy")
+    newest = journal.latest("watch")
+    for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
+        try:
+            watch = watch_from_json(entry.data)
+        except (KeyError, TypeError, ValueError):
+            log.exception("watch not readable, it is left alone", watch=watch_id)
+            watch = None
+        policy = policies[watch_id].data if watch_id in policies else None
+        beside = [found.get(watch_id) for found in (views, rosters, armed)]
+        yield LeftBehind(watch_id, watch, policy, *beside)
