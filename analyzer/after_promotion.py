@@ -29,6 +29,9 @@ BLIND_S = 600.0
 SLOW_MARGIN, SLOW_HARM = 2.5, 4.0
 """Ratios of the share of slow requests, about 10 % by definition: ×2.5 is about +45 % latency."""
 ERROR_MARGIN, ERROR_HARM = 2.0, 3.0
+APART_S = 1800.0
+"""How long a revision is compared that replaced the one before at once, where nothing else is said:
+that is all there is to compare."""
 LEFT_S = 60.0
 """The baseline must have been gone for so long: samples of its last moments are still coming in."""
 

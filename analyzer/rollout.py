@@ -98,6 +98,7 @@ class Rollout:
         stalled: what the workload's controller says of a rollout that stands still, else "".
         ready_within_s: an instance that is not ready for longer is in distress.
         annotations: what the workload says of this change, for people: author, commit, link.
+        apart: the two sides never serve at the same time; the canary replaced the baseline at once.
         after_promotion: the canary took over and is compared with the workload's own past.
     """
 
@@ -116,6 +117,7 @@ class Rollout:
     stalled: str = ""
     ready_within_s: float = 600.0
     annotations: Mapping[str, str] = field(default_factory=dict)
+    apart: bool = False
     after_promotion: bool = False
 
     @property
@@ -124,7 +126,12 @@ class Rollout:
         w = self.workload
         again = f".{self.ordinal}" if self.ordinal else ""
         name = f"{w.cluster}/{w.namespace}/{w.kind}/{w.name}@{self.canary.label}{again}"
-        return f"{name}{AFTER}" if self.after_promotion else name
+        return f"{name}{AFTER}" if self.guards_on else name
+
+    @property
+    def guards_on(self) -> bool:
+        """Whether another watch of this revision came before, which is over."""
+        return self.after_promotion and not self.apart
 
     def instances(self, side: Side) -> tuple[Instance, ...]:
         """Return the instances of one side."""

@@ -273,10 +273,10 @@ class Controller:
         tracked = self._tracked.get(watch_id)
         if tracked is None:
             policy = None if watch_id in self._ended else self._policies.policy_for(rollout)
-            if policy is not None and rollout.after_promotion:
-                policy = self._promotion.policy(rollout, now)
-            elif policy is not None and self._finder is not None:
+            if policy is not None and self._finder is not None and not rollout.guards_on:
                 policy = self._finder.complete(policy, rollout, now)
+            if policy is not None and rollout.after_promotion:
+                policy = self._promotion.policy(rollout, policy, now)
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)

@@ -56,7 +56,7 @@ def slow_bounds(
             if reply.reason is not Absence.NO_SERIES:
                 return reply
             continue
-        if not _is_held(reply):
+        if not _is_held(reply) or not _has_traffic(reply):
             continue
         if isinstance(signal, HistogramSignal):
             bound = slow_bound(reply)
@@ -87,6 +87,13 @@ def _is_held(reply: Reply) -> bool:
     if isinstance(reply, Missing) or not reply.keys:
         return False
     return bool(np.isfinite(reply.values).mean(axis=1).max() >= HELD)
+
+
+def _has_traffic(series: Series) -> bool:
+    """Tell whether anything was counted: a colour that waits is no past to compare with."""
+    values: Floats = series.values[:, None]
+    gained, _ = increments(values, np.full(values.shape[:2], np.nan))
+    return bool(np.nansum(gained) > 0)
 
 
 def slow_bound(series: Series) -> float | None:

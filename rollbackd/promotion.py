@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from analyzer.after_promotion import (
+    APART_S,
     guarding,
     hands_over,
     is_over,
@@ -27,7 +28,7 @@ from analyzer.rollout import AFTER, Instance, Revision, Rollout, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing
 from analyzer.signal import PastSignal
-from analyzer.watch import Phase, Watch
+from analyzer.watch import Phase, Watch, begin
 from analyzer.wording import duration
 from rollbackd.own_past import slow_bounds
 from rollbackd.policy_record import policy_from_json
@@ -64,6 +65,7 @@ class PromotionGuard:
         self._history = history
         self._settle_s = settle_s
         self._over: dict[str, Over] = {}
+        self._without_past: set[str] = set()
 
     # What is remembered
 
@@ -119,7 +121,8 @@ class PromotionGuard:
         found: dict[str, Rollout] = {}
         for each in tracked.values():
             watch = each.watch
-            if watch.after_promotion and not watch.phase.final:
+            # a switch is told of by its source for as long as it stands
+            if watch.id.endswith(AFTER) and not watch.phase.final:
                 if watch.phase is Phase.VERIFYING or watch.baseline is None:
                     continue
                 if newest.get(watch.workload, watch.canary).id == watch.canary.id:
@@ -147,22 +150,27 @@ class PromotionGuard:
     def roster(self, tracked: Tracked, rollout: Rollout, now: float) -> Roster:
         """Return a guard's roster after one more look at what runs."""
         warm_up_s, known = tracked.policy.warm_up_s, tracked.roster
-        over = self._over.get(rollout.watch_id.removesuffix(AFTER))
+        over = self._before(rollout, tracked.policy, now)
         if not known.stays and over is not None:
             known = past_roster(over.roster, _earlier(tracked.policy), warm_up_s)
         return known.alone(rollout.canary_instances, now, warm_up_s)
 
     # What it can be compared with
 
-    def policy(self, rollout: Rollout, now: float) -> Policy | None:
+    def policy(self, rollout: Rollout, usual: Policy, now: float) -> Policy | None:
         """Return the policy that a revision is guarded by, None while or when there is none.
 
         The same clock time of another day is better than the time before the rollout, where the
         revision before ran then and the source still has it.
+
+        Args:
+            rollout: whose revision it is.
+            usual: the policy of the rollout, its signals known.
+            now: seconds since the epoch.
         """
         main = rollout.watch_id.removesuffix(AFTER)
-        over = self._over.get(main)
-        if over is None:
+        over = self._before(rollout, usual, now)
+        if over is None or main in self._without_past:
             return None
         began = min(rollout.started_at, over.watch.started_at)
         for earlier_s in times_before(began, now, over.policy):
@@ -178,9 +186,18 @@ class PromotionGuard:
                 skipped = list(left_out(over.policy, found))
                 log.info("own past found", watch=main, earlier_s=earlier_s, left_out=skipped)
                 return found
-        del self._over[main]
+        self._without_past.add(main)
         log.warning("revision not guarded", watch=main, reason="no past to compare with")
         return None
+
+    def _before(self, rollout: Rollout, usual: Policy, now: float) -> Over | None:
+        """Return what is known of the time before; of a switch, its source still tells it."""
+        if not rollout.apart:
+            return self._over.get(rollout.watch_id.removesuffix(AFTER))
+        lasts = usual.after_promotion_s or APART_S
+        policy = replace(usual, after_promotion_s=lasts)
+        roster = Roster().observe(rollout, now, policy.warm_up_s)
+        return Over(begin(rollout, policy, rollout.started_at), roster, policy)
 
 
 def _guarded(tracked: Tracked) -> Rollout:

@@ -18,9 +18,12 @@ from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
 from actions.ports import Actuator, SchemaGuard
 from actions.schema_annotations import AnnotatedSchema
+from actions.service_switch import KIND as SERVICE
+from actions.service_switch import ServiceSwitch
 from actions.set_rollback import PLURALS, SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
+from analyzer.after_promotion import APART_S
 from analyzer.ports import MetricSource, RolloutSource
 from analyzer.rollout import Workload
 from analyzer.traces.operations import TraceSource
@@ -214,7 +217,10 @@ def _rollout_sources(
 
         watched = settings.kubernetes
         # a fast rolling update is complete long before its watch is over
-        longest = max(rule.policy.horizon_s for rule in config.policies)
+        longest = max(
+            max(rule.policy.horizon_s, rule.policy.after_promotion_s, APART_S)
+            for rule in config.policies
+        )
         reading = Reading(
             cluster=watched.cluster,
             id_labels=watched.id_labels,
@@ -308,6 +314,7 @@ def _rollback(
         "Deployment": KubernetesRollback(cluster, name=name, owners=owners),
         CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
         ARGO: ArgoAbort(cluster, name=name),
+        SERVICE: ServiceSwitch(cluster, name=name, owners=owners),
         **dict.fromkeys(PLURALS, sets),
     }
     return ByKind(by_kind, name, {FLAGGER: LEFT_TO_FLAGGER})

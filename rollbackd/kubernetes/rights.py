@@ -95,6 +95,7 @@ _KINDS = {
     "DaemonSet": _Kind("apps", "daemonsets", "controllerrevisions", written="daemonsets"),
     "Rollout": _Kind("argoproj.io", "rollouts", "replicasets", written="rollouts/status"),
     "Canary": _Kind("flagger.app", "canaries", planned=False),
+    "Service": _Kind("", "services", written="services"),
 }
 _PODS = _Grant(("list", "watch"), "", "pods")
 _CAPACITY = (
@@ -107,6 +108,7 @@ _HOLD_OWNERS = (
     _Grant(("get", "patch"), "kustomize.toolkit.fluxcd.io", "kustomizations"),
     _Grant(("get", "patch"), "helm.toolkit.fluxcd.io", "helmreleases"),
 )
+_ENDPOINTS = _Grant(("list",), "discovery.k8s.io", "endpointslices")
 _DELETE_STUCK = _Grant(("delete",), "", "pods")
 _EVENTS = _Grant(("create",), "", "events")
 _LEASES = "coordination.k8s.io", "leases"
@@ -130,6 +132,8 @@ def needs(config: Config) -> tuple[Need, ...]:
             found += _needs(_CAPACITY, followed, _FITS, essential=False)
     if modes - {Mode.OBSERVE}:
         written = [grant for kind in kinds for grant in kind.act()]
+        if "Service" in cluster.kinds:
+            written.append(_ENDPOINTS)
         found += _needs(written, followed, "rolling back", essential=False)
     if any(HOLD in rule.policy.actuators and _acts(rule) for rule in config.policies):
         # owners live in other namespaces; of Argo CD and Flux only the one that is there matters

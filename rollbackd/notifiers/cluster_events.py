@@ -11,6 +11,7 @@ from actions.argo_abort import KIND as ARGO
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.plan import checksum
 from actions.ports import Conflict
+from actions.service_switch import KIND as SERVICE
 from analyzer.watch import Phase
 from rollbackd.kubernetes import errors
 from rollbackd.notifiers.port import Memo, Throttled
@@ -48,6 +49,7 @@ APPS = {
     "StatefulSet": _Api("apps/v1", "statefulsets", "StatefulSet"),
     "DaemonSet": _Api("apps/v1", "daemonsets", "DaemonSet"),
     ARGO: _Api("argoproj.io/v1alpha1", "rollouts", ARGO),
+    SERVICE: _Api("v1", "services", SERVICE),
 }
 
 
@@ -92,7 +94,8 @@ class ClusterEvents:
         if cluster != self._cluster or place is None:
             return
         name = rest.partition("@")[0]
-        path = f"/apis/{place.version}/namespaces/{quote(namespace)}/{place.plural}/{quote(name)}"
+        root = f"/api{'s' if '/' in place.version else ''}/{place.version}"
+        path = f"{root}/namespaces/{quote(namespace)}/{place.plural}/{quote(name)}"
         told: float = memo.data.get("told", float("-inf"))
         fresh = [item for item in view.timeline if item.kind == "phase" and item.at > told]
         found = self._api.get(path) if fresh else None

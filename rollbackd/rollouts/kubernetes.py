@@ -7,12 +7,19 @@ from typing import Any, TypeVar, assert_never
 
 from actions.argo_abort import KIND as ARGO
 from actions.holding import Standing
+from actions.service_switch import KIND as SERVICE
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Missing
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.kubernetes.errors import Denied
 from rollbackd.kubernetes.reflector import Collections, Pace, Reflector
 from rollbackd.rollouts.argo import argo_rollout_of, argo_rollouts
+from rollbackd.rollouts.blue_green import (
+    behind,
+    blue_green_of,
+    blue_green_rollouts,
+    colours,
+)
 from rollbackd.rollouts.derivation import NO_MEMORY, Memory, Reading, derive
 from rollbackd.rollouts.flagger import KIND as FLAGGER
 from rollbackd.rollouts.flagger import VERSION as FLAGGER_VERSION
@@ -37,7 +44,11 @@ from rollbackd.rollouts.tracks import pairs, track_rollouts
 
 T = TypeVar("T")
 
-_WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "rollouts", "canaries"})
+_WORKLOADS = frozenset(
+    {"deployments", "statefulsets", "daemonsets", "rollouts", "canaries", "services"}
+)
+_BUILT_IN = frozenset({"apps/v1", "v1"})
+"""API versions that every cluster has."""
 
 DEPLOYMENT = "Deployment"
 KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET)
@@ -88,10 +99,10 @@ class KubernetesRollouts:
             return [
                 Reflector(
                     api,
-                    f"/apis/{group}{scope}/{collection}",
+                    f"{'/api' if group == 'v1' else '/apis'}/{group}{scope}/{collection}",
                     slim,
                     query=query if collection in _WORKLOADS else {},
-                    optional=group != "apps/v1",
+                    optional=group not in _BUILT_IN,
                     pace=pace,
                 )
                 for scope in _scopes(namespaces)
@@ -100,6 +111,7 @@ class KubernetesRollouts:
         self._deployments = follow(DEPLOYMENT, "deployments", deployment_of)
         with_replica_sets = next((k for k in (DEPLOYMENT, ARGO) if k in kinds), "")
         self._replica_sets = follow(with_replica_sets, "replicasets", replica_set_of)
+        self._services = follow(SERVICE, "services", blue_green_of, "v1")
         self._flagger = follow(FLAGGER, "canaries", flagger_canary_of, FLAGGER_VERSION)
         self._argo = follow(ARGO, "rollouts", argo_rollout_of, "argoproj.io/v1alpha1")
         self._sets = [
@@ -121,6 +133,7 @@ class KubernetesRollouts:
             *self._replica_sets,
             *self._argo,
             *self._flagger,
+            *self._services,
             *self._sets,
             *self._revisions,
             *self._pods,
@@ -146,14 +159,18 @@ class KubernetesRollouts:
         free = [f for f in seen if (f.deployment.namespace, f.deployment.name) not in theirs]
         beside = pairs(free)
         canaries = {canary.deployment.uid for canary, _ in beside}
-        own = [family for family in free if family.deployment.uid not in canaries]
-        found, self._memory = derive(own, self._reading, self._memory, self._clock())
+        switched = colours(_items(self._services), free)
+        elsewhere = canaries | behind(switched)
+        own = [family for family in free if family.deployment.uid not in elsewhere]
+        now = self._clock()
+        found, self._memory = derive(own, self._reading, self._memory, now)
         argo = argo_rollouts(
             _items(self._argo), _items(self._replica_sets), _items(self._pods), self._reading
         )
         return (
             *found,
             *track_rollouts(beside, self._reading),
+            *blue_green_rollouts(switched, self._reading, now),
             *argo,
             *flagger_rollouts(flagger, seen, self._reading),
         )

@@ -4,7 +4,7 @@ A cluster has thousands of these objects, of some 10 kB each as JSON: only these
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from sys import intern
 from typing import Any
@@ -15,6 +15,7 @@ from actions.cluster import (
     ROLLED_BACK_TO,
     controller_uid,
     template_digest,
+    template_of,
 )
 from actions.marks import HELD_BY
 from analyzer.rollout import Vitals
@@ -58,6 +59,7 @@ class Deployment:
         stalled: what the controller says of a rollout that passed its progress deadline, or "".
         ready_within_s: that deadline.
         held_by: the watch that paused it, by our mark, or "".
+        pod_labels: those of its pod template.
     """
 
     uid: str
@@ -79,6 +81,7 @@ class Deployment:
     stalled: str = ""
     ready_within_s: float = PROGRESS_DEADLINE_S
     held_by: str = ""
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ def deployment_of(raw: Mapping[str, Any]) -> Deployment:
         stalled=stalled_of(status) if is_observed else "",
         ready_within_s=float(spec.get("progressDeadlineSeconds") or PROGRESS_DEADLINE_S),
         held_by=annotations.get(HELD_BY, ""),
+        pod_labels=dict(template_of(raw)["metadata"].get("labels") or {}),
     )
 
 

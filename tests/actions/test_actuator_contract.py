@@ -15,11 +15,12 @@ from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
 from actions.ports import Actuator, Conflict, StepState
+from actions.service_switch import ServiceSwitch
 from actions.set_rollback import SetRollback
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
-from tests.kubernetes import argo, sets
+from tests.kubernetes import argo, blue_green, sets
 from tests.kubernetes.gitops import Sample, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import (
     beside,
@@ -225,12 +226,43 @@ def flux_helm_release() -> Iterator[Bench]:
         yield GitOpsBench(api, connection, helm_release())
 
 
+class SwitchBench(KubernetesBench):
+    """A Service that was switched from a blue Deployment of shop:1 to a green one of shop:2."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection) -> None:
+        self._api, self._connection = api, connection
+        blue_green.create(api)
+        blue_green.switch(api, "green")
+        self.rollout = Rollout(
+            workload=Workload("test", "default", "Service", "shop"),
+            canary=self._revision("shop:2"),
+            baseline=self._revision("shop:1"),
+            canary_instances=(),
+            baseline_instances=(),
+            id_labels=("namespace", "pod"),
+            started_at=0.0,
+        )
+
+    def actuator(self) -> ServiceSwitch:
+        return ServiceSwitch(self._connection)
+
+    def interfere(self) -> None:
+        blue_green.switch(self._api, "red")
+
+
+@contextmanager
+def switched_service() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield SwitchBench(api, connection)
+
+
 BENCHES = [
     kubernetes,
     stateful_set,
     daemon_set,
     canary_beside,
     argo_rollout,
+    switched_service,
     argo_cd,
     flux_kustomization,
     flux_helm_release,

@@ -15,6 +15,7 @@ import yaml
 
 from actions.argo_abort import KIND as ARGO
 from actions.plan import Plan, keyed
+from actions.service_switch import KIND as SERVICE
 from analyzer.policy import Mode
 from analyzer.rollout import Rollout
 from analyzer.sample import Missing
@@ -31,7 +32,7 @@ from tests.cli import sample_views
 from tests.fakes.kube_api import FakeKubeApi
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
-from tests.kubernetes import argo, flagger, sets
+from tests.kubernetes import argo, blue_green, flagger, sets
 from tests.kubernetes.gitops import TRACKING, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import manifest
 
@@ -43,6 +44,7 @@ REVISIONS = {
     "DaemonSet": "controllerrevisions",
     "Rollout": "replicasets",
     "Canary": "replicasets",
+    "Service": "replicasets",
 }
 PLURALS = {FLAGGER: "canaries"}
 NEVER_READY = {"fake.rollbackd.dev/ready-after": "never"}
@@ -157,12 +159,11 @@ def release(
     """
     for node in sets.NODES:
         api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
-    with_argo = ARGO in kinds
-    kinds = tuple(kind for kind in kinds if kind not in {ARGO, FLAGGER})
+    others = {ARGO, SERVICE}.intersection(kinds)
+    kinds = tuple(kind for kind in kinds if kind not in {ARGO, FLAGGER, SERVICE})
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        if with_argo:
-            argo.begin(api, argo.manifest("checkout", namespace, {"team": "shop"}))
+        begin_others(api, namespace, others)
         for kind in kinds:
             first = version(1, kind)
             first["metadata"] |= {"namespace": namespace, "labels": {"team": "shop"}}
@@ -180,6 +181,15 @@ def release(
         for kind in kinds:
             if not (stuck and kind == "StatefulSet"):
                 settle(api, namespace, kind)
+
+
+def begin_others(api: FakeKubeApi, namespace: str, kinds: set[str]) -> None:
+    """Let kinds that do not roll out by a template of their own be under way."""
+    if ARGO in kinds:
+        argo.begin(api, argo.manifest("checkout", namespace, {"team": "shop"}))
+    if SERVICE in kinds:
+        blue_green.create(api, namespace)
+        blue_green.switch(api, "green", namespace)
 
 
 def version(number: int, kind: str) -> Manifest:
@@ -225,6 +235,7 @@ def act(parts: Parts, config: Config, rollout: Rollout) -> None:
         for step in keyed(plan).steps if policy.mode is not Mode.OBSERVE else ():
             actuator.inspect(step)
             actuator.perform(step)
+            actuator.inspect(step)
 
 
 def tell(parts: Parts, rollout: Rollout) -> None:
@@ -257,10 +268,10 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
 
             def is_followed(api: FakeKubeApi) -> bool:
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
-                seen = [rollout.ordinal for rollout in rollouts(parts)]
-                return watched == followed and seen == [SECOND] * len(namespaces) * len(
-                    set(kinds) - {FLAGGER}
-                )
+                seen = sorted(rollout.ordinal for rollout in rollouts(parts))
+                switched = [1] * (SERVICE in kinds)
+                each = [*switched, *[SECOND] * len(set(kinds) - {FLAGGER, SERVICE})]
+                return watched == followed and seen == sorted(each * len(namespaces))
 
             api.wait_until(is_followed, what="every release seen")
             for rollout in rollouts(parts):
@@ -292,6 +303,7 @@ CASES = {
     "everything": ("shop",),
     "replicas": ("shop",),
     "gitops-hold": ("shop",),
+    "blue-green": ("shop",),
 }
 """Where checkout is released, for each case."""
 

@@ -53,9 +53,9 @@ def beside(api: FakeKubeApi, canary: str = "shop:2") -> None:
     settle(api, "shop-canary")
 
 
-def deployment(api: FakeKubeApi, name: str = "shop") -> dict[str, Any]:
+def deployment(api: FakeKubeApi, name: str = "shop", namespace: str = "default") -> dict[str, Any]:
     """Return the Deployment as it is now."""
-    return api.get("apps/v1", "Deployment", name)
+    return api.get("apps/v1", "Deployment", name, namespace)
 
 
 def patch(api: FakeKubeApi, name: str = "shop", **parts: object) -> dict[str, Any]:
@@ -103,11 +103,11 @@ def rollout(api: FakeKubeApi, canary: str = "shop:2", baseline: str = "shop:1") 
     )
 
 
-def settle(api: FakeKubeApi, name: str = "shop") -> None:
+def settle(api: FakeKubeApi, name: str = "shop", namespace: str = "default") -> None:
     """Wait until the Deployment has finished its rollout."""
 
     def is_settled(_: FakeKubeApi) -> bool:
-        found = deployment(api, name)
+        found = deployment(api, name, namespace)
         status, wanted = found.get("status", {}), found["spec"]["replicas"]
         counts = {status.get(c, 0) for c in ("replicas", "updatedReplicas", "availableReplicas")}
         seen = status.get("observedGeneration") == found["metadata"]["generation"]

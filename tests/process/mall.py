@@ -78,7 +78,8 @@ class Shop:
     ``annotations``: what it says of its newest change. ``left``: the revision that a complete
     rollout left, while it is still told of. ``turns``: since when a revision's share of failing
     requests is another one, and which. ``bursts``: from when to when it was another one, and which.
-    ``forgotten``: the complete rollout is not told of any more.
+    ``forgotten``: the complete rollout is not told of any more. ``apart``: revisions replace each
+    other at once, and the one before stays there without traffic.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Shop:
     turns: dict[str, tuple[float, float]] = field(default_factory=dict)
     bursts: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     forgotten: bool = False
+    apart: bool = False
 
     @property
     def workload(self) -> Workload:
@@ -104,7 +106,8 @@ class Shop:
         return tuple(
             Instance((s.name,), s.since, ready=self.serves(revision), vitals=vitals)
             for s in self.serving
-            if s.revision == revision and s.until == np.inf
+            if s.revision == revision
+            and (s.until == np.inf or (revision == self.left and self.apart))
         )
 
     def serves(self, revision: str) -> bool:
@@ -125,6 +128,8 @@ class Shop:
             self.released_at,
             self.ordinal,
             complete=bool(self.left),
+            apart=self.apart,
+            after_promotion=self.apart,
             annotations=self.annotations,
         )
 

@@ -191,6 +191,37 @@ def test_a_guard_can_be_replayed(mall: Mall, life: Lifetime) -> None:
     assert again.same, again.text
 
 
+def test_a_switch_is_compared_with_the_time_before_it_at_once(mall: Mall) -> None:
+    """Blue/green: the other colour stands there without traffic; there is but one watch."""
+    life = Lifetime(mall, MemoryJournal())
+    mall.shops["shop"].apart = True
+    mall.release("v2", BAD)
+    mall.complete(told=True)
+    view = life.until("awaiting approval")
+    assert view.id.endswith("@v2.1")
+    assert view.mode == "approve"
+    assert "compared with its own past" in view.reasons[0]
+    again = Lifetime(mall, life.end())
+    again.tick()
+    assert again.view().phase == "awaiting approval"
+    again.controller.handle(view.id, Approved(view.plan_key, "ann"))
+    again.settle()
+    assert again.until("rolled back", "needs a human").phase == "rolled back"
+    assert mall.writes == ["shop"]
+    again.end()
+
+
+def test_a_good_switch_is_left_alone(mall: Mall) -> None:
+    life = Lifetime(mall, MemoryJournal())
+    mall.shops["shop"].apart = True
+    mall.release("v2")
+    mall.complete(told=True)
+    view = life.until("healthy", "inconclusive", "degraded", ticks=200)
+    assert view.phase == "healthy"
+    assert life.controller.known_good(mall.shops["shop"].workload) == ("v2",)
+    life.end()
+
+
 @settings(max_examples=25, deadline=None)
 @given(breaths=st.integers(0, 40))
 def test_a_crash_at_any_write_ends_in_one_rollback(breaths: int) -> None:

@@ -37,7 +37,7 @@
 {{- define "rollbackd.workloads" -}}
 {{- $kinds := default (list "Deployment" "StatefulSet" "DaemonSet") (.Values.config.rollouts.kubernetes).kinds }}
 {{- $plurals := list }}
-{{- range without $kinds "Rollout" "Canary" }}
+{{- range without $kinds "Rollout" "Canary" "Service" }}
 {{- $plurals = append $plurals (printf "%ss" (lower .)) }}
 {{- end }}
 {{- toJson (uniq $plurals) }}
@@ -46,6 +46,11 @@
 {{/* Not empty when Rollouts of Argo are followed. */}}
 {{- define "rollbackd.followsArgo" -}}
 {{- if has "Rollout" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty when Services are followed that are switched between two Deployments. */}}
+{{- define "rollbackd.followsServices" -}}
+{{- if has "Service" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
 {{- end }}
 
 {{/* The plurals of what their revisions are kept in, as a JSON list. */}}
@@ -114,6 +119,11 @@
   resources: [rollouts]
   verbs: [list, watch{{ if $gets }}, get{{ end }}]
 {{- end }}
+{{- if include "rollbackd.followsServices" . }}
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch{{ if $gets }}, get{{ end }}]
+{{- end }}
 {{- if has "Canary" (default list (.Values.config.rollouts.kubernetes).kinds) }}
 - apiGroups: [flagger.app]
   resources: [canaries]
@@ -132,6 +142,15 @@
 - apiGroups: [argoproj.io]
   resources: [rollouts/status]
   verbs: [patch]
+{{- end }}
+{{- if include "rollbackd.followsServices" . }}
+# Blue/green: the Service's selector, and whether traffic follows it.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [patch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
 {{- end }}
 {{- if include "rollbackd.deletesPods" . }}
 # delete_stuck_pods: pods that keep a StatefulSet from going back.

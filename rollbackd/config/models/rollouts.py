@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """Of Argo Rollouts; that it is not installed is no error."""
     CANARY = "Canary"
     """Of Flagger; that it is not installed is no error."""
+    SERVICE = "Service"
+    """Switched between two Deployments (blue/green), where its annotation says so."""
 
 
 class KubernetesModel(Model):
@@ -43,7 +45,7 @@ class KubernetesModel(Model):
         default=[Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET], min_length=1
     )
     """Only these kinds of workloads; no rights are needed for the others. Rollout is Argo's,
-    Canary Flagger's."""
+    Canary Flagger's, Service a blue/green switch."""
     events: Bool = False
     """Write an Event on the workload for each change of a watch; needs the right to create events."""
     follow_for: Duration = default("10m")
@@ -56,10 +58,15 @@ class KubernetesModel(Model):
 
     @field_validator("kinds")
     @classmethod
-    def _with_what_flagger_makes(cls, kinds: list[Kind]) -> list[Kind]:
+    def _with_what_they_are_made_of(cls, kinds: list[Kind]) -> list[Kind]:
         if Kind.CANARY in kinds and Kind.DEPLOYMENT not in kinds:
             raise fault(
                 "Canary is there without Deployment", "add Deployment: Flagger's canaries are such"
+            )
+        if Kind.SERVICE in kinds and Kind.DEPLOYMENT not in kinds:
+            raise fault(
+                "Service is there without Deployment",
+                "add Deployment: a Service is switched between such",
             )
         return kinds
 

@@ -16,12 +16,14 @@ from tests.fakes.kube_api.objects.kinds import (
     NODES,
     PODS,
     REPLICA_SETS,
+    SERVICES,
     STATEFUL_SETS,
 )
 from tests.fakes.kube_api.objects.metadata import controller_uid
 
 from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
+from .endpoints import EndpointSliceController
 from .garbage import GarbageCollector
 from .replica_sets import ReplicaSetController
 from .stateful_sets import StatefulSetController
@@ -42,7 +44,8 @@ SHORTEST_WAIT_SECONDS = 0.02  # when something is due but nothing has changed
 RETRY_SECONDS = 0.5  # after a controller failed
 MOST_ERRORS_KEPT = 20
 _WATCHED = frozenset(
-    kind.storage for kind in (DEPLOYMENTS, REPLICA_SETS, PODS, STATEFUL_SETS, DAEMON_SETS, NODES)
+    kind.storage
+    for kind in (DEPLOYMENTS, REPLICA_SETS, PODS, STATEFUL_SETS, DAEMON_SETS, NODES, SERVICES)
 )
 
 
@@ -69,6 +72,7 @@ class ControlLoop:
         self._deployments = DeploymentController(registry, clock)
         self._stateful_sets = StatefulSetController(registry)
         self._daemon_sets = DaemonSetController(registry)
+        self._endpoints = EndpointSliceController(store, registry)
         # By uid: owners something changed for, and owners which time will change something for.
         self._dirty: set[str] = set()
         self._due_at: dict[str, float] = {}
@@ -139,6 +143,7 @@ class ControlLoop:
                 self._note_due(uid, now + self._deployments.reconcile(deployment, owned, pods_of))
 
         self._reconcile_sets(dirty, pods_of)
+        self._endpoints.reconcile()
 
     def _reconcile_sets(self, dirty: set[str], pods_of: dict[str, list[JsonObject]]) -> None:
         revisions_of = self._by_controller(CONTROLLER_REVISIONS.storage)

@@ -68,6 +68,10 @@ NAMESPACES = ResourceKind(
     short_names=("ns",),
 )
 PODS = ResourceKind("", "v1", "pods", "Pod", subresources=_STATUS, short_names=("po",))
+SERVICES = ResourceKind(
+    "", "v1", "services", "Service", subresources=_STATUS, short_names=("svc",)
+)
+ENDPOINT_SLICES = ResourceKind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 DEPLOYMENTS = ResourceKind(
     "apps", "v1", "deployments", "Deployment", subresources=_STATUS_SCALE, short_names=("deploy",)
 )
@@ -100,7 +104,8 @@ def _review(group: str, plural: str, kind: str) -> ResourceKind:
 BUILT_IN_KINDS = (
     NAMESPACES,
     PODS,
-    ResourceKind("", "v1", "services", "Service", subresources=_STATUS, short_names=("svc",)),
+    SERVICES,
+    ENDPOINT_SLICES,
     ResourceKind("", "v1", "configmaps", "ConfigMap", short_names=("cm",)),
     ResourceKind("", "v1", "secrets", "Secret"),
     ResourceKind("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",)),
