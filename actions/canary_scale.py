@@ -1,5 +1,6 @@
 """Takes a canary Deployment that stands beside a stable one out of service: scales it to zero."""
 
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from actions.cluster import (
@@ -13,8 +14,10 @@ from actions.cluster import (
     template_digest,
     write_guarded,
 )
+from actions.facts import Fact, Undersized
+from actions.kubernetes_capacity import read_facts
 from actions.plan import Draft, Step
-from actions.ports import Conflict, StepState
+from actions.ports import Conflict, FactSource, StepState
 from analyzer.rollout import Rollout
 
 KIND = "CanaryDeployment"
@@ -33,11 +36,19 @@ class CanaryScale:
     Args:
         api: the calls to the cluster that the rollouts come from.
         name: the actuator's name in the registry.
+        owners: tells who else applies the canary, and would undo this; None when nobody asks.
     """
 
-    def __init__(self, api: ClusterApi, *, name: str = "kubernetes-rollback") -> None:
+    def __init__(
+        self,
+        api: ClusterApi,
+        *,
+        name: str = "kubernetes-rollback",
+        owners: FactSource | None = None,
+    ) -> None:
         self._api = api
         self._name = name
+        self._owners = owners
 
     def propose(self, rollout: Rollout) -> Draft:
         """Return the one step that takes the canary out, or why there is none."""
@@ -82,7 +93,11 @@ class CanaryScale:
                 "summary": f"scale the canary {workload} ({bad.label}) from {replicas} to 0",
             },
         )
-        return Draft(steps=(step,))
+        seen = read_facts(
+            lambda: self._too_small(rollout, workload.namespace), "the size of the stable side"
+        )
+        owned = self._owners.facts(rollout) if self._owners is not None else ()
+        return Draft((step,), (), (*seen, *owned))
 
     def inspect(self, step: Step) -> StepState:
         """Compare the Deployment's template and size with the step's."""
@@ -114,6 +129,18 @@ class CanaryScale:
         if found is None or found["metadata"]["uid"] != step.target["uid"]:
             return None
         return None if found["metadata"].get("deletionTimestamp") else found
+
+    def _too_small(self, rollout: Rollout, namespace: str) -> Iterable[Fact]:
+        """Yield that fewer pods of the stable Deployment are ready than it is to have."""
+        good = rollout.baseline
+        path = f"/apis/apps/v1/namespaces/{quote(namespace)}/replicasets"
+        found = self._api.items(path, f"{HASH_LABEL}={good.label}") if good is not None else ()
+        for item in found:
+            wanted, status = _replicas(item), item.get("status") or {}
+            ready = status.get("readyReplicas", 0)
+            if good is not None and item["metadata"]["uid"] == good.id and ready < wanted:
+                what = f"the stable Deployment beside {rollout.workload}"
+                yield Undersized(what, ready, wanted, "its own size")
 
     def _is_current(self, found: JsonObject, uid: str, template_hash: str) -> bool:
         """Tell whether a revision, by its ReplicaSet, has the Deployment's template."""

@@ -29,6 +29,15 @@ ATTEMPTS = 4
 
 JsonObject = dict[str, Any]
 
+PLACES = {
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "CanaryDeployment": ("/apis/apps/v1", "deployments"),
+    "StatefulSet": ("/apis/apps/v1", "statefulsets"),
+    "DaemonSet": ("/apis/apps/v1", "daemonsets"),
+    "Service": ("/api/v1", "services"),
+}
+"""Where the objects are that a rollback changes, by the workload's kind."""
+
 
 class OwnerApi(Protocol):
     """The calls to the API server that this needs, in raw JSON. All raise ActionErrors."""
@@ -53,12 +62,17 @@ class GitOpsOwners:
         self.argocd_namespace = argocd_namespace
 
     def of(self, rollout: Rollout) -> tuple[Owner, ...]:
-        """Return the owners of the Deployment that is rolled out. Raises as the calls."""
+        """Return the owners of the object that a rollback changes. Raises as the calls.
+
+        None of an Argo Rollout or a Flagger Canary: an abort leaves what others apply as it is.
+        """
         workload = rollout.workload
-        if workload.kind != "Deployment":
+        place = PLACES.get(workload.kind)
+        if place is None:
             return ()
+        root, plural = place
         namespace, name = quote(workload.namespace), quote(workload.name)
-        found = self._api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+        found = self._api.get(f"{root}/namespaces/{namespace}/{plural}/{name}")
         return () if found is None else owners_of(found, self.argocd_namespace)
 
     def facts(self, rollout: Rollout) -> tuple[Fact, ...]:

@@ -1,12 +1,13 @@
-"""Could a Deployment run its earlier revision at full size? Read from pods, HPAs and quotas."""
+"""Could a workload run its earlier revision at full size? Read from pods, HPAs and quotas."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil, floor
 from typing import Protocol
 from urllib.parse import quote
 
-from actions.cluster import HASH_LABEL, JsonObject
+from actions.cluster import HASH_LABEL, JsonObject, controller_uid
 from actions.facts import CannotStart, Fact, QuotaShort, Undersized, Unread
 from actions.ports import Permanent
 
@@ -37,53 +38,92 @@ class Listing(Protocol):
         """Return the objects of a collection that the selector matches."""
 
 
-def capacity_facts(
-    api: Listing, deployment: JsonObject, canary: JsonObject, baseline: JsonObject
-) -> tuple[Fact, ...]:
-    """Return what would keep the baseline's ReplicaSet from running at full size.
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What going back would change, in the terms that capacity is about.
+
+    Attributes:
+        kind, namespace, name: the workload.
+        revision: label of the revision to go back to. selector: of its pods. owner: UID of the
+            object that manages them.
+        wanted: instances of the workload. running, leaving: of the revision to go back to, and of
+            the canary, now.
+        new, old: objects that have the two revisions' templates.
+        takes_first: an instance may be taken away before another one is started.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    revision: str
+    selector: str
+    owner: str
+    wanted: int
+    running: int
+    leaving: int
+    new: JsonObject
+    old: JsonObject
+    takes_first: bool
+
+
+def deployment_way(deployment: JsonObject, canary: JsonObject, baseline: JsonObject) -> WayBack:
+    """Return the way back of a Deployment, from one of its ReplicaSets to another."""
+    metadata, revision = deployment["metadata"], baseline["metadata"]["labels"][HASH_LABEL]
+    return WayBack(
+        kind="Deployment",
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        revision=revision,
+        selector=f"{HASH_LABEL}={revision}",
+        owner=baseline["metadata"]["uid"],
+        wanted=deployment["spec"].get("replicas", 1),
+        running=(baseline.get("status") or {}).get("replicas", 0),
+        leaving=(canary.get("status") or {}).get("replicas", 0),
+        new=baseline,
+        old=canary,
+        takes_first=_may_go_first(deployment),
+    )
+
+
+def capacity_facts(api: Listing, way: WayBack) -> tuple[Fact, ...]:
+    """Return what would keep the revision to go back to from running at full size.
 
     What may not be read is told as such. Raises Transient.
     """
-    namespace = quote(deployment["metadata"]["namespace"])
+    namespace = quote(way.namespace)
     core, scaling = f"/api/v1/namespaces/{namespace}", "/apis/autoscaling/v2/namespaces"
-    revision = baseline["metadata"]["labels"][HASH_LABEL]
     return (
-        *_read(
-            lambda: stuck_pods(api.items(f"{core}/pods", f"{HASH_LABEL}={revision}"), baseline),
-            f"the pods of {revision}",
+        *read_facts(
+            lambda: stuck_pods(api.items(f"{core}/pods", way.selector), way),
+            f"the pods of {way.revision}",
         ),
-        *_read(
+        *read_facts(
             lambda: below_least(
-                api.items(f"{scaling}/{namespace}/horizontalpodautoscalers", ""), deployment
+                api.items(f"{scaling}/{namespace}/horizontalpodautoscalers", ""), way
             ),
             "its autoscaler",
         ),
-        *_read(
-            lambda: short_quotas(
-                api.items(f"{core}/resourcequotas", ""), deployment, canary, baseline
-            ),
+        *read_facts(
+            lambda: short_quotas(api.items(f"{core}/resourcequotas", ""), way),
             "the resource quotas",
         ),
     )
 
 
-def _read(call: Callable[[], Iterable[Fact]], what: str) -> tuple[Fact, ...]:
+def read_facts(call: Callable[[], Iterable[Fact]], what: str) -> tuple[Fact, ...]:
+    """Return what a call tells, or that it may not be read."""
     try:
         return tuple(call())
     except Permanent as error:
         return (Unread(what, str(error)),)
 
 
-def stuck_pods(pods: Iterable[JsonObject], baseline: JsonObject) -> Iterable[Fact]:
-    """Yield that pods of the baseline exist and cannot start."""
-    revision = baseline["metadata"]["labels"][HASH_LABEL]
-    uid = baseline["metadata"]["uid"]
-    own = [
-        p for p in pods if any(o["uid"] == uid for o in p["metadata"].get("ownerReferences", []))
-    ]
+def stuck_pods(pods: Iterable[JsonObject], way: WayBack) -> Iterable[Fact]:
+    """Yield that pods of the revision to go back to exist and cannot start."""
+    own = [pod for pod in pods if controller_uid(pod) == way.owner]
     reasons = [reason for pod in own if (reason := _stuck(pod)) is not None]
     if reasons:
-        yield CannotStart(revision, len(reasons), ", ".join(sorted(set(reasons))))
+        yield CannotStart(way.revision, len(reasons), ", ".join(sorted(set(reasons))))
 
 
 def _stuck(pod: JsonObject) -> str | None:
@@ -101,33 +141,25 @@ def _stuck(pod: JsonObject) -> str | None:
     return None
 
 
-def below_least(scalers: Iterable[JsonObject], deployment: JsonObject) -> Iterable[Fact]:
-    """Yield that the Deployment is smaller than its autoscaler wants it to be at least."""
-    name = deployment["metadata"]["name"]
-    replicas = deployment["spec"].get("replicas", 1)
+def below_least(scalers: Iterable[JsonObject], way: WayBack) -> Iterable[Fact]:
+    """Yield that the workload is smaller than its autoscaler wants it to be at least."""
     for scaler in scalers:
         target = scaler["spec"].get("scaleTargetRef") or {}
         least = scaler["spec"].get("minReplicas", 1)
-        if (target.get("kind"), target.get("name")) == ("Deployment", name) and replicas < least:
+        is_ours = (target.get("kind"), target.get("name")) == (way.kind, way.name)
+        if is_ours and way.wanted < least:
             by = f"HorizontalPodAutoscaler {scaler['metadata']['name']}"
-            yield Undersized(f"Deployment {name}", replicas, least, by)
+            yield Undersized(f"{way.kind} {way.name}", way.wanted, least, by)
 
 
-def short_quotas(
-    quotas: Iterable[JsonObject],
-    deployment: JsonObject,
-    canary: JsonObject,
-    baseline: JsonObject,
-) -> Iterable[Fact]:
-    """Yield each resource of a quota that the baseline at full size would not fit into.
+def short_quotas(quotas: Iterable[JsonObject], way: WayBack) -> Iterable[Fact]:
+    """Yield each resource of a quota that the revision at full size would not fit into.
 
-    Quotas with scopes are left out, as are resources that the baseline's template does not
-    mention: what the server would fill in is not known here.
+    Quotas with scopes are left out, as are resources that its template does not mention: what the
+    server would fill in is not known here.
     """
-    wanted = deployment["spec"].get("replicas", 1)
-    running = (baseline.get("status") or {}).get("replicas", 0)
-    leaving = (canary.get("status") or {}).get("replicas", 0)
-    new, old = demands(baseline), demands(canary)
+    missing = max(0, way.wanted - way.running)
+    new, old = demands(way.new), demands(way.old)
     for quota in quotas:
         spec = quota["spec"]
         if spec.get("scopes") or spec.get("scopeSelector"):
@@ -138,12 +170,11 @@ def short_quotas(
             if one is None or resource not in used:
                 continue
             free = parse_quantity(limit) - parse_quantity(used[resource])
-            missing = max(0, wanted - running)
             needed = missing * one
-            room = free + leaving * old.get(_plain(resource), 0.0)
+            room = free + way.leaving * old.get(_plain(resource), 0.0)
             if needed > room:
                 yield QuotaShort(quota["metadata"]["name"], resource, needed, room, missing)
-            elif missing and one > free and not _may_go_first(deployment):
+            elif missing and one > free and not way.takes_first:
                 yield QuotaShort(quota["metadata"]["name"], resource, one, free, 1)
 
 
@@ -152,9 +183,9 @@ def _plain(resource: str) -> str:
     return f"requests.{resource}" if resource in {"cpu", "memory"} else resource
 
 
-def demands(replica_set: JsonObject) -> dict[str, float]:
-    """Return what one pod of a ReplicaSet counts in quotas, as far as its template says."""
-    spec = replica_set["spec"]["template"]["spec"]
+def demands(owner: JsonObject) -> dict[str, float]:
+    """Return what one pod of an object's template counts in quotas, as far as that says."""
+    spec = owner["spec"]["template"]["spec"]
     found = {"pods": 1.0}
     for kind in ("requests", "limits"):
         sums = [_sum(spec.get("containers") or [], kind)]

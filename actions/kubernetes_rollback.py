@@ -17,7 +17,7 @@ from actions.cluster import (
     write_guarded,
 )
 from actions.facts import Fact, NewerRevision, PausedByHand
-from actions.kubernetes_capacity import capacity_facts
+from actions.kubernetes_capacity import capacity_facts, deployment_way
 from actions.marks import HELD_BY
 from actions.plan import Draft, Step
 from actions.ports import Conflict, FactSource, StepState
@@ -72,7 +72,7 @@ class KubernetesRollback:
         if refusals or facts or canary is None or baseline is None:
             return Draft(refusals=refusals, facts=facts)
         step = self._step(rollout, rollout.baseline, deployment, baseline)
-        seen = capacity_facts(self._api, deployment, canary, baseline)
+        seen = capacity_facts(self._api, deployment_way(deployment, canary, baseline))
         owned = self._owners.facts(rollout) if self._owners is not None else ()
         return Draft((step,), (), (*seen, *owned))
 

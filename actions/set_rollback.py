@@ -17,12 +17,11 @@ from actions.cluster import (
     write_guarded,
 )
 from actions.plan import Draft, Step
-from actions.ports import Conflict, StepState
+from actions.ports import Conflict, FactSource, StepState
+from actions.set_capacity import REVISION_LABEL, set_capacity_facts
 from analyzer.rollout import Revision, Rollout, Workload
 
 PLURALS = {"StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
-
-REVISION_LABEL = "controller-revision-hash"
 
 DELETE_STUCK = "delete stuck pods"
 """What the second step of a plan is about, in its target."""
@@ -47,6 +46,7 @@ class SetRollback:
         pods: deletes such pods; None when that is not allowed, and then a StatefulSet that waits
             for one is refused.
         name: the actuator's name in the registry.
+        owners: tells who else applies a set, and would undo this; None when nobody asks.
     """
 
     def __init__(
@@ -55,8 +55,10 @@ class SetRollback:
         *,
         pods: PodDeletion | None = None,
         name: str = "kubernetes-rollback",
+        owners: FactSource | None = None,
     ) -> None:
         self._api = api
+        self._owners = owners
         self._deletion = pods
         self._name = name
 
@@ -79,9 +81,12 @@ class SetRollback:
             *_revision_refusals(rollout, found, canary, baseline),
             *self._stuck_refusals(workload, stuck),
         )
-        if refusals or baseline is None:
+        if refusals or canary is None or baseline is None:
             return Draft(refusals=refusals)
-        return Draft(steps=self._steps(rollout, rollout.baseline, (found, baseline), stuck))
+        steps = self._steps(rollout, rollout.baseline, (found, baseline), stuck)
+        seen = set_capacity_facts(self._api, found, canary, baseline)
+        owned = self._owners.facts(rollout) if self._owners is not None else ()
+        return Draft(steps, (), (*seen, *owned))
 
     def inspect(self, step: Step) -> StepState:
         """Compare the set's template with the step's, and the pods with what it wants."""

@@ -309,10 +309,11 @@ def _rollback(
     from rollbackd.rollouts.flagger import KIND as FLAGGER  # noqa: PLC0415  only when used
 
     name = settings.name
-    sets = SetRollback(cluster, pods=cluster if settings.delete_stuck_pods else None, name=name)
+    deletion = cluster if settings.delete_stuck_pods else None
+    sets = SetRollback(cluster, pods=deletion, name=name, owners=owners)
     by_kind: dict[str, Actuator] = {
         "Deployment": KubernetesRollback(cluster, name=name, owners=owners),
-        CANARY_DEPLOYMENT: CanaryScale(cluster, name=name),
+        CANARY_DEPLOYMENT: CanaryScale(cluster, name=name, owners=owners),
         ARGO: ArgoAbort(cluster, name=name),
         SERVICE: ServiceSwitch(cluster, name=name, owners=owners),
         **dict.fromkeys(PLURALS, sets),

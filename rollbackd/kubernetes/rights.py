@@ -102,6 +102,7 @@ _CAPACITY = (
     _Grant(("list",), "autoscaling", "horizontalpodautoscalers"),
     _Grant(("list",), "", "resourcequotas"),
 )
+_SIZED = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _FITS = "telling whether the old revision fits"
 _HOLD_OWNERS = (
     _Grant(("get", "patch"), "argoproj.io", "applications"),
@@ -127,7 +128,7 @@ def needs(config: Config) -> tuple[Need, ...]:
     planned = [grant for kind in kinds for grant in kind.plan()]
     if modes:
         found += _needs(planned, followed, "planning rollbacks", essential=True)
-        if "Deployment" in cluster.kinds:
+        if _SIZED.intersection(cluster.kinds):
             # what cannot be read is told by the guard "capacity", and keeps nobody from acting
             found += _needs(_CAPACITY, followed, _FITS, essential=False)
     if modes - {Mode.OBSERVE}:

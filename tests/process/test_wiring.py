@@ -16,6 +16,7 @@ from actions.canary_scale import CanaryScale
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import NginxMaster, NginxSwitch
 from actions.ports import Actuator
+from actions.service_switch import ServiceSwitch
 from actions.set_rollback import SetRollback
 from actions.splitter_switch import SplitterSwitch
 from actions.upstream_file import Servers
@@ -237,10 +238,11 @@ def test_a_rollback_speaks_to_the_cluster_that_is_watched(tmp_path: Path) -> Non
     )
     back = found["back"]
     assert isinstance(back, ByKind)
-    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet", "Rollout"}
+    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet", "Rollout", "Service"}
     assert set(back._actuators) == kinds
     for one in back._actuators.values():
-        assert isinstance(one, KubernetesRollback | CanaryScale | SetRollback | ArgoAbort)
+        known = KubernetesRollback | CanaryScale | SetRollback | ArgoAbort | ServiceSwitch
+        assert isinstance(one, known)
         assert one._name == "back"
         assert isinstance(one._api, Connection)
         assert one._api._access.server == "http://127.0.0.1:1"

@@ -93,7 +93,7 @@
   resources: [controllerrevisions]
   verbs: [get]
 {{- end }}
-{{- if has "deployments" $workloads }}
+{{- if $workloads }}
 # Would the revision to go back to fit: what limits how many pods there may be.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
