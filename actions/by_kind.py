@@ -16,27 +16,17 @@ class ByKind:
     Args:
         actuators: by kind; their steps name the kind in their target.
         name: the action's name, which the steps of all of them bear.
-        left: kinds that are left to somebody else, and why.
     """
 
-    def __init__(
-        self,
-        actuators: Mapping[str, Actuator],
-        name: str,
-        left: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, actuators: Mapping[str, Actuator], name: str) -> None:
         self._actuators = dict(actuators)
         self._name = name
-        self._left = dict(left or {})
 
     def propose(self, rollout: Rollout) -> Draft:
         """Return the steps that the kind's own actuator proposes, or why there are none."""
         workload = rollout.workload
         actuator = self._actuators.get(workload.kind)
         if actuator is None:
-            if workload.kind in self._left:
-                reason = f"{workload.kind} {workload}: {self._left[workload.kind]}"
-                return Draft(refusals=(reason,))
             known = ", ".join(sorted(self._actuators))
             reason = f"{self._name} knows no {workload.kind} such as {workload}, only {known}"
             return Draft(refusals=(reason,))

@@ -28,6 +28,7 @@ from rollbackd.config.settings import Config
 from rollbackd.controller import KEEP_FINAL, Controller
 from rollbackd.decisions import Decisions
 from rollbackd.desk import ActionDesk
+from rollbackd.flagger_gate import flagger_routes
 from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.kubernetes.access_review import AccessReview
@@ -153,7 +154,8 @@ class Daemon:
         )
         site = self._site(decisions, journal)
         regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
-        app = application(doors, [*staff.routes, *site.routes(), *regional])
+        asked = [] if parts.flagger is None else flagger_routes(parts.flagger, self._views)
+        app = application(doors, [*staff.routes, *site.routes(), *regional, *asked])
         server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()

@@ -13,6 +13,8 @@ from actions.argo_abort import ArgoAbort
 from actions.by_kind import ByKind
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.canary_scale import CanaryScale
+from actions.flagger_abort import KIND as FLAGGER
+from actions.flagger_abort import FlaggerAbort
 from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import Installation, NginxSwitch
@@ -52,12 +54,6 @@ if TYPE_CHECKING:
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
 
-LEFT_TO_FLAGGER = (
-    "Flagger goes back by itself when its own analysis fails, and would misread what others change; "
-    "stop it there, by hand or by a webhook of type rollback"
-)
-"""Why a plan for a Canary is refused."""
-
 Permit = Callable[[], None]
 """Returns when this process may change the world now; raises Fenced otherwise."""
 
@@ -70,7 +66,8 @@ class Parts:
     """The adapters that the configuration asks for.
 
     ``schemas``: who knows whether a database schema allows a way back. ``holdings``: what shows
-    and what pauses the workloads that can be held.
+    and what pauses the workloads that can be held. ``flagger``: what answers Flagger, None when its
+    canaries are not followed.
     """
 
     source: MetricSource
@@ -80,6 +77,7 @@ class Parts:
     holdings: tuple[Standings, Pauses] | None = None
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     traces: TraceSource | None = None
+    flagger: FlaggerAbort | None = None
     span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
 
@@ -129,6 +127,9 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             stack.callback(each.close)
         notifiers = _notifiers(config, cluster)
         holdings = _holdings(rollouts, cluster)
+        flagger = None
+        if cluster is not None and access is not None and FLAGGER in access.kinds:
+            flagger = FlaggerAbort(cluster)
         return Parts(
             source,
             rollouts,
@@ -137,6 +138,7 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             holdings=holdings,
             notifiers=notifiers,
             traces=traces,
+            flagger=flagger,
             span_fates=span_fates,
             stack=stack.pop_all(),
         )
@@ -306,8 +308,6 @@ def _actuator(
 def _rollback(
     settings: KubernetesRollbackSettings, cluster: Connection, owners: GitOpsOwners | None
 ) -> Actuator:
-    from rollbackd.rollouts.flagger import KIND as FLAGGER  # noqa: PLC0415  only when used
-
     name = settings.name
     deletion = cluster if settings.delete_stuck_pods else None
     sets = SetRollback(cluster, pods=deletion, name=name, owners=owners)
@@ -315,10 +315,11 @@ def _rollback(
         "Deployment": KubernetesRollback(cluster, name=name, owners=owners),
         CANARY_DEPLOYMENT: CanaryScale(cluster, name=name, owners=owners),
         ARGO: ArgoAbort(cluster, name=name),
+        FLAGGER: FlaggerAbort(cluster, name=name),
         SERVICE: ServiceSwitch(cluster, name=name, owners=owners),
         **dict.fromkeys(PLURALS, sets),
     }
-    return ByKind(by_kind, name, {FLAGGER: LEFT_TO_FLAGGER})
+    return ByKind(by_kind, name)
 
 
 def _servers(settings: NginxSwitchSettings | SplitterSwitchSettings) -> Servers:

@@ -63,14 +63,13 @@ class _Grant:
 class _Kind:
     """What following a kind of workload, and acting on it, takes.
 
-    ``revisions``: resource of its revisions in the group ``apps``, or "". ``planned``: whether the
-    workload itself is read to make a plan. ``written``: the resource that is patched, or "".
+    ``revisions``: resource of its revisions in the group ``apps``, or "". ``written``: the resource
+    that is patched, or "".
     """
 
     group: str
     resource: str
     revisions: str = ""
-    planned: bool = True
     written: str = ""
 
     def follow(self) -> Iterator[_Grant]:
@@ -79,8 +78,7 @@ class _Kind:
             yield _Grant(("list", "watch"), "apps", self.revisions)
 
     def plan(self) -> Iterator[_Grant]:
-        if self.planned:
-            yield _Grant(("get",), self.group, self.resource)
+        yield _Grant(("get",), self.group, self.resource)
         if self.revisions == "controllerrevisions":
             yield _Grant(("get",), "apps", self.revisions)
 
@@ -94,7 +92,7 @@ _KINDS = {
     "StatefulSet": _Kind("apps", "statefulsets", "controllerrevisions", written="statefulsets"),
     "DaemonSet": _Kind("apps", "daemonsets", "controllerrevisions", written="daemonsets"),
     "Rollout": _Kind("argoproj.io", "rollouts", "replicasets", written="rollouts/status"),
-    "Canary": _Kind("flagger.app", "canaries", planned=False),
+    "Canary": _Kind("flagger.app", "canaries", written="canaries"),
     "Service": _Kind("", "services", written="services"),
 }
 _PODS = _Grant(("list", "watch"), "", "pods")

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from actions.argo_abort import KIND as ARGO
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
+from actions.flagger_abort import KIND as FLAGGER
+from actions.flagger_abort import VERSION as FLAGGER_VERSION
 from actions.plan import checksum
 from actions.ports import Conflict
 from actions.service_switch import KIND as SERVICE
@@ -49,6 +51,7 @@ APPS = {
     "StatefulSet": _Api("apps/v1", "statefulsets", "StatefulSet"),
     "DaemonSet": _Api("apps/v1", "daemonsets", "DaemonSet"),
     ARGO: _Api("argoproj.io/v1alpha1", "rollouts", ARGO),
+    FLAGGER: _Api(FLAGGER_VERSION, "canaries", FLAGGER),
     SERVICE: _Api("v1", "services", SERVICE),
 }
 

@@ -5,18 +5,13 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
+from actions.flagger_abort import ANALYSING, KIND
 from analyzer.rollout import Revision, Rollout, Workload
 from rollbackd.rollouts.annotations import said
 from rollbackd.rollouts.derivation import Reading
 from rollbackd.rollouts.objects import MODE, POLICY
 from rollbackd.rollouts.revisions import Family, current_of
 from rollbackd.rollouts.tracks import serving_of
-
-KIND = "Canary"
-VERSION = "flagger.app/v1beta1"
-
-ANALYSING = frozenset({"Progressing", "Waiting", "WaitingPromotion"})
-"""Phases in which both versions run and the new one is being judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from itertools import chain
 from typing import Any, TypeVar, assert_never
 
 from actions.argo_abort import KIND as ARGO
+from actions.flagger_abort import KIND as FLAGGER
+from actions.flagger_abort import VERSION as FLAGGER_VERSION
 from actions.holding import Standing
 from actions.service_switch import KIND as SERVICE
 from analyzer.rollout import Instance, Revision, Rollout, Workload
@@ -21,8 +23,6 @@ from rollbackd.rollouts.blue_green import (
     colours,
 )
 from rollbackd.rollouts.derivation import NO_MEMORY, Memory, Reading, derive
-from rollbackd.rollouts.flagger import KIND as FLAGGER
-from rollbackd.rollouts.flagger import VERSION as FLAGGER_VERSION
 from rollbackd.rollouts.flagger import flagger_canary_of, flagger_rollouts, owned
 from rollbackd.rollouts.objects import (
     Deployment,

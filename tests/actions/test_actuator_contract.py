@@ -11,6 +11,7 @@ import pytest
 from actions.argo_abort import ArgoAbort
 from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.canary_scale import CanaryScale
+from actions.flagger_abort import FlaggerAbort
 from actions.gitops_hold import GitOpsHold, GitOpsOwners
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.plan import Plan, Step, keyed
@@ -20,7 +21,7 @@ from actions.set_rollback import SetRollback
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from rollbackd.kubernetes.connection import Connection
 from tests.fakes.kube_api import FakeKubeApi
-from tests.kubernetes import argo, blue_green, sets
+from tests.kubernetes import argo, blue_green, flagger, sets
 from tests.kubernetes.gitops import Sample, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import (
     beside,
@@ -226,6 +227,37 @@ def flux_helm_release() -> Iterator[Bench]:
         yield GitOpsBench(api, connection, helm_release())
 
 
+class FlaggerBench(KubernetesBench):
+    """A Canary of Flagger that analyses shop:2; the test plays Flagger."""
+
+    def __init__(self, api: FakeKubeApi, connection: Connection) -> None:
+        self._api, self._connection = api, connection
+        flagger.install(api)
+        flagger.begin(api)
+        self.rollout = Rollout(
+            workload=Workload("test", "default", "Canary", "shop"),
+            canary=self._revision("shop:2"),
+            baseline=self._revision("shop:1"),
+            canary_instances=(),
+            baseline_instances=(),
+            id_labels=("namespace", "pod"),
+            started_at=0.0,
+        )
+
+    def actuator(self) -> FlaggerAbort:
+        return FlaggerAbort(self._connection)
+
+    def wait_done(self, step: Step) -> None:
+        flagger.say(self._api, "Failed")
+        assert self.actuator().inspect(step) is StepState.DONE
+
+
+@contextmanager
+def flagger_canary() -> Iterator[Bench]:
+    with cluster() as (api, connection):
+        yield FlaggerBench(api, connection)
+
+
 class SwitchBench(KubernetesBench):
     """A Service that was switched from a blue Deployment of shop:1 to a green one of shop:2."""
 
@@ -263,6 +295,7 @@ BENCHES = [
     canary_beside,
     argo_rollout,
     switched_service,
+    flagger_canary,
     argo_cd,
     flux_kustomization,
     flux_helm_release,

@@ -44,13 +44,6 @@ def test_steps_of_plans_that_do_not_name_a_kind_are_about_deployments() -> None:
     assert one.performed == [step]
 
 
-def test_a_kind_that_is_left_to_somebody_else_says_to_whom() -> None:
-    back = ByKind({}, "back", {"Canary": "Flagger goes back by itself"})
-    assert back.propose(rollout("Canary")).refusals == (
-        "Canary team/shop: Flagger goes back by itself",
-    )
-
-
 def test_a_kind_that_nobody_knows_is_refused() -> None:
     back = ByKind({"Deployment": Scripted("Deployment")}, "back")
     (reason,) = back.propose(rollout("Job")).refusals

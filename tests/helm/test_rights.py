@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from actions.argo_abort import KIND as ARGO
+from actions.flagger_abort import KIND as FLAGGER
 from actions.plan import Plan, keyed
 from actions.service_switch import KIND as SERVICE
 from analyzer.policy import Mode
@@ -25,7 +26,6 @@ from rollbackd.kubernetes.rights import Need, needs
 from rollbackd.leadership.kubernetes import KubernetesLease
 from rollbackd.leadership.lease import Lease
 from rollbackd.notifiers.port import Memo
-from rollbackd.rollouts.flagger import KIND as FLAGGER
 from rollbackd.views import TimelineItem
 from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.cli import sample_views
@@ -159,7 +159,7 @@ def release(
     """
     for node in sets.NODES:
         api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
-    others = {ARGO, SERVICE}.intersection(kinds)
+    others = {ARGO, FLAGGER, SERVICE}.intersection(kinds)
     kinds = tuple(kind for kind in kinds if kind not in {ARGO, FLAGGER, SERVICE})
     for namespace in namespaces:
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
@@ -187,6 +187,8 @@ def begin_others(api: FakeKubeApi, namespace: str, kinds: set[str]) -> None:
     """Let kinds that do not roll out by a template of their own be under way."""
     if ARGO in kinds:
         argo.begin(api, argo.manifest("checkout", namespace, {"team": "shop"}))
+    if FLAGGER in kinds:
+        flagger.begin(api, namespace)
     if SERVICE in kinds:
         blue_green.create(api, namespace)
         blue_green.switch(api, "green", namespace)
@@ -270,7 +272,7 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
                 watched = {right.resource for right in called(api) if right.verb == "watch"}
                 seen = sorted(rollout.ordinal for rollout in rollouts(parts))
                 switched = [1] * (SERVICE in kinds)
-                each = [*switched, *[SECOND] * len(set(kinds) - {FLAGGER, SERVICE})]
+                each = [*switched, *[SECOND] * len(set(kinds) - {SERVICE})]
                 return watched == followed and seen == sorted(each * len(namespaces))
 
             api.wait_until(is_followed, what="every release seen")
@@ -369,6 +371,7 @@ def writing(helm4: Helm, case: str) -> set[Right]:
 def test_acting_grants_one_verb_that_writes(helm4: Helm) -> None:
     plurals = ("deployments", "statefulsets", "daemonsets")
     patches = {Right("patch", "apps", plural, "shop") for plural in plurals}
+    patches.add(Right("patch", "flagger.app", "canaries", "shop"))
     assert writing(helm4, "enforce-namespaced") == patches
 
 

@@ -13,6 +13,7 @@ import pytest
 from actions.argo_abort import ArgoAbort
 from actions.by_kind import ByKind
 from actions.canary_scale import CanaryScale
+from actions.flagger_abort import FlaggerAbort
 from actions.kubernetes_rollback import KubernetesRollback
 from actions.nginx_switch import NginxMaster, NginxSwitch
 from actions.ports import Actuator
@@ -238,10 +239,25 @@ def test_a_rollback_speaks_to_the_cluster_that_is_watched(tmp_path: Path) -> Non
     )
     back = found["back"]
     assert isinstance(back, ByKind)
-    kinds = {"Deployment", "CanaryDeployment", "StatefulSet", "DaemonSet", "Rollout", "Service"}
+    kinds = {
+        "Deployment",
+        "CanaryDeployment",
+        "StatefulSet",
+        "DaemonSet",
+        "Rollout",
+        "Service",
+        "Canary",
+    }
     assert set(back._actuators) == kinds
     for one in back._actuators.values():
-        known = KubernetesRollback | CanaryScale | SetRollback | ArgoAbort | ServiceSwitch
+        known = (
+            KubernetesRollback
+            | CanaryScale
+            | SetRollback
+            | ArgoAbort
+            | ServiceSwitch
+            | FlaggerAbort
+        )
         assert isinstance(one, known)
         assert one._name == "back"
         assert isinstance(one._api, Connection)

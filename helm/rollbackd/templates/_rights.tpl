@@ -53,6 +53,11 @@
 {{- if has "Service" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
 {{- end }}
 
+{{/* Not empty when Canaries of Flagger are followed. */}}
+{{- define "rollbackd.followsFlagger" -}}
+{{- if has "Canary" (default list (.Values.config.rollouts.kubernetes).kinds) }}yes{{ end }}
+{{- end }}
+
 {{/* The plurals of what their revisions are kept in, as a JSON list. */}}
 {{- define "rollbackd.revisions" -}}
 {{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
@@ -124,10 +129,10 @@
   resources: [services]
   verbs: [list, watch{{ if $gets }}, get{{ end }}]
 {{- end }}
-{{- if has "Canary" (default list (.Values.config.rollouts.kubernetes).kinds) }}
+{{- if include "rollbackd.followsFlagger" . }}
 - apiGroups: [flagger.app]
   resources: [canaries]
-  verbs: [list, watch]
+  verbs: [list, watch{{ if $gets }}, get{{ end }}]
 {{- end }}
 {{- end }}
 
@@ -151,6 +156,12 @@
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list]
+{{- end }}
+{{- if include "rollbackd.followsFlagger" . }}
+# Flagger: an annotation that answers its question whether to roll back.
+- apiGroups: [flagger.app]
+  resources: [canaries]
+  verbs: [patch]
 {{- end }}
 {{- if include "rollbackd.deletesPods" . }}
 # delete_stuck_pods: pods that keep a StatefulSet from going back.
