@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 CARRY_OVER: Final = 0.2
 CARRY_OVER_POINTS: Final = 8.0
 MOST_CARRY_OVER: Final = 0.85
-"""Correlation of neighbouring intervals assumed before (and at least), worth so many points; a
-short series cannot show more than the last, which would leave it without any information."""
+"""Correlation of neighbouring intervals assumed at least, also before anything was seen, when it is
+worth so many points; a short series cannot show more than the last, which would leave it without
+any information."""
 
 USUAL_S: Final = 10.0
 SLOW_S: Final = 90.0
@@ -29,7 +30,7 @@ LEAST_PART: Final = 0.05
 
 
 def carry_bounds(tick_s: float) -> tuple[float, float]:
-    """Return the correlation of neighbours assumed before (and at least), and at most."""
+    """Return the correlation of neighbours assumed before anything was seen, and at most."""
     usual = max(CARRY_OVER, float(np.exp(-tick_s / USUAL_S)))
     return usual, max(MOST_CARRY_OVER, float(np.exp(-tick_s / SLOW_S)))
 
@@ -62,7 +63,7 @@ def inflation_of(spread: Spread, tick_s: float) -> Floats:
     """Return by how much correlation inflates the variance of a long mean, (rows,), at least 1.5.
 
     λ = (1+ρ)/(1-ρ) with ρ from the ratio of von Neumann, E(Δ²)/2 = ω²·(1-ρ), drawn towards what is
-    usual at such a distance and never below: a handful of intervals cannot prove that they are
+    usual at such a distance and never below 0.2: a handful of intervals cannot prove that they are
     independent. ω² is what the window shows, corrected for what it cannot show at that ρ.
     """
     usual, most = carry_bounds(tick_s)
@@ -75,6 +76,6 @@ def inflation_of(spread: Spread, tick_s: float) -> Floats:
         part = window_part(spread, inflation)
         found = np.where(seen, 1.0 - step * part / (2.0 * whole), usual)
         drawn = (weight * found + CARRY_OVER_POINTS * usual) / (weight + CARRY_OVER_POINTS)
-        rho = np.clip(drawn, usual, most)
+        rho = np.clip(drawn, CARRY_OVER, most)
         inflation = (1.0 + rho) / (1.0 - rho)
     return inflation
