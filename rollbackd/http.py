@@ -209,6 +209,8 @@ async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
         log.warning("token not readable", error=str(error))
         return _strict_json({"error": "the daemon cannot read its token now"}, 503)
     if not authorised:
+        client = request.client.host if request.client is not None else ""
+        log.warning("request refused", reason="token", path=request.url.path, client=client)
         return _strict_json({"error": "not authorised to decide"}, 403)
     body = b""
     async for chunk in request.stream():
