@@ -28,6 +28,7 @@ the others.
 Your own signals are a few lines of PromQL. They replace the ready-made ones; list those you want to keep:
 
 ```yaml
+# rollbackd.yaml, in part
 policies:
   - name: default
     signals:
@@ -39,9 +40,9 @@ policies:
         margin: +50%
 ```
 
-What is not here: counters of CPU seconds and of restarts (no kind of signal compares them yet), native
-histograms, and what is measured elsewhere under another name for the instance; for the latter write a
-signal with `id_labels`.
+What is not here: counters of CPU seconds and of restarts (write a `gauge` with `counter: true`, or a `rate`),
+native histograms, and what is measured elsewhere under another name for the instance; for the latter
+write a signal with `id_labels`.
 """
 
 
