@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -24,6 +24,7 @@ from analyzer.check import Check, CheckOutcome
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
+from rollbackd.decision_spans import DecisionSpans
 from rollbackd.rollout_telemetry import export_rollouts
 from rollbackd.traces.fates import Fate
 from rollbackd.views import WatchView
@@ -42,20 +43,34 @@ _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 
 
 
 class Telemetry:
-    """Counts what the daemon does. Thread-safe."""
+    """Counts what the daemon does. Thread-safe.
 
-    def __init__(self, *, version: str, environ: Mapping[str, str] = os.environ) -> None:
+    Args:
+        version: of rollbackd. environ: where OpenTelemetry's variables are.
+        spans_to: takes every span at once, besides what the environment says.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        environ: Mapping[str, str] = os.environ,
+        spans_to: SpanExporter | None = None,
+    ) -> None:
         self._registry = CollectorRegistry()
         prometheus = PrometheusMetricReader(
             disable_target_info=True, scope_info_enabled=False, registry=self._registry
         )
         resource = Resource.create({"service.name": "rollbackd", "service.version": version})
         self._tracing = TracerProvider(resource=resource)
+        if spans_to is not None:
+            self._tracing.add_span_processor(SimpleSpanProcessor(spans_to))
         readers: list[MetricReader] = [prometheus]
         if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             readers.append(self._export())
         self._metering = MeterProvider(readers, resource=resource)
         self.tracer: Tracer = self._tracing.get_tracer("rollbackd", version)
+        self.spans = DecisionSpans(self.tracer)
         meter = self._meter = self._metering.get_meter("rollbackd", version)
         self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
         self._last_tick = 0.0
