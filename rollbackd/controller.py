@@ -193,7 +193,7 @@ class Controller:
     def tick(self) -> None:
         """Look at everything once. Trouble with one watch ends that watch, not the tick."""
         now = self._now()
-        with self._telemetry.tracer.start_as_current_span("tick") as span:
+        with self._telemetry.spans.ticking() as span:
             self._follow_rollouts(now)
             span.set_attribute("rollbackd.watches", len(self._tracked))
             self._tend_comparison()
@@ -423,7 +423,8 @@ class Controller:
         if watch.phase is not old.phase:
             self._telemetry.entered(watch.phase)
             known = tracked.portrait.evidence.values()
-            self._telemetry.spans.decided(old.phase, watch, seq, known)
+            span = self._telemetry.spans.decided(old.phase, watch, seq, known)
+            self._telemetry.concluded(watch.phase, at - watch.started_at, span)
             log.info(
                 "phase entered",
                 watch=watch.id,

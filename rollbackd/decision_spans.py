@@ -63,6 +63,9 @@ class _Course:
 class DecisionSpans:
     """Makes the spans of decisions, plans and actions. Thread-safe.
 
+    Attributes:
+        tick: the newest tick's span, None before the first.
+
     Args:
         tracer: what spans are made by.
     """
@@ -70,7 +73,15 @@ class DecisionSpans:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self._courses: dict[str, _Course] = {}
+        self.tick: SpanContext | None = None
         self._lock = Lock()
+
+    @contextmanager
+    def ticking(self) -> Iterator[Span]:
+        """Span one tick."""
+        with self._tracer.start_as_current_span("tick") as span:
+            self.tick = span.get_span_context()
+            yield span
 
     def looked(self, watch_id: str, evidence: Iterable[Evidence]) -> None:
         """Remember the tick that is under way, when it raised the strongest evidence of a watch."""
@@ -81,7 +92,9 @@ class DecisionSpans:
             with self._lock:
                 self._courses.setdefault(watch_id, _Course()).look(strongest, tick)
 
-    def decided(self, before: Phase, watch: Watch, seq: int, evidence: Iterable[Evidence]) -> None:
+    def decided(
+        self, before: Phase, watch: Watch, seq: int, evidence: Iterable[Evidence]
+    ) -> SpanContext | None:
         """Make the span of a decision: the beginning of a phase that a watch does not drift into.
 
         Args:
@@ -89,9 +102,12 @@ class DecisionSpans:
             watch: as it is now.
             seq: number of the last entry that was journalled of it.
             evidence: what is known of its signals.
+
+        Returns:
+            The identity of the span, or None when this is no decision.
         """
         if watch.phase in _ON_THE_WAY:
-            return
+            return None
         found = [e for e in evidence if isinstance(e, Measured)]
         examples = [x for e in found for x in e.finding.examples][:MAX_EXAMPLES]
         with self._lock:
@@ -106,6 +122,7 @@ class DecisionSpans:
             if watch.phase.final:
                 del self._courses[watch.id]
         span.end()
+        return span.get_span_context()
 
     def forget(self, watch_id: str) -> None:
         """Drop what is remembered of a watch that is followed no more."""

@@ -1,6 +1,7 @@
 """Where plans are made and carried out, off the tick's thread, one job a watch at a time."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -172,6 +173,11 @@ class ActionDesk:
             case Failed(reason=reason, conflict=conflict):
                 self._telemetry.acted("conflict" if conflict else "failed")
                 return ActFailed(plan_key, reason, conflict)
+
+    def in_hand(self) -> dict[str, int]:
+        """Return how many jobs of each kind, "plan" and "act", are in hand or wait."""
+        with self._lock:
+            return dict(Counter(kind for kind, _ in self._busy))
 
     def find_plan(self, watch_id: str, plan_key: str) -> Plan | None:
         """Return a plan from the journal. Raises Transient when that cannot be read."""
