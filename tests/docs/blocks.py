@@ -4,6 +4,7 @@ The first line of a block says it, for readers and for tests alike.
 """
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,9 @@ PAGES = (
     ROOT / "helm" / "rollbackd" / "README.md",
 )
 _FENCE = re.compile(r"^( *)```ya?ml\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+
+
+_CONSOLE = re.compile(r"^ *```console\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
 class Kind(StrEnum):
@@ -63,3 +67,26 @@ def blocks() -> Iterator[Block]:
         found = _FENCE.findall(page.read_text(encoding="utf-8"))
         for number, (_, text) in enumerate(found):
             yield Block(page, number, dedent(text))
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield every command of the console blocks: a name for it, and its words.
+
+    Of ``kubectl exec … -- rollbackd …`` the words after the dashes are a command of its own, too.
+    """
+    for page in PAGES:
+        lines = "".join(_CONSOLE.findall(page.read_text(encoding="utf-8")))
+        lines = lines.replace("\\\n", " ")
+        for number, line in enumerate(lines.splitlines()):
+            words = _words(line)
+            if words:
+                yield f"{page.relative_to(ROOT)}-{number}", words
+            if "--" in words:
+                yield f"{page.relative_to(ROOT)}-{number}-inner", words[words.index("--") + 1 :]
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line.removeprefix("$ "), comments=True)
+    except ValueError:  # what follows is a part of a longer text
+        return []

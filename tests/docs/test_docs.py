@@ -1,6 +1,7 @@
 """The documentation builds without a warning, and what it tells people to write is accepted."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema  # type: ignore[import-untyped]  # it has no types
 import pytest
 import yaml
@@ -18,7 +20,7 @@ from analyzer.signal import Selector, Signal
 from rollbackd.catalogue import CATALOGUE
 from rollbackd.cli import main
 from rollbackd.config import load
-from tests.docs.blocks import ROOT, Block, Kind, blocks
+from tests.docs.blocks import ROOT, Block, Kind, blocks, commands
 
 BLOCKS = [pytest.param(block, id=block.name) for block in blocks()]
 CHART = ROOT / "helm" / "rollbackd"
@@ -91,6 +93,27 @@ def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("file", EXAMPLES)
 def test_every_example_is_valid(file: Path) -> None:
     validate(file)
+
+
+OURS = [pytest.param(words, id=name) for name, words in commands() if words[0] == "rollbackd"]
+MADE = [pytest.param(words, id=name) for name, words in commands() if words[0] == "make"]
+
+
+@pytest.mark.parametrize("words", OURS)
+def test_every_command_that_is_shown_can_be_given(words: list[str]) -> None:
+    command: click.Command = main
+    rest = words[1:]
+    while isinstance(command, click.Group):
+        name, *rest = rest
+        assert name in command.commands, name
+        command = command.commands[name]
+    command.make_context("rollbackd", rest)  # parses, and does nothing
+
+
+@pytest.mark.parametrize("words", MADE)
+def test_every_target_of_make_that_is_shown_is_there(words: list[str]) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert words[1] in targets
 
 
 POLICIES = sorted((ROOT / "examples" / "policies").glob("*.yaml"))
