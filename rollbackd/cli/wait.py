@@ -148,7 +148,7 @@ class Vigil:
         try:
             views = self.look().views
         except click.ClickException as error:
-            self._trouble = error.message
+            self._trouble = error.message.partition("\n")[0]
             return
         self._trouble = ""
         if self._old is None:
