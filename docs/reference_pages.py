@@ -3,18 +3,23 @@
 Written when the documentation is built, so that it cannot differ from the code.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from analyzer.watch import Phase
 from rollbackd.cli import main
 from rollbackd.config.models import json_schema
 from rollbackd.http import DecisionModel, ReleaseModel
-from rollbackd.telemetry import Telemetry
+from rollbackd.kubernetes.cache import CacheState, Snapshot
+from rollbackd.telemetry import CONCLUSIONS, Telemetry
+from rollbackd.views import SignalPoint, SignalView, WatchView
 from rollbackd.web.openapi import document
 
 ROOT = Path(__file__).parents[1]
@@ -222,30 +227,86 @@ def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Comman
             yield f"{path} {name}", command
 
 
-_METRICS = (
-    "On `/metrics`. Label sets are closed and exist from the start with 0; what names a rollout is "
-    "bounded: at most 200 rollouts are exported, an ended one for five minutes."
-)
+_METRICS = """\
+On `/metrics`, in Prometheus' text format, or in OpenMetrics when that is asked for.
+
+Label sets are closed: their values stand here, and counters exist from the start with 0 (histograms with the
+first value). Only these labels have values that are not known beforehand: `workload`, `canary` and `signal`
+name rollouts, of which at most 200 are exported, an ended one for five minutes; `notifier` is a name in your
+configuration. With ten signals each, that is some 16,000 series at most, and usually a few hundred.
+"""
+_OPEN = frozenset({"workload", "canary", "signal", "notifier"})
+_POINT = SignalPoint(0.0, 0.02, 0.01, 2.0, 1.5, 3.0, 5.0)
+_SIGNAL = SignalView("errors", "ratio", "", "critical", 1.25, 200.0, "", None, (_POINT,))
+
+
+class _Pods:
+    path = "/api/v1/pods"
+
+    def snapshot(self) -> Snapshot[str]:
+        return Snapshot((), CacheState.SYNCED, 0.5)
+
+
+def _exposition() -> str:
+    """Return what a daemon exports that has done a little of everything."""
+    telemetry = Telemetry(version="docs", environ={})
+    telemetry.ticked(0.1, 1.0, ok=True)
+    telemetry.expect_notifier("NAME")
+    telemetry.follow_caches(lambda: (_Pods(),))
+    for phase in CONCLUSIONS:
+        telemetry.concluded(phase, 60.0, None)
+    views = tuple(_view(phase, time.time()) for phase in Phase)
+    telemetry.follow(lambda: views)
+    text = telemetry.exposition().decode()
+    telemetry.close()
+    return text
+
+
+def _view(phase: Phase, now: float) -> WatchView:
+    return WatchView(
+        id=phase.value,
+        workload="shop/checkout",
+        canary="v2",
+        baseline="v1",
+        policy="default",
+        mode="observe",
+        phase=phase.value,
+        verdict="inconclusive",
+        reasons=(),
+        evidence=5.0,
+        limit=100.0,
+        started_at=now,
+        updated_at=now,
+        final=phase.final,
+        outlook="",
+        plan=None,
+        signals=(_SIGNAL,),
+        timeline=(),
+    )
 
 
 def metrics() -> str:
-    """Return the page of the metrics, as the daemon exports them after its start."""
-    telemetry = Telemetry(version="docs", environ={})
-    telemetry.ticked(0.1, 1.0, ok=True)
-    telemetry.follow(lambda: ())
-    text = telemetry.exposition().decode()
-    telemetry.close()
-    lines = [
-        "# Metrics\n",
-        f"{_METRICS}\n",
-        "| metric | type | labels | meaning |",
-        "|---|---|---|---|",
-    ]
-    for family in text_string_to_metric_families(text):
-        labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
-        shown = ", ".join(f"`{label}`" for label in labels) or "–"
+    """Return the page of the metrics: what a daemon exports, with the values of every label."""
+    lines = ["# Metrics\n", _METRICS, "| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for family in text_string_to_metric_families(_exposition()):
         suffix = "_total" if family.type == "counter" else ""
+        labels = _labels(family.samples) or "–"
         lines.append(
-            f"| `{family.name}{suffix}` | {family.type} | {shown} | {family.documentation} |"
+            f"| `{family.name}{suffix}` | {family.type} | {labels} | {family.documentation} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _labels(samples: Iterable[Sample]) -> str:
+    """Return the labels of samples, and the values of those whose values are known beforehand."""
+    values: dict[str, dict[str, None]] = {}
+    for sample in samples:
+        for label, value in sample.labels.items():
+            values.setdefault(label, {})[value] = None
+    shown = []
+    for label, found in sorted(values.items()):
+        if label in _OPEN:
+            shown.append(f"`{label}`")
+        elif label != "le":
+            shown.append(f"`{label}`: " + ", ".join(found))
+    return "; ".join(shown)

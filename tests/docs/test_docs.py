@@ -14,13 +14,15 @@ import jsonschema  # type: ignore[import-untyped]  # it has no types
 import pytest
 import yaml
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from analyzer.policy import Policy
 from analyzer.signal import Selector, Signal
 from rollbackd.catalogue import CATALOGUE
 from rollbackd.cli import main
 from rollbackd.config import load
-from tests.docs.blocks import ROOT, Block, Kind, blocks, commands
+from tests.dashboards.exported import exposition
+from tests.docs.blocks import PAGES, ROOT, Block, Kind, blocks, commands
 
 BLOCKS = [pytest.param(block, id=block.name) for block in blocks()]
 CHART = ROOT / "helm" / "rollbackd"
@@ -46,7 +48,14 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "reference" / "metrics.html").read_text(encoding="utf-8")
-    assert "rollbackd_ticks_total" in page
+    missing = {name for name in documented() if name not in page}
+    assert not missing
+
+
+def documented() -> set[str]:
+    """Return the metrics that a daemon exports, as the page names them."""
+    families = text_string_to_metric_families(exposition().decode())
+    return {f"{f.name}_total" if f.type == "counter" else f.name for f in families}
 
 
 def validate(file: Path) -> None:
@@ -76,6 +85,27 @@ def test_what_is_shown_is_accepted(block: Block, tmp_path: Path) -> None:
         case None:
             kinds = ", ".join(f'"{kind}"' for kind in Kind)
             pytest.fail(f"say in the first line what it is: one of {kinds}\n\n{block.text}")
+
+
+GUIDES = [
+    pytest.param(page, id=page.stem)
+    for page in PAGES
+    if page.parent.name == "how-to" and not page.stem.startswith("add-")
+]
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_guide_shows_what_to_configure(page: Path) -> None:
+    kinds = {block.kind for block in blocks() if block.page == page}
+    assert kinds & {Kind.WHOLE, Kind.PART, Kind.VALUES, Kind.WORKFLOW}
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, id=p.stem) for p in PAGES if p.parent.name == "how-to"]
+)
+def test_every_guide_can_be_found(page: Path) -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert f"how-to/{page.stem}\n" in index or "how-to/*" in index
 
 
 def _merged(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
