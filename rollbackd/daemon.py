@@ -117,6 +117,7 @@ class Daemon:
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         telemetry.count_spans(parts.span_fates)
+        telemetry.follow_caches(parts.caches)
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
@@ -146,6 +147,7 @@ class Daemon:
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
+            open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
             release=self._releases.release,
@@ -249,9 +251,8 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(
-            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
-        )
+        performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
+        applier = Applier(performers, journal, time.time, self._pause, permit=self._role.permit)
         settings = {rule.policy.name: rule.guards for rule in self._config.policies}
         precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._holds = self._holding(parts, journal)
@@ -260,6 +261,7 @@ class Daemon:
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
+        telemetry.count_jobs(desk.in_hand)
         return desk
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
