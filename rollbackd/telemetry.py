@@ -37,7 +37,9 @@ DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions")
+TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "policies")
+POLICY_STATES = ("valid", "invalid")
+STATUS_WRITES = ("written", "failed")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -62,6 +64,7 @@ class Telemetry:
         self._leads = False
         self._sources_up = True
         self._rights_missing = dict.fromkeys(RIGHT_USES, 0)
+        self._policies = dict.fromkeys(POLICY_STATES, 0)
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -127,6 +130,15 @@ class Telemetry:
             "Rights in the cluster that are not granted, by what they are needed for.",
         )
         meter.create_observable_gauge(
+            "rollbackd.policy.resources",
+            [lambda _: [Observation(n, {"state": s}) for s, n in self._policies.items()]],
+            "1",
+            "Policies of the cluster, by whether their newest version is valid.",
+        )
+        self._status_writes = meter.create_counter(
+            "rollbackd.policy.status.writes", "1", "Writes of policies' status by outcome."
+        )
+        meter.create_observable_gauge(
             "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
             "Whether every source told its rollouts at the last tick.",
         )  # fmt: skip
@@ -162,6 +174,7 @@ class Telemetry:
             (self._actions, "outcome", ACTION_OUTCOMES),
             (self._missed, "task", TASKS),
             (self._refused, "reason", REFUSALS),
+            (self._status_writes, "outcome", STATUS_WRITES),
         )
         for counter, label, values in sets:
             for value in values:
@@ -262,6 +275,14 @@ class Telemetry:
     def lacking_rights(self, to_watch: int, to_act: int) -> None:
         """Set how many rights are missing, to watch or lead, and to act."""
         self._rights_missing = {"watch": to_watch, "act": to_act}
+
+    def policies(self, valid: int, invalid: int) -> None:
+        """Set how many policies of the cluster are valid, and how many are not."""
+        self._policies = {"valid": valid, "invalid": invalid}
+
+    def status_write(self, outcome: str) -> None:
+        """Count a write of a policy's status: "written" or "failed"."""
+        self._status_writes.add(1, {"outcome": outcome})
 
     def told_rollouts(self, all_told: bool) -> None:
         """Set whether every source told its rollouts."""
