@@ -195,9 +195,10 @@ class Reflector(Generic[T]):
 
     def _rest(self) -> None:
         """Hold nothing while there is no such collection, and wait."""
-        if self._cache.replace({}).removed or not self._is_absent:
+        # Said before the cache is emptied: who finds nothing in it is to know why.
+        was_absent, self._is_absent = self._is_absent, True
+        if self._cache.replace({}).removed or not was_absent:
             self._log.info("collection absent", asks_again_s=self._pace.watch_s)
-        self._is_absent = True
         self._failures = 0
         self._stopping.wait(self._pace.watch_s)
 

@@ -22,9 +22,11 @@ MOST_ACTIONS = 10
 MOST_NAMES = 100
 """More of them is a mistake; the API server wants a bound, to know what its checks cost."""
 
+Signals = Annotated[list[SignalModel], Field(min_length=1, max_length=MOST_SIGNALS)]
+
 AUTO = BeforeValidator(
     lambda value: None if value == "auto" else value,
-    json_schema_input_type=Literal["auto"] | list[SignalModel] | None,
+    json_schema_input_type=Literal["auto"] | Signals | None,
 )
 """``auto`` stands for no list: the signals are found when a watch begins."""
 
@@ -109,9 +111,7 @@ class TermsModel(Model):
     """Who may decide by a message's buttons; default: nobody."""
     hold: HoldModel | None = None
     """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
-    signals: Annotated[
-        list[SignalModel] | None, Field(min_length=1, max_length=MOST_SIGNALS), AUTO
-    ] = None
+    signals: Annotated[Signals | None, AUTO] = None
     """What is measured. auto: ready-made signals, found when a watch begins from what the source
     exposes for its instances; rollbackd signals lists them."""
 
