@@ -19,10 +19,14 @@ from rollbackd.policies.resource import PolicyResource
 from rollbackd.policies.source import PolicyResources
 from tests.config.files import minimal, write
 from tests.fakes.kube_api import FakeKubeApi
+from tests.fakes.kube_api.manifests import custom_kind
 from tests.kubernetes.shop import cluster
 
 QUICK = Pace(watch_s=1.0, stale_s=600.0, short_watch_s=0.05, first_wait_s=0.05, longest_wait_s=0.2)
 PATIENCE_S = 60.0
+DEFINITION = definition()
+ANYTHING = custom_kind("rollbackd.io", "v1alpha1", "rollbackpolicies", KIND)
+"""A definition whose schema lets anything pass, as one of another version may."""
 
 
 def policy(name: str = "checkout", namespace: str = "shop", **spec: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -111,11 +115,11 @@ class Shelf:
 
 
 @contextmanager
-def shelf(config: Config, *, installed: bool = True) -> Iterator[Shelf]:
-    """Run a cluster that knows RollbackPolicies, and follow them."""
+def shelf(config: Config, kind: dict[str, Any] | None = DEFINITION) -> Iterator[Shelf]:
+    """Run a cluster that knows RollbackPolicies, unless ``kind`` is None, and follow them."""
     with cluster() as (api, connection):
-        if installed:
-            api.create(definition())
+        if kind is not None:
+            api.create(kind)
         watched = config.rollouts.kubernetes
         assert watched is not None
         resources = PolicyResources(

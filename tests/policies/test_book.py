@@ -18,7 +18,16 @@ from rollbackd.policies.book import PolicyBook
 from rollbackd.policies.source import PolicyResources
 from tests.fakes.kube_api import Access, FakeKubeApi, Fault, FaultAction
 from tests.kubernetes.shop import cluster
-from tests.policies.shelf import PATIENCE_S, QUICK, Shelf, configuration, policy, rollout, shelf
+from tests.policies.shelf import (
+    ANYTHING,
+    PATIENCE_S,
+    QUICK,
+    Shelf,
+    configuration,
+    policy,
+    rollout,
+    shelf,
+)
 
 
 @pytest.fixture
@@ -123,15 +132,17 @@ def test_one_that_never_was_valid_leaves_what_it_means_unwatched(stand: Shelf) -
 
 
 @pytest.mark.parametrize(
-    "spec", [None, 3, {"match": 3}, {"signals": {"x": [[None]]}}, {"hold": []}]
-)
-def test_nothing_that_it_holds_stops_the_others(stand: Shelf, spec: object) -> None:
-    stand.put({**policy("odd", "pay"), "spec": spec})
-    stand.put(policy())
-    assert stand.chosen() == "shop/checkout"
-    found = {each.name: each for each in stand.all()}
-    assert found["odd"].trouble
-    assert found["odd"].read is None
+    "spec", [None, 3, {"match": 3}, {"signals": {"x": [[None]]}}, {"hold": []}],
+    ids=["null", "number", "match", "signals", "hold"],
+)  # fmt: skip
+def test_nothing_that_it_holds_stops_the_others(config: Config, spec: object) -> None:
+    with shelf(config, ANYTHING) as stand:
+        stand.put({**policy("odd", "pay"), "spec": spec})
+        stand.put(policy())
+        assert stand.chosen() == "shop/checkout"
+        found = {each.name: each for each in stand.all()}
+        assert found["odd"].trouble
+        assert found["odd"].read is None
 
 
 # What cannot be seen
@@ -174,7 +185,7 @@ def test_a_server_that_is_away_takes_no_policy_back(stand: Shelf) -> None:
 
 
 def test_without_the_definition_the_files_policies_count_and_none_is_gone(config: Config) -> None:
-    with shelf(config, installed=False) as stand:
+    with shelf(config, None) as stand:
         assert stand.chosen() == "default"
         assert not stand.book.lapsed("shop/checkout"), "it may come back with its definition"
 
