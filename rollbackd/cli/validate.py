@@ -180,6 +180,9 @@ def _rollouts(config: "Config") -> Iterator[str]:
         where = ", ".join(kubernetes.namespaces) or "all namespaces"
         chosen = f" with {kubernetes.label_selector}" if kubernetes.label_selector else ""
         yield f"Deployments of cluster {kubernetes.cluster}, {where}{chosen}"
+        if (resources := kubernetes.policy_resources) is not None:
+            using = ", ".join(config.resource_actions) or "no action"
+            yield f"under RollbackPolicies, too: mode {resources.mode} at most, with {using}"
     for static in rollouts.static:
         yield (
             f"{static.namespace}/{static.name}: {static.baseline.label} "

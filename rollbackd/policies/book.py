@@ -1,8 +1,10 @@
 """Every policy, of the cluster and of the file: which one counts for what."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from actions.guards.guard import Strength
 from actions.guards.settings import GuardSettings
 from actions.hold_settings import HoldSettings
 from analyzer.policy import NOT_WATCHED, Policy
@@ -14,6 +16,9 @@ from rollbackd.policies.source import PolicyResources
 from rollbackd.rollouts.static import KIND as STATIC
 
 T = TypeVar("T")
+
+ASK_AGAIN_S = 60.0
+"""What people are told of how long a policy will stay unread, which nobody knows."""
 
 
 class PolicyBook:
@@ -95,8 +100,18 @@ class PolicyBook:
 
     @property
     def guards(self) -> Mapping[str, GuardSettings]:
-        """The settings of the guards, by the policy's name."""
-        return _ByName(self, lambda rule: rule.guards)
+        """The settings of the guards, by the policy's name.
+
+        While a policy of the cluster cannot be read, nobody knows how strict its guards are: those
+        of all policies hold, and a person has to approve.
+        """
+        return _ByName(self, lambda rule: rule.guards, self._unread_guards)
+
+    def _unread_guards(self, name: str) -> GuardSettings | None:
+        if "/" not in name:
+            return None
+        base = self._config.guards
+        return replace(base, freezes=(*base.freezes, _Unread(f"policy {name} cannot be read")))
 
     @property
     def holds(self) -> Mapping[str, HoldSettings]:
@@ -116,16 +131,34 @@ def _chosen(rollout: Rollout, own: list[PolicyResource]) -> PolicyResource | Non
     return min(meant, key=lambda policy: policy.order, default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A freeze that is on for as long as somebody asks; ``actions.guards.Freeze``."""
+
+    name: str
+    strength: Strength = Strength.ASK
+
+    def ends_at(self, now: float) -> float | None:
+        """Return when it is worth asking again."""
+        return now + ASK_AGAIN_S
+
+
 class _ByName(Mapping[str, T]):
     """One thing of each rule by the policy's name, as it is at the moment it is asked for."""
 
-    def __init__(self, book: PolicyBook, part: Callable[[PolicyRule], T | None]) -> None:
+    def __init__(
+        self,
+        book: PolicyBook,
+        part: Callable[[PolicyRule], T | None],
+        otherwise: Callable[[str], T | None] = lambda _: None,
+    ) -> None:
         self._book = book
         self._part = part
+        self._otherwise = otherwise
 
     def __getitem__(self, name: str) -> T:
         rule = self._book.rule(name)
-        found = None if rule is None else self._part(rule)
+        found = self._otherwise(name) if rule is None else self._part(rule)
         if found is None:
             raise KeyError(name)
         return found

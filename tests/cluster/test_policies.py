@@ -1,7 +1,10 @@
 """RollbackPolicies on a cluster: the definition is taken, bad ones are refused, a status is seen."""
 
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,8 @@ from actions.ports import ActionError
 from rollbackd.config.custom_resource import definition
 from rollbackd.config.manifests import Limits
 from rollbackd.config.models.policy_resource import API_VERSION, PLURAL
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.credentials import ClusterAccess
 from rollbackd.kubernetes.errors import NotFound
 from rollbackd.policies.clerk import StatusClerk
 from rollbackd.policies.source import PolicyResources
@@ -24,37 +29,49 @@ ERRORS = {"name": "errors", "ratio": {"total": "all_total", "bad": "bad_total"}}
 by_cel = pytest.mark.skipif(not REAL, reason="the fake API server evaluates no CEL")
 
 
-@pytest.fixture
-def policies(place: Place) -> Iterator[str]:
-    """Have the definition in the cluster; return the path of the policies of the test's namespace.
-
-    One that is there already is somebody's: it is used as it is, and left there.
-    """
-    api, made = place.connection, definition()
-    name = made["metadata"]["name"]
-    is_ours = api.get(f"{DEFINITIONS}/{name}") is None
+@contextmanager
+def installed(api: Connection) -> Iterator[None]:
+    """Have the definition in a cluster; one that is there already is somebody's, and is left there."""
+    made = definition()
+    path = f"{DEFINITIONS}/{made['metadata']['name']}"
+    is_ours = api.get(path) is None
     if is_ours:
         api.request("POST", DEFINITIONS, body=made)
+    try:
+        yield
+    finally:
+        if is_ours:
+            api.request("DELETE", path)
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[None]:
+    """Keep the definition in a real cluster for all tests: it takes a while to come and go."""
+    if not REAL:
+        yield
+        return
+    connection = Connection(ClusterAccess(kubeconfig=Path(os.environ["KUBECONFIG"])))
+    with installed(connection):
+        yield
+    connection.close()
+
+
+@pytest.fixture
+def policies(kept: None, place: Place) -> Iterator[str]:
+    """Return the path of the policies of the test's namespace, where the server knows them."""
+    del kept
     path = f"/apis/{API_VERSION}/namespaces/{place.namespace}/{PLURAL}"
 
     def is_served() -> bool:
         try:
-            api.request("GET", path)
+            place.connection.request("GET", path)
         except ActionError:
             return False
         return True
 
-    try:
+    with nullcontext() if REAL else installed(place.connection):
         assert place.until(is_served)
         yield path
-    finally:
-        if is_ours:
-            api.request("DELETE", f"{DEFINITIONS}/{name}")
-
-            def is_gone() -> bool:
-                return api.get(f"{DEFINITIONS}/{name}") is None
-
-            assert place.until(is_gone)
 
 
 def made(place: Place, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - YAML

@@ -48,3 +48,8 @@ def test_a_policy_that_is_shown_is_valid(tmp_path: Path) -> None:
     shown = [block for page in PAGES for block in MANIFEST.findall(page.read_text("utf-8"))]
     file.write_text("---\n".join(shown), encoding="utf-8")
     assert len(load_manifests(file, Limits()).policies) == len(shown) > 0
+
+
+def test_the_example_of_a_policy_is_valid() -> None:
+    found = load_manifests(ROOT / "examples" / "rollback-policy.yaml", Limits())
+    assert [read.rule.policy.name for read in found.policies] == ["shop/web", "shop/rest"]

@@ -1,12 +1,14 @@
 """Which policy counts for which rollout, whatever happens to the policies of the cluster."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from actions.guards.guard import Strength
 from actions.guards.settings import GuardSettings
 from analyzer.policy import Mode
 from analyzer.sample import Absence, Missing
@@ -90,12 +92,22 @@ def test_who_decides_and_what_guards_follow_its_name(stand: Shelf) -> None:
     assert stand.book.deciders("shop/other") == Deciders()
     assert stand.book.guards["shop/checkout"].namespace_budget == 1
     assert stand.book.guards["default"] == GuardSettings()
-    assert stand.book.guards.get("shop/other") is None
+    assert stand.book.guards.get("other") is None
     assert set(stand.book.guards) == {"shop/checkout", "default"}
     assert list(stand.book.holds) == ["shop/checkout"]
     assert "default" not in stand.book.holds
     stand.change({"hold": None})
     assert len(stand.book.holds) == 0
+
+
+def test_a_policy_that_cannot_be_read_lets_nobody_act_alone(stand: Shelf) -> None:
+    """Its guards may have been stricter than those of all."""
+    unread = stand.book.guards["shop/checkout"]
+    assert replace(unread, freezes=()) == GuardSettings()
+    (freeze,) = unread.freezes
+    assert freeze.strength is Strength.ASK
+    assert freeze.name == "policy shop/checkout cannot be read"
+    assert freeze.ends_at(100.0) is not None
 
 
 # What is wrong
