@@ -40,7 +40,8 @@ class LeftBehind:
         policy = None
         if named is not None:
             policy = resumed(named, self.policy, after_promotion=guards)
-        if policy is None and self.watch.phase in MUST_END and self.policy is not None:
+        goes_on = self.watch.phase in MUST_END or not policies.lapsed(self.watch.policy)
+        if policy is None and goes_on and self.policy is not None:
             policy = policy_from_json(self.policy)
         return policy
 

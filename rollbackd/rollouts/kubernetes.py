@@ -14,7 +14,7 @@ from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Missing
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.kubernetes.errors import Denied
-from rollbackd.kubernetes.reflector import Collections, Pace, Reflector
+from rollbackd.kubernetes.reflector import Collections, Pace, Reflector, scopes
 from rollbackd.rollouts.argo import argo_rollout_of, argo_rollouts
 from rollbackd.rollouts.blue_green import (
     behind,
@@ -105,7 +105,7 @@ class KubernetesRollouts:
                     optional=group not in _BUILT_IN,
                     pace=pace,
                 )
-                for scope in _scopes(namespaces)
+                for scope in scopes(namespaces)
             ]
 
         self._deployments = follow(DEPLOYMENT, "deployments", deployment_of)
@@ -122,7 +122,7 @@ class KubernetesRollouts:
         self._revisions = follow(with_revisions, "controllerrevisions", controller_revision_of)
         self._pods: list[Reflector[Pod]] = [
             Reflector(api, f"/api/v1{scope}/pods", pod_of, pace=pace)
-            for scope in _scopes(namespaces)
+            for scope in scopes(namespaces)
         ]
 
     @property
@@ -234,11 +234,6 @@ def _standing(workload: Workload, family: Family) -> Standing:
         is_paused=deployment.is_paused,
         held_by=deployment.held_by,
     )
-
-
-def _scopes(namespaces: Sequence[str]) -> list[str]:
-    """Return the part of a path that names the namespace, one for each; all of the cluster: ""."""
-    return [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
 
 
 def _items(reflectors: Sequence[Reflector[T]]) -> list[T]:
