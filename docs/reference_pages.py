@@ -112,7 +112,8 @@ _API = """\
 JSON over HTTP on `http.listen`. The daemon describes it itself at `/api/v1/openapi.json` (OpenAPI 3.1).
 Reading needs no token; deciding needs `Authorization: Bearer`, with `http.token_file`. Numbers that JSON
 has none for are the words `"NaN"`, `"Infinity"` and `"-Infinity"`. Keys may be added; ignore those
-you do not know.
+you do not know. Where regions are configured, `/api/v1/regions` tells how they stand (GET) and takes what
+`rollbackd dns` asks for (POST).
 """
 
 

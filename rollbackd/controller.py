@@ -498,6 +498,7 @@ class Controller:
             over = [t for t in self._tracked.values() if t.watch.phase.final and not t.compared]
             for tracked in sorted(over, key=lambda t: -t.watch.since)[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
+                self._telemetry.spans.forget(tracked.watch.id)
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
             drawn = ((t.watch.id, self._current_view(t, now)) for t in kept)
