@@ -21,6 +21,7 @@ from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
+from analyzer.events import Acted, ActFailed, Event
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
@@ -40,7 +41,7 @@ from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
-from rollbackd.releases import Releases
+from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
@@ -135,6 +136,7 @@ class Daemon:
         decisions = Decisions(
             views=self._views,
             handle=self._controller.handle,
+            release=self._release,
             permit=self._role.permit,
             deciders=config.deciders,
             journal=journal,
@@ -148,7 +150,7 @@ class Daemon:
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=decisions.decide,
-            release=self._releases.release,
+            release=decisions.release,
             token=_reader(config.http.token),
         )
         site = self._site(decisions, journal)
@@ -256,11 +258,25 @@ class Daemon:
         precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
-        self._releases = Releases(applier, journal, gates, time.time)
+        remark = partial(self._controller.remark, urgent=False)
+        self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
-        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
+        self._controller.show_held(self._releases.held)
         return desk
+
+    def _take_answer(self, watch_id: str, event: Event) -> None:
+        """Let an action's outcome happen to its watch, with what is held since."""
+        if isinstance(event, Acted | ActFailed):
+            self._releases.look(watch_id)
+        self._controller.handle(watch_id, event)
+
+    def _release(self, watch_id: str, by: str) -> Released:
+        try:
+            return self._releases.release(watch_id, by)
+        finally:
+            self._controller.redraw(watch_id)
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
@@ -288,6 +304,7 @@ class Daemon:
 
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
+        self._releases.restore()
         self._controller.restore()
         if self._keeper is not None:
             self._keeper.restore()

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from actions.ports import ActionError, Transient
+from actions.ports import Transient
 from rollbackd.config.secrets import SecretError
 from rollbackd.decisions import (
     MAX_SNOOZE_S,
@@ -29,7 +29,6 @@ from rollbackd.decisions import (
     Person,
     Verb,
 )
-from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from rollbackd.web.openapi import document
@@ -40,7 +39,7 @@ GRACE_S = 2
 """How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
-STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404}
+STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404, Answer.FAILED: 409}
 
 
 class DecisionModel(BaseModel):
@@ -87,7 +86,7 @@ class Doors:
     metrics: Callable[[], bytes]
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
-    release: Callable[[str, str], Released]
+    release: Callable[[str, Person], Outcome]
     token: Callable[[], str] | None = None
 
 
@@ -191,14 +190,17 @@ async def _release(doors: Doors, request: Request) -> Response:
         asked = ReleaseModel.model_validate_json(body)
     except ValueError as error:
         return _strict_json({"error": f"not a release: {error}"}, 422)
-    if _find(doors, asked.watch) is None:
-        return _strict_json({"error": "there is no such watch"}, 404)
+    by = Person(asked.by, "http", asked.by, trusted=True)
     try:
-        released = await run_in_threadpool(doors.release, asked.watch, asked.by)
-    except ActionError as error:
+        outcome = await run_in_threadpool(doors.release, asked.watch, by)
+    except Transient as error:
         return _strict_json({"error": f"not all was let go, ask again: {error}"}, 503)
-    answer = {"done": list(released.done), "failed": list(released.failed)}
-    return _strict_json(answer, 409 if released.failed else 200)
+    released = outcome.released
+    if outcome.answer is Answer.TAKEN or released.failed:
+        answer = {"done": list(released.done), "failed": list(released.failed)}
+        return _strict_json(answer, 409 if released.failed else 200)
+    said = {"error": outcome.text, "phase": outcome.phase}
+    return _strict_json(said, STATUS[outcome.answer])
 
 
 async def authorised_body(doors: Doors, request: Request) -> bytes | Response:

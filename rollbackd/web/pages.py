@@ -32,6 +32,11 @@ WORDS: Mapping[Verb, tuple[str, str, str]] = {
     Verb.REJECT: ("Reject", "", "Nothing is done; the watch ends and a person has to look."),
     Verb.SNOOZE: ("Snooze 30 min", "", "Evidence is gathered on; nothing is decided meanwhile."),
     Verb.RESUME: ("Resume", "good", "The snooze ends now."),
+    Verb.RELEASE: (
+        "Release hold",
+        "",
+        "What is held goes on by itself again; a GitOps owner applies what it has in Git.",
+    ),
 }
 """From a decision to its button, its style, and what it means."""
 
@@ -43,7 +48,11 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     Answer.FORBIDDEN.value: ("", "You may not decide about this rollout; nothing was done."),
     Answer.UNKNOWN.value: ("", "There is no such decision any more; nothing was done."),
-    "failed": ("", "It could not be recorded; nothing was done. Decide again, please."),
+    Answer.FAILED.value: (
+        "",
+        "Not all of it could be done; the time line and the log of the daemon say why.",
+    ),
+    "unrecorded": ("", "It could not be recorded; nothing was done. Decide again, please."),
 }
 """From the outcome in a page's address to what is said; other texts are never shown."""
 

@@ -183,7 +183,7 @@ class Site:
         try:  # it writes to disk: not on the thread that answers everybody
             said = (await run_in_threadpool(self.decide, decision)).answer.value
         except Transient:
-            said = "failed"
+            said = "unrecorded"
         return RedirectResponse(f"/watches/{quote(view.id, safe='/@')}?said={said}", 303)
 
     def _person(self, request: Request) -> Person | None:

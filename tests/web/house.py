@@ -41,6 +41,7 @@ class House:
     seen: tuple[WatchView, ...] = (WAITING, WATCHED, sample_views.healthy())
     deciders: Deciders = field(default_factory=Deciders)
     events: list[tuple[str, Event]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     trouble: Transient | None = None
 
@@ -64,6 +65,12 @@ class House:
             for view in self.seen
         )
 
+    def release(self, watch_id: str, by: str) -> Released:
+        held = next(view.held for view in self.seen if view.id == watch_id)
+        self.released += [f"{by}: {what}" for what in held]
+        self.seen = tuple(replace(v, held=()) if v.id == watch_id else v for v in self.seen)
+        return Released(tuple(f"{what} is back" for what in held))
+
     def search(self, watch: str, kind: str, before: int | None) -> list[Entry]:
         fitting = [
             entry
@@ -83,6 +90,7 @@ def open_house(
     decisions = Decisions(
         views=lambda: house.seen,
         handle=house.handle,
+        release=house.release,
         deciders=lambda _: house.deciders,
         journal=house.journal,
         telemetry=TELEMETRY,
@@ -94,7 +102,7 @@ def open_house(
         metrics=lambda: b"",
         unready=lambda: "",
         decide=decisions.decide,
-        release=lambda watch, by: Released((f"{by} let {watch} go",)),
+        release=decisions.release,
         token=read,
     )
     site = Site(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.ports import Entry, Transient
-from analyzer.events import Approved, Snoozed
+from analyzer.events import Approved, Demanded, Snoozed
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Verb, offer_key
 from rollbackd.web.visitors import SESSION, SESSION_S, Visitors, vouched_for
@@ -153,7 +153,7 @@ def test_what_could_not_be_recorded_is_said_and_can_be_decided_again(
 ) -> None:
     house.trouble = Transient("disk full")
     session = signed_in(url)
-    assert decide(session, url).headers["location"].endswith("?said=failed")
+    assert decide(session, url).headers["location"].endswith("?said=unrecorded")
     house.trouble = None
     assert decide(session, url).headers["location"].endswith("?said=taken")
 
@@ -173,6 +173,30 @@ def test_snoozing_is_offered_while_evidence_is_gathered(house: House, url: str) 
     ((watch_id, event),) = house.events
     assert watch_id == WATCHED.id
     assert isinstance(event, Snoozed)
+
+
+def test_a_hold_is_released_once_also_after_the_end(house: House, url: str) -> None:
+    over = replace(WAITING, phase="rolled back", final=True, held=("the sync of <i>a/b</i>",))
+    house.seen = (over, *house.seen[1:])
+    page = signed_in(url).get(f"{url}/watches/{over.id}", timeout=10).text
+    assert "Yes: Release hold" in page
+    assert "the sync of &lt;i&gt;a/b&lt;/i&gt;" in page
+    key = offer_key(over, Verb.RELEASE)
+    session = signed_in(url)
+    assert decide(session, url, key).headers["location"].endswith("?said=taken")
+    assert decide(session, url, key).status_code == 409
+    assert house.released == ["ann: the sync of <i>a/b</i>"]
+
+
+def test_what_was_only_reported_can_still_be_rolled_back(house: House, url: str) -> None:
+    reported = replace(WAITING, phase="reported", final=True, can_demand=True)
+    house.seen = (reported, *house.seen[1:])
+    key = offer_key(reported, Verb.ROLL_BACK)
+    assert decide(signed_in(url), url, key).headers["location"].endswith("?said=taken")
+    assert house.events == [(WAITING.id, Demanded("ann"))]
+    gone = replace(reported, can_demand=False)
+    house.seen = (gone, *house.seen[1:])
+    assert decide(signed_in(url), url, offer_key(gone, Verb.ROLL_BACK)).status_code == 409
 
 
 def test_the_journal_is_searched_and_paged(house: House, url: str) -> None:
