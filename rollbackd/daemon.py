@@ -48,8 +48,9 @@ from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
+from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.web.site import PAGE, Site
-from rollbackd.web.visitors import Visitors
+from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
         self._review: AccessReview | None = None
+        self._cluster_word: ClusterWord | None = None
         self.is_deposed = False
 
     def __enter__(self) -> Self:
@@ -145,6 +147,9 @@ class Daemon:
         )
         staff = self._staff = hire(config, decisions, journal, telemetry)
         stack.callback(staff.close)
+        reviewer = self._connect_reviewer(stack)
+        if reviewer is not None and config.http.login is not None:
+            self._cluster_word = ClusterLogin(reviewer, config.http.login).person
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
@@ -152,6 +157,7 @@ class Daemon:
             decide=decisions.decide,
             release=decisions.release,
             token=_reader(config.http.token),
+            cluster=self._cluster_word,
         )
         site = self._site(decisions, journal)
         regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
@@ -161,7 +167,7 @@ class Daemon:
         server.start()
         self.port = server.port
         scheduler = stack.enter_context(self._scheduled())
-        self._review_rights(scheduler, stack)
+        self._review_rights(scheduler, reviewer)
         if role.is_elected:
             role.stand(partial(self._lead, scheduler), self._depose)
         else:
@@ -179,15 +185,21 @@ class Daemon:
             for name, notifier in parts.notifiers.items()
         ]
 
-    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
-        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+    def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
+        """Return a connection without a permit: a follower asks for reviews, too."""
         cluster = self._config.rollouts.kubernetes
         if cluster is None:
-            return
+            return None
         connection = Connection(cluster_access(cluster))
         stack.callback(connection.close)
+        return connection
+
+    def _review_rights(self, scheduler: BackgroundScheduler, reviewer: Connection | None) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        if reviewer is None:
+            return
         telling = self._telemetry.lacking_rights
-        review = self._review = AccessReview(connection, needs(self._config), telling)
+        review = self._review = AccessReview(reviewer, needs(self._config), telling)
         at_once = datetime.now(UTC)
         scheduler.add_job(
             review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
@@ -201,7 +213,7 @@ class Daemon:
             rules=self._config.policies,
             offered=decisions.offered,
             decide=decisions.decide,
-            visitors=Visitors(_reader(http.token), proxies),
+            visitors=Visitors(_reader(http.token), proxies, self._cluster_word),
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),

@@ -13,9 +13,10 @@ from actions.ports import Entry
 from analyzer.wording import duration, e_value, progress
 from rollbackd.config.problems import Problem
 from rollbackd.config.settings import PolicyRule
-from rollbackd.decisions import Answer, Person, Verb, offer_key, offers
+from rollbackd.decisions import Answer, Verb, offer_key, offers
 from rollbackd.report.page import TONES, section
 from rollbackd.views import WatchView
+from rollbackd.web.visitors import Visitor, Visitors
 
 MAX_WATCHES = 200
 """Rollouts on the overview, those that need somebody first; the journal has them all."""
@@ -83,7 +84,7 @@ class Offer:
     meaning: str
 
 
-def overview(views: Iterable[WatchView], now: float, person: Person | None) -> str:
+def overview(views: Iterable[WatchView], now: float, visitor: Visitor) -> str:
     """Return the page of all rollouts: those that need somebody first, then the youngest."""
     ordered = sorted(views, key=_urgency)
     lines = [_line(view, now) for view in ordered[:MAX_WATCHES]]
@@ -96,22 +97,22 @@ def overview(views: Iterable[WatchView], now: float, person: Person | None) -> s
         ("Ended", [n for n in lines if n.watch.final and n.watch.phase not in URGENT]),
     )
     state = f"{sum(not v.final for v in ordered)} rollouts being watched"
-    return _page("overview", person, groups=groups, state=state, hidden=len(ordered) - len(lines))
+    return _page("overview", visitor, groups=groups, state=state, hidden=len(ordered) - len(lines))
 
 
-def watch(view: WatchView, person: Person | None, said: str) -> str:
+def watch(view: WatchView, visitor: Visitor, said: str) -> str:
     """Return the page of one rollout.
 
     Args:
         view: its snapshot.
-        person: who is asking; only somebody gets buttons.
+        visitor: who is asking; only somebody gets buttons.
         said: outcome of a decision that led here, or "".
     """
     return _page(
         "watch",
-        person,
+        visitor,
         w=section(view),
-        offers=[_offer(view, verb) for verb in offers(view)] if person is not None else [],
+        offers=[_offer(view, verb) for verb in offers(view)] if visitor.person is not None else [],
         can_offer=bool(offers(view)),
         said=SAID.get(said),
         journal=f"/journal?watch={quote(view.id, safe='')}",
@@ -126,7 +127,7 @@ def journal(
     chosen: str,
     sought: str,
     older: str | None,
-    person: Person | None,
+    visitor: Visitor,
 ) -> str:
     """Return the page of the journal, the newest entry first.
 
@@ -136,17 +137,17 @@ def journal(
         chosen: the kind that is looked for, or "".
         sought: part of a watch's id that is looked for, or "".
         older: address of the entries before these, or None.
-        person: who is asking.
+        visitor: who is asking.
     """
     rows = [(e, clock(e.at), _shown(e)) for e in entries]
     return _page(
-        "journal", person, rows=rows, kinds=kinds, chosen=chosen, sought=sought, older=older
+        "journal", visitor, rows=rows, kinds=kinds, chosen=chosen, sought=sought, older=older
     )
 
 
 def policies(
     rules: Sequence[PolicyRule],
-    person: Person | None,
+    visitor: Visitor,
     *,
     text: str = "",
     problems: Sequence[Problem] | None = None,
@@ -155,13 +156,13 @@ def policies(
 
     Args:
         rules: the policies in force.
-        person: who is asking.
+        visitor: who is asking.
         text: a configuration that was checked, or "".
         problems: what is wrong with it; None when none was checked.
     """
     return _page(
         "policies",
-        person,
+        visitor,
         rules=rules,
         text=text,
         problems=problems,
@@ -170,14 +171,15 @@ def policies(
     )
 
 
-def sign_in(person: Person | None, *, possible: bool, refused: bool) -> str:
-    """Return the page on which a person signs in with the token."""
-    return _page("sign_in", person, possible=possible, refused=refused)
+def sign_in(visitor: Visitor, by: Visitors, *, refused: bool) -> str:
+    """Return the page on which a person signs in, with the daemon's token or one of the cluster."""
+    own, cluster = by.token is not None, by.cluster is not None
+    return _page("sign_in", visitor, own=own, cluster=cluster, refused=refused)
 
 
-def trouble(heading: str, text: str, person: Person | None) -> str:
+def trouble(heading: str, text: str, visitor: Visitor) -> str:
     """Return the page that says why there is no other one."""
-    return _page("trouble", person, heading=heading, text=text)
+    return _page("trouble", visitor, heading=heading, text=text)
 
 
 def clock(at: float) -> str:
@@ -214,9 +216,9 @@ def _shown(entry: Entry) -> str:
     return text if len(text) <= MAX_DATA else f"{text[:MAX_DATA]}\n… ({len(text)} characters)"
 
 
-def _page(name: str, person: Person | None, **values: object) -> str:
+def _page(name: str, visitor: Visitor, **values: object) -> str:
     template = _environment().get_template(f"{name}.html.j2")
-    return template.render(page=name, person=person, **values)
+    return template.render(page=name, visitor=visitor, person=visitor.person, **values)
 
 
 @cache

@@ -13,7 +13,7 @@ from rollbackd.http import Doors, HttpServer, application
 from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
-from rollbackd.web.visitors import Visitors
+from rollbackd.web.visitors import ClusterWord, Visitors
 from tests.cli import sample_views
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import POLICY, TELEMETRY
@@ -84,7 +84,11 @@ class House:
 
 @contextmanager
 def open_house(
-    house: House, *, token: str | None = TOKEN, proxies: tuple[TrustedProxy, ...] = ()
+    house: House,
+    *,
+    token: str | None = TOKEN,
+    proxies: tuple[TrustedProxy, ...] = (),
+    cluster: ClusterWord | None = None,
 ) -> Iterator[str]:
     """Serve the house; yield its address."""
     decisions = Decisions(
@@ -104,13 +108,14 @@ def open_house(
         decide=decisions.decide,
         release=decisions.release,
         token=read,
+        cluster=cluster,
     )
     site = Site(
         views=lambda: house.seen,
         rules=(PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,
-        visitors=Visitors(read, proxies),
+        visitors=Visitors(read, proxies, cluster),
         journal=house.search,
     )
     server = HttpServer(application(doors, site.routes()), "127.0.0.1", 0)

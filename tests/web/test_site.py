@@ -12,7 +12,7 @@ from actions.ports import Entry, Transient
 from analyzer.events import Approved, Demanded, Snoozed
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Verb, offer_key
-from rollbackd.web.visitors import SESSION, SESSION_S, Visitors, vouched_for
+from rollbackd.web.visitors import NOBODY, SESSION, SESSION_S, Visitors, vouched_for
 from tests.web.house import PROXY, TOKEN, WAITING, WATCHED, House, open_house
 
 OURS = {"sec-fetch-site": "same-origin"}
@@ -124,6 +124,14 @@ def test_nobody_decides_without_signing_in(house: House, url: str) -> None:
     assert decide(requests.Session(), url).status_code == 403
     assert decide(signed_in(url, token="wrong"), url).status_code == 403
     assert house.events == []
+
+
+def test_who_signs_out_is_nobody_again(url: str) -> None:
+    session = signed_in(url)
+    assert "sign out" in session.get(url, timeout=10).text
+    assert session.post(f"{url}/sign-out", timeout=10).status_code == 403  # not from our page
+    assert "read only" in session.post(f"{url}/sign-out", headers=OURS, timeout=10).text
+    assert decide(session, url).status_code == 403
 
 
 def test_without_a_token_nobody_can_sign_in(house: House) -> None:
@@ -238,29 +246,31 @@ VISITORS = Visitors(lambda: TOKEN)
 def test_a_session_ends_after_its_time_and_with_its_token() -> None:
     session = VISITORS.sign_in(TOKEN, " ann ", 1000.0)
     assert session is not None
-    cookies = {SESSION: session}
-    person = VISITORS.person({}, cookies, "", 1000.0 + SESSION_S)
+    assert session[0] == SESSION
+    cookies = dict([session])
+    person = VISITORS.visitor({}, cookies, "", 1000.0 + SESSION_S).person
     assert person is not None
     assert (person.name, person.trusted) == ("ann", True)
-    assert VISITORS.person({}, cookies, "", 1002.0 + SESSION_S) is None
-    assert Visitors(lambda: "changed").person({}, cookies, "", 1000.0) is None
-    assert Visitors(None).person({}, cookies, "", 1000.0) is None
+    assert VISITORS.visitor({}, cookies, "", 1002.0 + SESSION_S).person is None
+    assert Visitors(lambda: "changed").visitor({}, cookies, "", 1000.0).person is None
+    assert Visitors(None).visitor({}, cookies, "", 1000.0).person is None
 
 
 @given(st.text(max_size=60), st.integers(0, 80), st.characters())
 def test_a_session_that_was_tampered_with_is_nobodys(name: str, at: int, other: str) -> None:
-    session = VISITORS.sign_in(TOKEN, name, 1000.0)
-    if session is None:
+    cookie = VISITORS.sign_in(TOKEN, name, 1000.0)
+    if cookie is None:
         return
+    session = cookie[1]
     position = at % len(session)
     forged = session[:position] + other + session[position + 1 :]
-    person = VISITORS.person({}, {SESSION: forged}, "", 1000.0)
+    person = VISITORS.visitor({}, {SESSION: forged}, "", 1000.0).person
     assert person is None or forged == session
 
 
 @given(st.text(max_size=300))
 def test_nonsense_is_nobody(cookie: str) -> None:
-    assert VISITORS.person({}, {SESSION: cookie}, "", 0.0) is None
+    assert VISITORS.visitor({}, {SESSION: cookie}, "", 0.0) == NOBODY
 
 
 @pytest.mark.parametrize("client", ["10.0.0.1", "", "nonsense", "::1", "::ffff:127.0.0.1"])
