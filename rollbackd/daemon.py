@@ -49,7 +49,7 @@ from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.web.cluster_login import ClusterLogin
-from rollbackd.web.site import PAGE, Site
+from rollbackd.web.site import COURSE, PAGE, Site
 from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
@@ -217,6 +217,8 @@ class Daemon:
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),
+            course=lambda watch: journal.course(watch, COURSE),
+            links=self._config.links,
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from rollbackd.config.problems import Problem
 from rollbackd.config.settings import PolicyRule
 from rollbackd.decisions import Answer, Verb, offer_key, offers
 from rollbackd.report.page import TONES, section
+from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL, COMMIT
 from rollbackd.views import WatchView
 from rollbackd.web.visitors import Visitor, Visitors
 
@@ -56,6 +57,14 @@ SAID: Mapping[str, tuple[str, str]] = {
     "unrecorded": ("", "It could not be recorded; nothing was done. Decide again, please."),
 }
 """From the outcome in a page's address to what is said; other texts are never shown."""
+
+SAID_OF: Mapping[str, str] = {
+    AUTHOR: "Author",
+    COMMIT: "Commit",
+    CHANGE_URL: "Change",
+    CHANGE_CAUSE: "Cause",
+}
+"""What annotations are called on the page."""
 
 URGENT = ("needs a human", "awaiting approval", "acting", "verifying", "degraded", "held")
 
@@ -100,14 +109,29 @@ def overview(views: Iterable[WatchView], now: float, visitor: Visitor) -> str:
     return _page("overview", visitor, groups=groups, state=state, hidden=len(ordered) - len(lines))
 
 
-def watch(view: WatchView, visitor: Visitor, said: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a rollout's page shows besides its snapshot.
+
+    ``links``: addresses by what people call them. ``course``: the newest entries of the journal;
+    None when it cannot be read now.
+    """
+
+    links: Mapping[str, str] = field(default_factory=dict)
+    course: Sequence[Entry] | None = ()
+
+
+def watch(view: WatchView, visitor: Visitor, said: str, beside: Beside) -> str:
     """Return the page of one rollout.
 
     Args:
         view: its snapshot.
         visitor: who is asking; only somebody gets buttons.
         said: outcome of a decision that led here, or "".
+        beside: what is shown with it.
     """
+    course = beside.course
+    passed = [guard.guard for guard in view.guards if guard.outcome == "passed"]
     return _page(
         "watch",
         visitor,
@@ -115,6 +139,11 @@ def watch(view: WatchView, visitor: Visitor, said: str) -> str:
         offers=[_offer(view, verb) for verb in offers(view)] if visitor.person is not None else [],
         can_offer=bool(offers(view)),
         said=SAID.get(said),
+        objections=[guard for guard in view.guards if guard.outcome != "passed"],
+        passed=passed,
+        links={name: url for name, url in beside.links.items() if name != "Details"},
+        said_of_itself=[(SAID_OF.get(key, key), text) for key, text in view.annotations.items()],
+        course=None if course is None else [(e, clock(e.at), _told(e)) for e in course],
         journal=f"/journal?watch={quote(view.id, safe='')}",
         state=f"{view.workload}: {view.phase}",
     )
@@ -139,7 +168,7 @@ def journal(
         older: address of the entries before these, or None.
         visitor: who is asking.
     """
-    rows = [(e, clock(e.at), _shown(e)) for e in entries]
+    rows = [(e, clock(e.at), _told(e), _shown(e)) for e in entries]
     return _page(
         "journal", visitor, rows=rows, kinds=kinds, chosen=chosen, sought=sought, older=older
     )
@@ -209,6 +238,26 @@ def _line(view: WatchView, now: float) -> Line:
 def _offer(view: WatchView, verb: Verb) -> Offer:
     label, style, meaning = WORDS[verb]
     return Offer(offer_key(view, verb), label, style, meaning)
+
+
+def _told(entry: Entry) -> str:
+    """Return an entry of a course in one line."""
+    data = entry.data
+    match entry.kind:
+        case "watch":
+            return f"{data.get('phase', '')}: {data.get('note', '')}"
+        case "decision":
+            return f"{data.get('decision', '')} by {data.get('by', '')} ({data.get('via', '')})"
+        case "refusal":
+            return "; ".join(map(str, data.get("reasons", ())))
+        case "hold":
+            return ": ".join(filter(None, (str(data.get("deed", "")), str(data.get("why", "")))))
+        case "release":
+            return f"by {data.get('by', '')}"
+        case "facts":
+            return f"{data.get('standing', '')}: {data.get('text', '')}"
+        case _:
+            return str(data.get("summary") or data.get("step") or entry.key)
 
 
 def _shown(entry: Entry) -> str:

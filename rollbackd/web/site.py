@@ -21,6 +21,7 @@ from rollbackd.config.problems import Problem
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import PolicyRule
 from rollbackd.decisions import Decision, Outcome, Verb
+from rollbackd.notifiers.links import NO_LINKS, Links
 from rollbackd.views import WatchView
 from rollbackd.web import pages
 from rollbackd.web.stream import Stream
@@ -42,9 +43,11 @@ MAX_CONFIGURATION = 128 * 1024
 """Bytes of a form that are read; a configuration in one is written by hand, and percent-encoded."""
 PAGE = 100
 """Entries on one page of the journal."""
+COURSE = 30
+"""Entries of the journal on a rollout's page."""
 KINDS = (
-    "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "policy",
-    "roster", "armed", "view",
+    "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "release",
+    "hold", "facts", "policy", "roster", "armed", "view", "region", "daemon",
 )  # fmt: skip
 STATIC = {
     "report.css": ("rollbackd.report", "templates/style.css", "text/css"),
@@ -72,6 +75,8 @@ class Site:
         views: the newest snapshots. rules: the policies in force.
         offered: what a button's key stands for now. decide: lets a decision happen.
         visitors: tells who is asking. journal: searches the journal; raises ActionError.
+        course: the newest entries of one watch, for people; raises ActionError.
+        links: what a watch's page links to.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -80,6 +85,8 @@ class Site:
     decide: Callable[[Decision], Outcome]
     visitors: Visitors
     journal: JournalSearch
+    course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
+    links: Links = NO_LINKS
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
@@ -109,7 +116,14 @@ class Site:
         if view is None:
             text = "It may have ended long ago; the journal knows."
             return _html(pages.trouble("There is no such rollout", text, visitor), 404)
-        return _html(pages.watch(view, visitor, request.query_params.get("said", "")))
+        try:
+            course = self.course(view.id)
+        except ActionError as error:
+            log.warning("course not shown", watch=view.id, error=str(error))
+            course = None
+        said = request.query_params.get("said", "")
+        beside = pages.Beside(self.links.of(view), course)
+        return _html(pages.watch(view, visitor, said, beside))
 
     def _journal(self, request: Request) -> Response:
         visitor, asked = self._visitor(request), request.query_params

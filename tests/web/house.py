@@ -10,15 +10,18 @@ from analyzer.events import Approved, Demanded, Event, Rejected, Snoozed
 from rollbackd.config.settings import Deciders, PolicyRule, TrustedProxy
 from rollbackd.decisions import Decisions
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.notifiers.links import Links
 from rollbackd.releases import Released
+from rollbackd.store.reader import FOR_PEOPLE
 from rollbackd.views import WatchView
-from rollbackd.web.site import PAGE, Site
+from rollbackd.web.site import COURSE, PAGE, Site
 from rollbackd.web.visitors import ClusterWord, Visitors
 from tests.cli import sample_views
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import POLICY, TELEMETRY
 
 TOKEN = "s3cret"
+LINKS = Links(dashboard="https://grafana.example/d/shop?var-app={name}&from={from_ms}")
 WAITING = replace(
     sample_views.degraded(),
     mode="approve",
@@ -44,6 +47,7 @@ class House:
     released: list[str] = field(default_factory=list)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     trouble: Transient | None = None
+    unreadable: Transient | None = None
 
     def handle(self, watch_id: str, event: Event) -> None:
         if self.trouble is not None:
@@ -81,6 +85,12 @@ class House:
         ]
         return fitting[::-1][:PAGE]
 
+    def course(self, watch_id: str) -> list[Entry]:
+        if self.unreadable is not None:
+            raise self.unreadable
+        found = self.journal.entries(watch_id=watch_id, kinds=frozenset(FOR_PEOPLE))
+        return list(found)[::-1][:COURSE]
+
 
 @contextmanager
 def open_house(
@@ -117,6 +127,8 @@ def open_house(
         decide=decisions.decide,
         visitors=Visitors(read, proxies, cluster),
         journal=house.search,
+        course=house.course,
+        links=LINKS,
     )
     server = HttpServer(application(doors, site.routes()), "127.0.0.1", 0)
     server.start()

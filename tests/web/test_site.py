@@ -12,6 +12,7 @@ from actions.ports import Entry, Transient
 from analyzer.events import Approved, Demanded, Snoozed
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Verb, offer_key
+from rollbackd.views import ExampleView, GuardView
 from rollbackd.web.visitors import NOBODY, SESSION, SESSION_S, Visitors, vouched_for
 from tests.web.house import PROXY, TOKEN, WAITING, WATCHED, House, open_house
 
@@ -205,6 +206,42 @@ def test_what_was_only_reported_can_still_be_rolled_back(house: House, url: str)
     gone = replace(reported, can_demand=False)
     house.seen = (gone, *house.seen[1:])
     assert decide(signed_in(url), url, offer_key(gone, Verb.ROLL_BACK)).status_code == 409
+
+
+def test_a_rollouts_page_shows_guards_links_traces_and_its_journal(house: House, url: str) -> None:
+    example = ExampleView(
+        "canary", "GET /<b>cart</b>", "4bf92f3577b34da6", "https://tempo.example/4bf"
+    )
+    guards = (
+        GuardView("cool-down", "passed", ""),
+        GuardView("capacity", "refused", "the quota <i>leaves</i> no room"),
+    )
+    errors = replace(WAITING.signals[0], examples=(example,))
+    view = replace(WAITING, guards=guards, signals=(errors, *WAITING.signals[1:]))
+    house.seen = (view, *house.seen[1:])
+    for kind, data in (
+        ("watch", {"phase": "degraded", "note": "errors <script>"}),
+        ("decision", {"decision": "snooze", "by": "bob", "via": "slack"}),
+        ("view", {"phase": "not for people"}),
+        ("refusal", {"reasons": ["no way back", "frozen"]}),
+    ):
+        house.journal.append(Entry(1.0, view.id, kind, "", data))
+    page = get(url, f"/watches/{view.id}").text
+    for shown in (
+        "<strong>capacity</strong> refused: the quota &lt;i&gt;leaves&lt;/i&gt; no room",
+        "Passed: cool-down",
+        'href="https://tempo.example/4bf"',
+        "GET /&lt;b&gt;cart&lt;/b&gt;",
+        'href="https://grafana.example/d/shop?var-app=checkout&amp;from=',
+        "degraded: errors &lt;script&gt;",
+        "snooze by bob (slack)",
+        "no way back; frozen",
+        "<dt>Author</dt><dd>bob</dd>",
+    ):
+        assert shown in page
+    assert "not for people" not in page
+    house.unreadable = Transient("the database is away")
+    assert "The journal cannot be read now" in get(url, f"/watches/{view.id}").text
 
 
 def test_the_journal_is_searched_and_paged(house: House, url: str) -> None:
