@@ -35,7 +35,6 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
-from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
@@ -49,6 +48,7 @@ from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
 from rollbackd.web.cluster_login import ClusterLogin
+from rollbackd.web.relay import Relay
 from rollbackd.web.site import COURSE, PAGE, Site
 from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
@@ -124,9 +124,6 @@ class Daemon:
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
-        self._pumps = self._made_pumps(parts, journal, telemetry)
-        for pump in self._pumps:
-            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
@@ -145,7 +142,7 @@ class Daemon:
             telemetry=telemetry,
             now=time.time,
         )
-        staff = self._staff = hire(config, decisions, journal, telemetry)
+        staff = self._staff = hire(config, decisions, journal, telemetry, parts.notifiers)
         stack.callback(staff.close)
         reviewer = self._connect_reviewer(stack)
         if reviewer is not None and config.http.login is not None:
@@ -162,7 +159,8 @@ class Daemon:
         site = self._site(decisions, journal)
         regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
         app = application(doors, [*staff.routes, *site.routes(), *regional])
-        server = HttpServer(app, config.http.host, config.http.port)
+        relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
+        server = HttpServer(relay, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
         self.port = server.port
@@ -176,14 +174,6 @@ class Daemon:
         if keeper is not None:
             stack.callback(keeper.close)
         stack.callback(self._stopping.set)
-
-    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
-        for name in parts.notifiers:
-            telemetry.expect_notifier(name)
-        return [
-            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
-            for name, notifier in parts.notifiers.items()
-        ]
 
     def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
         """Return a connection without a permit: a follower asks for reviews, too."""
@@ -207,13 +197,12 @@ class Daemon:
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http
-        proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
             views=self._views,
             rules=self._config.policies,
             offered=decisions.offered,
             decide=decisions.decide,
-            visitors=Visitors(_reader(http.token), proxies, self._cluster_word),
+            visitors=Visitors(_reader(http.token), http.proxies, self._cluster_word),
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),
@@ -351,8 +340,6 @@ class Daemon:
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
         # Notifiers keep notes in the journal, which only the leader may write.
-        for pump in self._pumps:
-            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)

@@ -54,6 +54,7 @@ class LeadershipSettings:
         duration_s: others wait this long for a sign of life before they take over.
         renew_by_s: a leader that could not renew for so long stops acting; less than duration_s.
         retry_s: between two tries to renew, or to take over.
+        address: URL of this replica's HTTP server, by which the others reach it, or "".
     """
 
     namespace: str | None = None
@@ -61,6 +62,7 @@ class LeadershipSettings:
     duration_s: float = 15.0
     renew_by_s: float = 10.0
     retry_s: float = 2.0
+    address: str = ""
 
 
 Network = IPv4Network | IPv6Network
@@ -110,6 +112,11 @@ class HttpSettings:
     token: Secret | None = None
     proxy: TrustedProxy | None = None
     login: ClusterLogin | None = None
+
+    @property
+    def proxies(self) -> tuple[TrustedProxy, ...]:
+        """The proxies whose word about people counts."""
+        return () if self.proxy is None else (self.proxy,)
 
     @property
     def url(self) -> str:
