@@ -42,6 +42,7 @@ from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
 from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
+from rollbackd.slow_clients import impatient
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
@@ -155,12 +156,14 @@ class Daemon:
             release=decisions.release,
             token=_reader(config.http.token),
             cluster=self._cluster_word,
+            refused=telemetry.refused_request,
         )
         site = self._site(decisions, journal)
         regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
         app = application(doors, [*staff.routes, *site.routes(), *regional])
         relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
-        server = HttpServer(relay, config.http.host, config.http.port)
+        patience = impatient(telemetry.refused_request)
+        server = HttpServer(relay, config.http.host, config.http.port, patience)
         stack.callback(server.close)
         server.start()
         self.port = server.port
@@ -208,6 +211,7 @@ class Daemon:
             ),
             course=lambda watch: journal.course(watch, COURSE),
             links=self._config.links,
+            refused=self._telemetry.refused_request,
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:

@@ -1,5 +1,6 @@
 """What the daemon answers over HTTP: metrics, health, the API. Reads only immutable snapshots."""
 
+import asyncio
 import hmac
 import socket
 import threading
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
@@ -30,6 +31,7 @@ from rollbackd.decisions import (
     Person,
     Verb,
 )
+from rollbackd.slow_clients import impatient
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from rollbackd.web.openapi import document
@@ -95,6 +97,7 @@ class Doors:
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
         cluster: knows people by their tokens of the cluster, or None; may raise Transient.
+        refused: counts what was refused, by reason.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -104,6 +107,7 @@ class Doors:
     release: Callable[[str, Person], Outcome]
     token: Callable[[], str] | None = None
     cluster: ClusterWord | None = None
+    refused: Callable[[str], None] = lambda _reason: None
 
 
 def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
@@ -151,8 +155,13 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             Route("/api/v1/watches/{watch_id:path}", watch),
             *pages,
         ],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: _refused, ClientDisconnect: _left},
     )
+
+
+def _left(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: they went, or were too slow, before their request was whole."""
+    return PlainTextResponse("the request was not whole\n", 400)
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -231,6 +240,8 @@ async def _asked(doors: Doors, request: Request) -> Asked | Response:
         if not _authorised(doors, request):
             person = await run_in_threadpool(_known_to_cluster, doors, request)
             if person is None:
+                doors.refused("not authorised")
+                log.warning("request refused", path=request.url.path, reason="not authorised")
                 return _strict_json({"error": "not authorised to decide"}, 403)
     except SecretError as error:
         log.warning("token not readable", error=str(error))
@@ -241,6 +252,8 @@ async def _asked(doors: Doors, request: Request) -> Asked | Response:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
+            doors.refused("too large")
+            log.warning("request refused", path=request.url.path, reason="too large")
             return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
     return Asked(body, person)
 
@@ -266,12 +279,19 @@ class HttpServer:
     Args:
         application: what is served.
         host: address to listen on. port: 0 for any free one.
+        protocol: how connections are dealt with; None: by a protocol that closes slow ones.
 
     Raises:
         OSError: the address cannot be listened on.
     """
 
-    def __init__(self, application: ASGIApp, host: str, port: int) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        host: str,
+        port: int,
+        protocol: type[asyncio.Protocol] | None = None,
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -284,6 +304,7 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
             application,
+            http=protocol or impatient(lambda _: None),
             log_config=None,
             access_log=False,
             lifespan="off",

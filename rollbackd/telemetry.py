@@ -36,7 +36,10 @@ RIGHT_USES = ("watch", "act")
 DECISIONS = ("rollback", "approve", "reject", "snooze", "resume", "release")
 ANSWERS = ("taken", "stale", "forbidden", "unknown", "failed")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
-REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
+REFUSALS = (
+    "signature", "repeated", "too large", "not text", "broken", "not authorised", "foreign", "slow",
+    "too many",
+)  # fmt: skip
 TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import requests
 import structlog
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -83,10 +83,13 @@ class Relay:
         if RELAYED in request.headers or not leader.address:
             return _refused(request, f"this replica follows; {leader}: decide there")
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return PlainTextResponse("the body is too long\n", 413)
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    return PlainTextResponse("the body is too long\n", 413)
+        except ClientDisconnect:  # they went, or were too slow
+            return PlainTextResponse("the request was not whole\n", 400)
         try:
             headers = await run_in_threadpool(self._headers, request)
         except SecretError as error:

@@ -76,7 +76,7 @@ class Site:
         offered: what a button's key stands for now. decide: lets a decision happen.
         visitors: tells who is asking. journal: searches the journal; raises ActionError.
         course: the newest entries of one watch, for people; raises ActionError.
-        links: what a watch's page links to.
+        links: what a watch's page links to. refused: counts what was refused, by reason.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -87,6 +87,7 @@ class Site:
     journal: JournalSearch
     course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
     links: Links = NO_LINKS
+    refused: Callable[[str], None] = lambda _reason: None
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
@@ -149,6 +150,7 @@ class Site:
     async def _check(self, request: Request) -> Response:
         form = await _form(request, MAX_CONFIGURATION)
         if form is None:
+            self.refused("too large")
             return PlainTextResponse("the configuration is too long\n", 413)
         text = form.get("text", "")
         problems = await run_in_threadpool(_problems, text)
@@ -163,7 +165,7 @@ class Site:
     async def _begin_session(self, request: Request) -> Response:
         form = await _form(request, MAX_FORM)
         if form is None or not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+            return self._foreign(request)
         token, name = form.get("token", ""), form.get("name", "")
         try:  # the cluster may be asked: not on the thread that answers everybody
             cookie = await run_in_threadpool(self.visitors.sign_in, token, name, time.time())
@@ -174,6 +176,7 @@ class Site:
         except Transient as error:
             return _html(pages.trouble("Not signed in", f"Try again: {error}", NOBODY), 503)
         if cookie is None:
+            self.refused("not authorised")
             log.warning("sign-in refused", name=name[:200], client=_client(request))
             return _html(pages.sign_in(NOBODY, self.visitors, refused=True), 403)
         answer = RedirectResponse("/", 303)
@@ -188,7 +191,7 @@ class Site:
 
     def _end_session(self, request: Request) -> Response:
         if not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+            return self._foreign(request)
         answer = RedirectResponse("/", 303)
         for cookie in (SESSION, CLUSTER_TOKEN):
             answer.delete_cookie(cookie, httponly=True, samesite="strict")
@@ -197,10 +200,12 @@ class Site:
     async def _decide(self, request: Request) -> Response:
         form = await _form(request, MAX_FORM)
         if form is None or not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+            return self._foreign(request)
         visitor = await run_in_threadpool(self._visitor, request)
         person = visitor.person
         if person is None:
+            self.refused("not authorised")
+            log.warning("decision refused", reason="nobody", client=_client(request))
             text = f"{visitor.trouble or 'Sign in first'}; nothing was done."
             status = 503 if visitor.trouble else 403
             return _html(pages.trouble("You may only read", text, visitor), status)
@@ -218,6 +223,11 @@ class Site:
         except Transient:
             said = "unrecorded"
         return RedirectResponse(f"/watches/{quote(view.id, safe='/@')}?said={said}", 303)
+
+    def _foreign(self, request: Request) -> Response:
+        self.refused("foreign")
+        log.warning("form refused", path=request.url.path, client=_client(request))
+        return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
 
     def _visitor(self, request: Request) -> Visitor:
         return self.visitors.visitor(

@@ -40,6 +40,7 @@ class House:
     deciders: Deciders = field(default_factory=Deciders)
     decisions: list[tuple[str, Event]] = field(default_factory=list)
     trouble: Exception | None = None
+    refused: list[str] = field(default_factory=list)
     token: str | Exception = TOKEN
     held: Signal = field(default_factory=Signal)
 
@@ -95,6 +96,9 @@ class Reception:
     def read_token(self) -> str:
         return self.house.read_token()
 
+    def refuse(self, reason: str) -> None:
+        self.house.refused.append(reason)
+
     def doors(self) -> Doors:
         return Doors(
             views=lambda: self.house.seen,
@@ -103,6 +107,7 @@ class Reception:
             decide=self.decide,
             release=self.release,
             token=self.read_token,
+            refused=self.refuse,
         )
 
 
@@ -192,6 +197,7 @@ def test_without_the_right_token_nobody_decides(site: Site, token: str | None) -
     else:
         assert answer.status_code == 403
         assert site.house.decisions == []
+        assert site.house.refused == ["not authorised"]
 
 
 def test_without_a_token_in_the_configuration_nobody_decides() -> None:

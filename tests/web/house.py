@@ -48,6 +48,7 @@ class House:
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     trouble: Transient | None = None
     unreadable: Transient | None = None
+    refused: list[str] = field(default_factory=list)
 
     def handle(self, watch_id: str, event: Event) -> None:
         if self.trouble is not None:
@@ -119,6 +120,7 @@ def open_house(
         release=decisions.release,
         token=read,
         cluster=cluster,
+        refused=house.refused.append,
     )
     site = Site(
         views=lambda: house.seen,
@@ -129,6 +131,7 @@ def open_house(
         journal=house.search,
         course=house.course,
         links=LINKS,
+        refused=house.refused.append,
     )
     server = HttpServer(application(doors, site.routes()), "127.0.0.1", 0)
     server.start()
