@@ -121,6 +121,7 @@ class Daemon:
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         telemetry.count_spans(parts.span_fates)
+        telemetry.follow_caches(parts.caches)
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
@@ -151,6 +152,7 @@ class Daemon:
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
+            open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
             release=decisions.release,
@@ -258,9 +260,8 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(
-            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
-        )
+        performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
+        applier = Applier(performers, journal, time.time, self._pause, permit=self._role.permit)
         settings = {rule.policy.name: rule.guards for rule in self._config.policies}
         precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._holds = self._holding(parts, journal)
@@ -271,6 +272,7 @@ class Daemon:
         desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
         self._controller.show_held(self._releases.held)
+        telemetry.count_jobs(desk.in_hand)
         return desk
 
     def _take_answer(self, watch_id: str, event: Event) -> None:

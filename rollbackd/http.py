@@ -43,6 +43,7 @@ GRACE_S = 2
 """How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404, Answer.FAILED: 409}
 
 
@@ -90,7 +91,9 @@ class Doors:
     """What the HTTP server may ask the daemon.
 
     Attributes:
-        views: the newest snapshot. metrics: the exposition.
+        views: the newest snapshot.
+        metrics: the exposition, in Prometheus' text format.
+        open_metrics: the same in OpenMetrics, with exemplars; None where there is none.
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen.
         release: lets go of what a watch holds.
@@ -108,12 +111,16 @@ class Doors:
     token: Callable[[], str] | None = None
     cluster: ClusterWord | None = None
     refused: Callable[[str], None] = lambda _reason: None
+    open_metrics: Callable[[], bytes] | None = None
 
 
 def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
     """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
 
-    def metrics(_: Request) -> Response:
+    def metrics(request: Request) -> Response:
+        accepted = request.headers.get("accept", "")
+        if doors.open_metrics is not None and "application/openmetrics-text" in accepted:
+            return Response(doors.open_metrics(), media_type=OPEN_METRICS)
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def healthz(_: Request) -> Response:
@@ -241,7 +248,10 @@ async def _asked(doors: Doors, request: Request) -> Asked | Response:
             person = await run_in_threadpool(_known_to_cluster, doors, request)
             if person is None:
                 doors.refused("not authorised")
-                log.warning("request refused", path=request.url.path, reason="not authorised")
+                client = request.client.host if request.client is not None else ""
+                log.warning(
+                    "request refused", reason="token", path=request.url.path, client=client
+                )
                 return _strict_json({"error": "not authorised to decide"}, 403)
     except SecretError as error:
         log.warning("token not readable", error=str(error))
