@@ -1,7 +1,9 @@
-"""How many calls an operation makes, as one batch for all watches: E2 on their logarithm.
+"""How often an operation repeats its calls, as one batch for all watches: E2 on the logarithm.
 
-What is compared is spans per span, the operation itself counted with its direct children, so that an
-operation without calls has a logarithm, too (detectors.md 10).
+What is compared is spans per span, the operation itself counted with the calls it made more than
+once, so that an operation without any has a logarithm, too (detectors.md 10). A call that is made once
+is no fan-out: whether it should be made at all is another question. The lengths of critical paths are
+compared likewise.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from analyzer.ratio_family import Pairing
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
-from analyzer.traces.operations import ASSEMBLED, CALLS
+from analyzer.traces.operations import ASSEMBLED, REPEATS
 from detectors.findings import Findings
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 
@@ -32,16 +34,19 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
     Args:
         id_labels: labels that identify an operation of an instance.
         tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+        counted: what is counted of each span: its direct children, or the rest of its critical path.
     """
 
     SPANS: ClassVar = 0
     CALLED: ClassVar = 1
 
-    def __init__(self, id_labels: tuple[str, ...], tick_s: float, horizon_s: float) -> None:
+    def __init__(
+        self, id_labels: tuple[str, ...], tick_s: float, horizon_s: float, counted: str = REPEATS
+    ) -> None:
         super().__init__(id_labels, tick_s)
         self._queries = (
             Query(Selector(ASSEMBLED), id_labels),
-            Query(Selector(CALLS), id_labels),
+            Query(Selector(counted), id_labels),
         )
         self._detector = MeanShift(tick_s=tick_s, horizon_s=horizon_s)
         self._pairing = Pairing.of((), ())

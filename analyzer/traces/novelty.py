@@ -1,4 +1,4 @@
-"""Kinds of errors that the baseline has never shown, as a share of all spans.
+"""Kinds of errors, or calls, that the baseline has never shown, as a share of all spans.
 
 All new kinds count together. Where there are very many kinds, the baseline shows new ones, too;
 that it does so at the same time is what the canary's are compared with (detectors.md 10).
@@ -55,7 +55,7 @@ class NoveltyFamily(RatioFamily):
     def arm(
         self, members: Sequence[Member[CountNoise]], replies: Sequence[Reply], grid: Grid
     ) -> None:
-        """Start comparisons, and learn which kinds of errors their baselines know."""
+        """Start comparisons, and learn which kinds their baselines know."""
         super().arm(members, replies, grid)
         by_kind = replies[1]
         for member in members:

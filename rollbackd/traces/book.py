@@ -76,6 +76,10 @@ class TraceBook:
         self.skewed = 0
         self.caveats: dict[str, float] = {}
         """What limits the sums, for people, and until when it is to be told."""
+        self.partial_until = -np.inf
+        """Until when it is not known whether everything that was sent was counted."""
+        self.keys_crowded = False
+        """Whether there was no room for an error type or a call."""
         self.lock = threading.RLock()
         self.rows = Ledger(COUNTERS, retention_s)
         self.keys = Ledger(KEY_COUNTERS, retention_s)
@@ -193,6 +197,7 @@ class TraceBook:
         elif len(self._keys.number) < bounds.keys:
             number = len(self._keys.number)
         else:
+            self.keys_crowded = True
             return None
         self._keys.number[row, kind, text] = number
         mine.append((kind, text, number))
@@ -224,3 +229,8 @@ class TraceBook:
         """Note what limits the sums, to be told until a time."""
         with self.lock:
             self.caveats[text] = until
+
+    def incomplete(self, until: float) -> None:
+        """Note that up to a time not everything that was sent may be counted."""
+        with self.lock:
+            self.partial_until = max(self.partial_until, until)
