@@ -83,6 +83,8 @@ def watch(noise: Noise, fault: Fault, watches: int, seed: int) -> Outcome:
         comparison.enrol(str(i), streets.roster(i))
     out = Outcome([np.inf] * watches, [np.inf] * watches, [""] * watches)
     for tick in range(DURING):
+        if max(out.accused) < np.inf:
+            break
         streets.tick(canary=True, faulty=tick >= ONSET)
         desk.tend(comparison.traces)
         if collector.collect(comparison.families, streets.now):

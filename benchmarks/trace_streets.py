@@ -219,7 +219,9 @@ class Streets:
         for pod, operation in zip(*np.nonzero(usual), strict=True):
             count = int(usual[pod, operation])
             rare = int(dice.binomial(count, n.rare_types))
-            types.append((int(pod), int(operation), COMMON_TYPES[pod % 2], float(count - rare)))
+            some = int(dice.binomial(count - rare, 0.5))
+            for kind, amount in zip(COMMON_TYPES, (some, count - rare - some), strict=True):
+                types.append((int(pod), int(operation), kind, float(amount)))
             types += [
                 (int(pod), int(operation), f"rare {chr(97 + which % 26)}{which}", 1.0)
                 for which in dice.zipf(1.3, rare) % RARE_TYPES

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from analyzer.evidence import Finding
 from analyzer.judge import ATTRIBUTED
 from analyzer.signal import ChangedCalls
-from analyzer.traces.operations import Seen
+from analyzer.traces.operations import ENTRY_KINDS, Seen, kind_of
 from analyzer.traces.shares import STRUCTURE, Aspect
 from analyzer.traces.wording import Accusation, cleared, drifting, tell
 
 TOLD = 3
 """Operations that a finding names."""
 MAJOR = 0.1
-"""An operation with this share of the canary's spans must be free of harm before all is well."""
+"""An operation with this share of what the canary is asked for must be free of harm before all is
+well."""
 COMPANY = 0.1
 """Part of what would decide that changed calls may add to a case where they are only told."""
 
@@ -70,13 +71,18 @@ def _e_value(
 
 
 def _harmless(worse: Sequence[Accusation], seen: Mapping[str, Seen]) -> bool:
-    """Tell whether every operation that matters is shown to be free of harm."""
-    total = sum(s.canary for s in seen.values())
+    """Tell whether every operation that matters is shown to be free of harm.
+
+    Those by which the canary is asked for something, where there are any: what it does for that
+    shows in them as far as it matters to anybody, and each exclusion more takes its time.
+    """
+    entries = {o: s.canary for o, s in seen.items() if kind_of(o) in ENTRY_KINDS and s.canary}
+    asked = entries or {o: s.canary for o, s in seen.items()}
+    least = MAJOR * sum(asked.values())
     major = [
         a
         for a in worse
-        if a.aspect in {Aspect.ERRORS, Aspect.DURATION}
-        and seen[a.operation].canary >= MAJOR * total
+        if a.aspect in {Aspect.ERRORS, Aspect.DURATION} and asked.get(a.operation, -1.0) >= least
     ]
     return bool(major) and all(a.finding.harmless for a in major)
 

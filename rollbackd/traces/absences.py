@@ -2,7 +2,7 @@
 
 That an operation is not asked for any more, or a call is not made any more, shows in nothing that is
 sent. It is told only of processes that do send spans, and never where what was sent may not have
-been counted: bounds were reached, or a backend's answer was partial.
+been counted because a bound was reached.
 """
 
 from collections import defaultdict
@@ -64,8 +64,6 @@ class Absences:
         wanted = restrict.pop(part, None)
         if wanted is None:
             return Missing(Absence.INVALID, f"{metric} must be asked for with the {part}s wanted")
-        if self._book.partial_until >= grid.start:
-            return Missing(Absence.PARTIAL, "answers were partial: what is absent proves nothing")
         terms = list(self._terms(metric, self._selected(labels, restrict), wanted))
         if not terms:
             return Missing(Absence.NO_SERIES, "no spans of these instances")

@@ -76,8 +76,6 @@ class TraceBook:
         self.skewed = 0
         self.caveats: dict[str, float] = {}
         """What limits the sums, for people, and until when it is to be told."""
-        self.partial_until = -np.inf
-        """Until when it is not known whether everything that was sent was counted."""
         self.keys_crowded = False
         """Whether there was no room for an error type or a call."""
         self.lock = threading.RLock()
@@ -229,8 +227,3 @@ class TraceBook:
         """Note what limits the sums, to be told until a time."""
         with self.lock:
             self.caveats[text] = until
-
-    def incomplete(self, until: float) -> None:
-        """Note that up to a time not everything that was sent may be counted."""
-        with self.lock:
-            self.partial_until = max(self.partial_until, until)

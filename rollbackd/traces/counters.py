@@ -239,6 +239,8 @@ class TraceCounters:
                     sums[i] += spans
                     sums[2] += whole * i
             operations = self._book.catalogue.operations
+            if not counts and self._book.caveats:
+                return Missing(Absence.PARTIAL, "; ".join(sorted(self._book.caveats)))
             return [Seen(operations[n].label, *sums) for n, sums in counts.items()]
 
     def detail(self, instances: Instances, operation: str) -> Detail | Missing:

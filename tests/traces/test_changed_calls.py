@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analyzer.evidence import Finding
 from analyzer.judge import Verdict, admitted, judge
-from analyzer.sample import Absence, Grid, Missing, Query, Series
+from analyzer.sample import Grid, Query, Series
 from analyzer.signal import ChangedCalls, Selector, Tier, TraceSignal
 from analyzer.traces import operations as names
 from analyzer.traces.operations import Seen, call_of
@@ -18,7 +18,7 @@ from analyzer.traces.summing import Measure, sum_up
 from analyzer.traces.wording import Accusation
 from rollbackd.traces.book import TraceBook
 from rollbackd.traces.catalogue import Bounds, Catalogue
-from tests.traces.building import CLIENT, NOW, Made, span_id, trace_id
+from tests.traces.building import CLIENT, Made, span_id, trace_id
 from tests.traces.street import POLICY, SIGNAL, Shape, Street, found
 
 LIMIT = 1.0 / POLICY.alpha
@@ -173,15 +173,3 @@ def test_a_request_is_not_missed_where_there_was_no_room_to_count_it() -> None:
     street = filled(TraceBook(Catalogue(bounds=Bounds(rows=4))))
     street.send([Made("GET /elsewhere")], "new-1")
     assert isnan(told(street, names.REQUESTED, names.OPERATION, ORDER)["new-1"])
-
-
-def test_partial_answers_prove_no_absence() -> None:
-    street = filled()
-    street.book.incomplete(street.now + 1.0)
-    restrict = ((names.OPERATION, frozenset({ORDER})),)
-    query = Query(Selector(names.REQUESTED), ("pod", names.OPERATION), restrict)
-    (reply,) = street.counters.fetch([query], Grid(NOW, 10.0, 1))
-    assert isinstance(reply, Missing)
-    assert reply.reason is Absence.PARTIAL
-    (later,) = street.counters.fetch([query], Grid(NOW + 10.0, 10.0, 1))
-    assert isinstance(later, Series)
