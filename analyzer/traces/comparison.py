@@ -339,7 +339,7 @@ class TraceComparison:
 
     def _want(self, one: _Following, every: Iterable[Accusation], least: float) -> None:
         """Note which operations are worth a closer look."""
-        strong = [a for a in strongest(every) if a.contribution >= least]
+        strong = strongest(every, least)
         one.wanted = tuple(dict.fromkeys(a.operation for a in strong))[:TOLD]
 
     def _family(

@@ -27,10 +27,12 @@ class Measure:
     decisive: float
 
 
-def strongest(every: Iterable[Accusation]) -> list[Accusation]:
-    """Return what speaks against the canary, strongest first."""
-    harmful = [a for a in every if a.finding.harmful and a.contribution > 0]
-    return sorted(harmful, key=lambda a: (-a.contribution, a.operation, a.aspect, a.called))
+def strongest(every: Iterable[Accusation], least: float) -> list[Accusation]:
+    """Return what speaks against the canary and contributes so much at least, strongest first."""
+    harmful = [(a.contribution, a) for a in every if a.finding.harmful]
+    strong = [pair for pair in harmful if pair[0] >= least and pair[0] > 0]
+    strong.sort(key=lambda pair: (-pair[0], pair[1].operation, pair[1].aspect, pair[1].called))
+    return [a for _, a in strong]
 
 
 def sum_up(every: Sequence[Accusation], seen: Mapping[str, Seen], measure: Measure) -> Finding:
@@ -44,9 +46,9 @@ def sum_up(every: Sequence[Accusation], seen: Mapping[str, Seen], measure: Measu
     told_only = measure.changed_calls is not ChangedCalls.HARM
     changed = [a for a in every if told_only and a.aspect in STRUCTURE]
     worse = [a for a in every if not (told_only and a.aspect in STRUCTURE)]
-    strong = [a for a in strongest(worse) if a.contribution >= ATTRIBUTED]
-    different = [a for a in strongest(changed) if a.contribution >= ATTRIBUTED]
-    lead = (strong or sorted(worse or every, key=lambda a: -a.contribution))[0]
+    strong = strongest(worse, ATTRIBUTED)
+    different = strongest(changed, ATTRIBUTED)
+    lead = strong[0] if strong else max(worse or every, key=lambda a: a.contribution)
     named = [*strong, *different]
     return replace(
         lead.finding,

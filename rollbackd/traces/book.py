@@ -78,6 +78,8 @@ class TraceBook:
         """What limits the sums, for people, and until when it is to be told."""
         self.keys_crowded = False
         """Whether there was no room for an error type or a call."""
+        self.keys_version = 0
+        """Grows whenever there is a new error type or call, or one is forgotten."""
         self.lock = threading.RLock()
         self.rows = Ledger(COUNTERS, retention_s)
         self.keys = Ledger(KEY_COUNTERS, retention_s)
@@ -196,7 +198,9 @@ class TraceBook:
             number = len(self._keys.number)
         else:
             self.keys_crowded = True
+            self.keys_version += 1
             return None
+        self.keys_version += 1
         self._keys.number[row, kind, text] = number
         mine.append((kind, text, number))
         return number
@@ -209,6 +213,7 @@ class TraceBook:
         for row in rows:
             for kind, text, number in self._keys.of_row.pop(row, []):
                 del self._keys.number[row, kind, text]
+                self.keys_version += 1
                 self.keys.clear([number])
                 self._keys.free.append(number)
         self.caveats = {text: until for text, until in self.caveats.items() if until > now}

@@ -122,7 +122,7 @@ class Catalogue:
         known = self._instances.get((service, labels))
         if known is None:
             if len(self._instances) >= self.bounds.instances:
-                self.crowded = True
+                self._crowd()
                 raise CatalogueFull(f"{self.bounds.instances} instances are known already")
             known = self._instances[service, labels] = Instance(labels, service)
         return known
@@ -142,6 +142,12 @@ class Catalogue:
         if len(instance.rows) < MAX_CACHED_NAMES // 10:
             instance.rows[name, kind] = row
         return row
+
+    def _crowd(self) -> None:
+        """Note that something new was not taken note of."""
+        if not self.crowded:
+            self.crowded = True
+            self.version += 1
 
     def number_of(self, label: str) -> int | None:
         """Return the number of the operation with a label, or None when there is none."""
@@ -163,7 +169,7 @@ class Catalogue:
         if count >= self.bounds.operations and operation.name != OTHER:
             return self._number(Operation(operation.service, OTHER, operation.kind))
         if len(self.operations) >= self.bounds.rows:
-            self.crowded = True
+            self._crowd()
             raise CatalogueFull(f"{self.bounds.rows} operations are known already")
         self._of_service[operation.service] = count + 1
         self._operation[operation] = len(self.operations)
@@ -182,7 +188,7 @@ class Catalogue:
             row = len(self.row_owner)
             self.row_owner.append(instance)
         else:
-            self.crowded = True
+            self._crowd()
             raise CatalogueFull(f"{self.bounds.rows} pairs of instance and operation are known")
         if row >= len(self.row_operation):
             self.row_operation = np.concatenate([self.row_operation, self.row_operation])

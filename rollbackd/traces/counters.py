@@ -81,7 +81,8 @@ class _Found:
 
     def silent_after(self) -> Floats:
         """Return until when each key's values mean something."""
-        return SILENT_S + np.array([max(i.seen for i in of) for of in self.instances])
+        last = [of[0].seen if len(of) == 1 else max(i.seen for i in of) for of in self.instances]
+        return SILENT_S + np.array(last)
 
     def with_bounds(self) -> Keys:
         """Return the keys with every bound; the same object each time."""
