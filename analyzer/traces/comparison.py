@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from analyzer.evidence import Evidence, Measured
+from analyzer.judge import ATTRIBUTED
 from analyzer.policy import Policy
+from analyzer.recovery import Recovery, RecoveryCheck
 from analyzer.rollout import Side
 from analyzer.roster import Roster
 from analyzer.sample import Absence, Missing
-from analyzer.signal import TraceSignal
+from analyzer.signal import Tier, TraceSignal
 from analyzer.traces.aspects import (
     AnyFamily,
     compared,
@@ -22,8 +24,21 @@ from analyzer.traces.aspects import (
     labels_of,
     signal_of,
 )
-from analyzer.traces.operations import Detail, Instances, Seen, call_of, service_of
-from analyzer.traces.shares import SHARE_OF_ASPECT, Aspect, share_of_known, share_of_late
+from analyzer.traces.operations import (
+    Detail,
+    Instances,
+    Seen,
+    call_of,
+    service_of,
+)
+from analyzer.traces.recovery import check_operation
+from analyzer.traces.shares import (
+    SHARE_OF_ASPECT,
+    STRUCTURE,
+    Aspect,
+    share_of_known,
+    share_of_late,
+)
 from analyzer.traces.summing import TOLD, Measure, strongest, sum_up
 from analyzer.traces.wording import Accusation
 
@@ -99,6 +114,10 @@ class _Following:
     late: int = 0
     trouble: Missing | None = None
     wanted: tuple[str, ...] = ()
+    accused: tuple[tuple[str, Aspect], ...] = ()
+    """What speaks against the canary now, the strongest first."""
+    guilty: tuple[tuple[str, Aspect], ...] = ()
+    """What did when the last action was taken."""
 
     def member(self, *parts: str) -> str:
         """Return the id under which families know a part of this watch."""
@@ -190,11 +209,35 @@ class TraceComparison:
         self._families = {k: f for k, f in self._families.items() if id(f) in used}
 
     def mark(self, watch_id: str, at: float) -> None:
-        """Begin to measure the recovery of a watch after an action at this time."""
+        """Begin to measure the recovery of a watch after an action at this time.
+
+        What is accused by then is what must be well again.
+        """
         for one in self._of_watch(watch_id):
+            one.guilty = one.accused
             for state in one.operations.values():
                 for part in state.parts:
                     part.family.mark(part.member, at)
+
+    def recovery(self, watch_id: str) -> list[RecoveryCheck]:
+        """Return whether the restored baseline's guilty operations look as they did.
+
+        What is not decided yet is told of critical signals only: nothing waits for the others.
+        """
+        checks: list[RecoveryCheck] = []
+        for one in self._of_watch(watch_id):
+            parts = {
+                (operation, part.aspect): part
+                for operation in one.operations
+                for part in one.operations[operation].parts
+            }
+            found = [
+                check_operation(*guilty, parts[guilty].family, parts[guilty].member)
+                for guilty in one.guilty
+            ]
+            critical = one.signal.tier is Tier.CRITICAL
+            checks += [c for c in found if critical or c.recovery is not Recovery.OPEN]
+        return checks
 
     # Asking and being told
 
@@ -335,6 +378,8 @@ class TraceComparison:
         measure = Measure(one.signal.changed_calls, 1.0 / (one.policy.alpha * one.weight))
         finding = sum_up(every, seen, measure)
         self._want(one, every, INTERESTING / one.weight)
+        strong = strongest((a for a in every if a.aspect not in STRUCTURE), ATTRIBUTED)
+        one.accused = tuple((a.operation, a.aspect) for a in strong[:TOLD])
         return Measured(finding)
 
     def _want(self, one: _Following, every: Iterable[Accusation], least: float) -> None:

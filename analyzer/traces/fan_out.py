@@ -12,9 +12,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member
+from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
 from analyzer.ratio_family import Pairing
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
@@ -91,6 +92,11 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.SPANS]
         return exposure
+
+    def harm_counts(self, tally: Tally[MeanNoise]) -> HarmCounts:
+        """Return spans with those that are counted of them, and spans."""
+        sums = (tally.canary, tally.before, tally.after)
+        return HarmCounts(*(Share(s.sum(), s[self.SPANS]) for s in sums))
 
     def values(self, sums: Floats) -> Floats:
         """Return spans per span."""
