@@ -84,7 +84,7 @@ class TraceBook:
         self.rows = Ledger(COUNTERS, retention_s)
         self.keys = Ledger(KEY_COUNTERS, retention_s)
         self.examples = Examples()
-        self._retention_s = retention_s
+        self.retention_s = retention_s
         self.max_spans = max_spans
         self._gathering: list[SpanColumns] = []
         self._gathered = 0
@@ -207,7 +207,7 @@ class TraceBook:
 
     def _tidy(self, now: float) -> None:
         """Forget processes of which nothing can be told any more."""
-        rows = self.catalogue.forget(now - self._retention_s - SILENT_S)
+        rows = self.catalogue.forget(now - self.retention_s - SILENT_S)
         self.rows.clear(rows)
         self.examples.forget(rows)
         for row in rows:

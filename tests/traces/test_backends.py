@@ -2,12 +2,14 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from analyzer.rollout import Side
@@ -24,7 +26,9 @@ from rollbackd.traces.book import TraceBook
 from rollbackd.traces.catalogue import Catalogue
 from rollbackd.traces.counters import TraceCounters
 from rollbackd.traces.fates import Fate
-from rollbackd.traces.intake import Poller
+from rollbackd.traces.intake import Intake, Poller
+from rollbackd.traces.measures import SPANS
+from tests.servers.nginx import eventually
 from tests.sources.stub_server import Answer, Request, StubServer
 
 NOW = 1_800_000_000.0
@@ -216,6 +220,28 @@ def test_trouble_is_no_evidence_and_the_stretch_is_asked_for_again(
         # a server that asked to be left alone is, and is asked later
         assert again or answer.status == 429
         poller.close()
+
+
+def test_a_daemon_that_starts_asks_for_the_past_and_looks_for_no_examples_there() -> None:
+    server = Server({"/api/metrics/query": tempo_metrics, "/api/search": tempo_search})
+    with StubServer(server) as stub:
+        book = TraceBook(Catalogue(), generation_s=15.0)
+        poller = tempo(Backend(stub.url, TENANT, LIMITS), book)
+        intake = Intake(book, [poller])
+        before = time.time()
+        intake.start()
+        try:
+            assert eventually(lambda: len(stub.requests) >= 2 * 60, 60)
+        finally:
+            intake.close()
+        assert not [r for r in stub.requests if "search" in r.path]
+    row = book.catalogue.number_of(POST)
+    assert row is not None
+    rows = [i.by_operation[row] for i in book.instances() if row in i.by_operation]
+    times = np.array([before - 600.0, before - 300.0])
+    told = book.rows.at(rows, times, slice(SPANS, SPANS + 1))[:, 0].sum(axis=0)
+    # 160 spans in each quarter of a minute
+    assert told[1] - told[0] == 160 * 300 / 15
 
 
 def test_a_server_that_is_down_is_left_alone_and_what_it_missed_is_said() -> None:

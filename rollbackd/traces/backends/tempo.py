@@ -60,14 +60,16 @@ class TempoPoller:
         self._by_kind: set[str] = set()
         """Services that have too many series for one answer."""
 
-    def poll(self, now: float) -> None:
+    def poll(self, now: float, *, past: bool = False) -> None:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
         for service, stretches in self._stretches.items():
             stretch = stretches.next(now)
             if stretch is None:
                 continue
             try:
-                self._take(service, stretch, stretches, now)
+                sums = self._take(service, stretch, stretches, now)
+                if not past:
+                    self._find_examples(service, sums, stretch, now)
             except NotThere as error:
                 stretches.failed(Trouble(Absence.INVALID, f"{error}: is TraceQL metrics enabled?"))
             except Trouble as trouble:
@@ -81,7 +83,7 @@ class TempoPoller:
 
     def _take(
         self, service: str, stretch: tuple[float, float], stretches: Stretches, now: float
-    ) -> None:
+    ) -> dict[Row, Floats]:
         """Count a stretch: all of it, or nothing where Tempo does not tell all of it.
 
         Answers are cut at a number of series, in alphabetical order: what is left of one could be the
@@ -93,9 +95,9 @@ class TempoPoller:
             lost = f"{stretch[1] - stretch[0]:.0f} s"
             what = f"partial: {lost} and more of Tempo's answers not counted: {partial}"
             stretches.caution(what, now)
-            return
+            return {}
         self._write(service, sums, now)
-        self._find_examples(service, sums, stretch, now)
+        return sums
 
     def _told(self, service: str, stretch: tuple[float, float]) -> dict[Row, Floats]:
         """Return what was counted, kind by kind where all kinds at once are too many.
