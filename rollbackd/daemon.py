@@ -120,6 +120,8 @@ class Daemon:
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
+        if parts.exemplars is not None:
+            self._controller.exhibit(parts.exemplars)
         desk = self._employ(parts, journal, telemetry)
         self._pumps = self._made_pumps(parts, journal, telemetry)
         for pump in self._pumps:
