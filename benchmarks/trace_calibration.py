@@ -62,10 +62,11 @@ GUILTY = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """When rollouts were accused, and when called healthy; inf where they were not, in seconds."""
+    """When rollouts were accused, called healthy, held for a shared incident; inf: never. Seconds."""
 
     accused: list[float]
     healthy: list[float]
+    shared: list[float]
     said: list[str]
 
 
@@ -81,7 +82,8 @@ def watch(noise: Noise, fault: Fault, watches: int, seed: int) -> Outcome:
     for i in range(watches):
         comparison.join(str(i), POLICY, ("pod",))
         comparison.enrol(str(i), streets.roster(i))
-    out = Outcome([np.inf] * watches, [np.inf] * watches, [""] * watches)
+    never = [np.inf] * watches
+    out = Outcome(never.copy(), never.copy(), never.copy(), [""] * watches)
     for tick in range(DURING):
         if max(out.accused) < np.inf:
             break
@@ -100,6 +102,8 @@ def watch(noise: Noise, fault: Fault, watches: int, seed: int) -> Outcome:
             elif judgement.verdict is Verdict.HEALTHY:
                 # the daemon would look no longer; what would have come is counted all the same
                 out.healthy[i] = min(out.healthy[i], (tick + 1) * TICK_S)
+            elif judgement.verdict is Verdict.SHARED_INCIDENT:
+                out.shared[i] = min(out.shared[i], (tick + 1) * TICK_S)
     return out
 
 
@@ -111,7 +115,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", default="", help="part of a name")
     args = parser.parse_args()
-    print("situation | accused | 95 % | median s | 90 % s | healthy | median s")
+    print("situation | accused | 95 % | median s | 90 % s | healthy | median s | shared")
     with ProcessPoolExecutor(args.processes) as pool:
         for name, noise, fault, runs in [
             *((name, noise, Fault(), args.runs) for name, noise in INNOCENT.items()),
@@ -131,6 +135,7 @@ def main() -> None:
 def _row(name: str, outcomes: list[Outcome], runs: int) -> str:
     accused = np.array([t for o in outcomes for t in o.accused])
     healthy = np.array([t for o in outcomes for t in o.healthy])
+    shared = np.array([t for o in outcomes for t in o.shared])
     hits = int(np.isfinite(accused).sum())
     low, high = binomial_interval(hits, runs)
     for text in sorted({s for o in outcomes for s in o.said if s})[:3]:
@@ -143,6 +148,7 @@ def _row(name: str, outcomes: list[Outcome], runs: int) -> str:
             *_times(accused),
             f"{100 * np.isfinite(healthy).mean():.0f} %",
             _times(healthy)[0],
+            f"{100 * np.isfinite(shared).mean():.0f} %",
         ]
     )
 
