@@ -37,6 +37,8 @@ from rollbackd.leadership.role import Role
 from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
+from rollbackd.policies.book import PolicyBook
+from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
@@ -59,6 +61,8 @@ LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
 HOLDS_S = 2.0
 """How often it is looked whether a rollout is to be held: a rolling update does not wait."""
+POLICIES_S = 5.0
+"""How often it is looked whether the status of a policy of the cluster is to be written."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
 REVIEW_S = 300.0
@@ -117,6 +121,8 @@ class Daemon:
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         telemetry.count_spans(parts.span_fates)
+        telemetry.follow_caches(parts.caches)
+        self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
@@ -127,6 +133,7 @@ class Daemon:
         for pump in self._pumps:
             stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
+        self._clerk = self._made_clerk(parts)
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
         keeper = self._keeper = self._keep_regions(stack)
@@ -138,7 +145,7 @@ class Daemon:
             views=self._views,
             handle=self._controller.handle,
             permit=self._role.permit,
-            deciders=config.deciders,
+            deciders=self._policies.deciders,
             journal=journal,
             telemetry=telemetry,
             now=time.time,
@@ -148,6 +155,7 @@ class Daemon:
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
+            open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
             release=self._releases.release,
@@ -198,7 +206,7 @@ class Daemon:
         proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
             views=self._views,
-            rules=self._config.policies,
+            rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
             visitors=Visitors(_reader(http.token), proxies),
@@ -241,7 +249,7 @@ class Daemon:
         config = self._config
         return Controller(
             sources=parts.rollouts,
-            policies=config,
+            policies=self._policies,
             collector=Collector(parts.source, config.tick_s, config.settle_s, telemetry),
             comparison=Comparison(config.tick_s),
             journal=journal,
@@ -251,25 +259,31 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(
-            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
+        performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
+        applier = Applier(performers, journal, time.time, self._pause, permit=self._role.permit)
+        precautions = Precautions(
+            self._policies.guards, parts.schemas, frozenset({gitops_hold.NAME})
         )
-        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
-        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
         self._releases = Releases(applier, journal, gates, time.time)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
+        telemetry.count_jobs(desk.in_hand)
         return desk
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
             return None
-        rules = self._config.policies
-        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        settings = self._policies.holds
         return Holds(*parts.holdings, self._controller, settings, journal, time.time)
+
+    def _made_clerk(self, parts: Parts) -> StatusClerk | None:
+        if parts.policies is None:
+            return None
+        resources, api = parts.policies
+        return StatusClerk(resources, self._controller.views, api, self._telemetry, time.time)
 
     def _keep_regions(self, stack: ExitStack) -> RegionKeeper | None:
         """Build the keeper of the configured regions."""
@@ -306,7 +320,7 @@ class Daemon:
         """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(6)},
+            executors={"default": ThreadPoolExecutor(7)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -334,10 +348,17 @@ class Daemon:
         if self._holds is not None:
             seconds = min(HOLDS_S, tick_s)
             scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
+        if self._clerk is not None:
+            scheduler.add_job(self._tell_policies, "interval", seconds=POLICIES_S, id="policies")
         if self._keeper is not None:
             scheduler.add_job(
                 self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
             )
+
+    def _tell_policies(self) -> None:
+        """Write the status of the cluster's policies; before the first tick nothing is known."""
+        if self._clerk is not None and self._role.leads and self._ticked_at is not None:
+            self._clerk.tend()
 
     def _tick_regions(self) -> None:
         if self._keeper is not None and self._role.leads:

@@ -66,7 +66,7 @@ class Site:
     """
 
     views: Callable[[], tuple[WatchView, ...]]
-    rules: Sequence[PolicyRule]
+    rules: Callable[[], Sequence[PolicyRule]]
     offered: Callable[[str], tuple[WatchView, Verb] | None]
     decide: Callable[[Decision], Outcome]
     visitors: Visitors
@@ -120,7 +120,7 @@ class Site:
         )
 
     def _policies(self, request: Request) -> Response:
-        return _html(pages.policies(self.rules, self._person(request)))
+        return _html(pages.policies(self.rules(), self._person(request)))
 
     async def _check(self, request: Request) -> Response:
         form = await _form(request, MAX_CONFIGURATION)
@@ -129,7 +129,7 @@ class Site:
         text = form.get("text", "")
         problems = await run_in_threadpool(_problems, text)
         person = self._person(request)
-        return _html(pages.policies(self.rules, person, text=text, problems=problems))
+        return _html(pages.policies(self.rules(), person, text=text, problems=problems))
 
     def _sign_in(self, request: Request) -> Response:
         person, possible = self._person(request), self.visitors.token is not None

@@ -99,7 +99,7 @@ def open_house(
     )
     site = Site(
         views=lambda: house.seen,
-        rules=(PolicyRule(POLICY),),
+        rules=lambda: (PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,
         visitors=Visitors(read, proxies),

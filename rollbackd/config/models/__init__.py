@@ -80,6 +80,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             regions=None if self.regions is None else self.regions.settings(base),
             leadership=self.leadership.settings(),
             traces=None if self.traces is None else self.traces.settings(base),
+            guards=guards,
         )
 
 
