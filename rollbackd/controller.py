@@ -596,6 +596,7 @@ class Controller:
             over.sort(key=lambda t: (not self._held(t.watch.id), -t.watch.since))
             for tracked in over[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
+                self._telemetry.spans.forget(tracked.watch.id)
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
             drawn = ((t.watch.id, self._current_view(t, now)) for t in kept)
