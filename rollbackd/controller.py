@@ -194,13 +194,16 @@ class Controller:
     def tick(self) -> None:
         """Look at everything once. Trouble with one watch ends that watch, not the tick."""
         now = self._now()
-        with self._telemetry.tracer.start_as_current_span("tick"):
+        with self._telemetry.spans.ticking() as span:
             self._follow_rollouts(now)
+            span.set_attribute("rollbackd.watches", len(self._tracked))
             self._end_ungoverned()
             self._tend_comparison()
             if self._traces is not None:
                 self._traces.tend(self._comparison.traces)
-            for family in self._collector.collect(self._comparison.families, now):
+            with self._telemetry.tracer.start_as_current_span("collect"):
+                broken = self._collector.collect(self._comparison.families, now)
+            for family in broken:
                 for member in family.members:
                     self._end_broken(watch_of(member.watch_id))
             self._tend_comparison()
@@ -303,7 +306,7 @@ class Controller:
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
-            view = self._journal_watch(tracked.watch, tracked)
+            view, _ = self._journal_watch(tracked.watch, tracked)
             with self._lock:  # people may decide about it as soon as the journal has it
                 self._tracked[watch_id] = tracked
                 if view is not None:
@@ -365,6 +368,7 @@ class Controller:
             if watch_id in self._unseen:
                 judgement = out_of_sight(judgement, self._unseen[watch_id])
             self._telemetry.judged(judgement.verdict)
+            self._telemetry.spans.looked(watch_id, evidence.values())
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
             self.handle(watch_id, Judged(judgement, measured))
         with self._lock:  # an answer that comes meanwhile would be asked for again
@@ -427,13 +431,16 @@ class Controller:
         if watch.phase is not old.phase:
             tracked.portrait.note(at, "phase", f"{watch.phase.value}: {watch.note}")
         try:
-            view = self._journal_watch(watch, tracked)
+            view, seq = self._journal_watch(watch, tracked)
         except Exception:
             tracked.portrait.timeline = timeline  # it did not happen
             raise
         tracked.watch = watch
         if watch.phase is not old.phase:
             self._telemetry.entered(watch.phase)
+            known = tracked.portrait.evidence.values()
+            span = self._telemetry.spans.decided(old.phase, watch, seq, known)
+            self._telemetry.concluded(watch.phase, at - watch.started_at, span)
             log.info(
                 "phase entered",
                 watch=watch.id,
@@ -467,15 +474,18 @@ class Controller:
         grid = {"tick_s": self._collector.tick_s, "settle_s": self._collector.settle_s}
         return policy_to_json(policy) | grid
 
-    def _journal_watch(self, watch: Watch, tracked: Tracked) -> WatchView | None:
-        """Write a watch and what people see of it, in one transaction; return the latter."""
+    def _journal_watch(self, watch: Watch, tracked: Tracked) -> tuple[WatchView | None, int]:
+        """Write a watch and what people see of it, in one transaction.
+
+        Returns:
+            What people see, and the number of the last entry.
+        """
         now = self._now()
         entries = [Entry(now, watch.id, "watch", watch.plan_key, watch_to_json(watch))]
         view = self._draw(watch, tracked, now)
         if view is not None:
             entries.append(Entry(now, watch.id, "view", watch.plan_key, view_to_json(view)))
-        self._journal.append(*entries)
-        return view
+        return view, self._journal.append(*entries)
 
     def _draw(self, watch: Watch, tracked: Tracked, now: float) -> WatchView | None:
         """Return what people see of a watch, or None when an error of our own prevents it."""

@@ -121,6 +121,7 @@ class Daemon:
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         telemetry.count_spans(parts.span_fates)
+        telemetry.follow_caches(parts.caches)
         self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
@@ -152,6 +153,7 @@ class Daemon:
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
+            open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
             release=self._releases.release,
@@ -255,9 +257,8 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(
-            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
-        )
+        performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
+        applier = Applier(performers, journal, time.time, self._pause, permit=self._role.permit)
         precautions = Precautions(
             self._policies.guards, parts.schemas, frozenset({gitops_hold.NAME})
         )
@@ -267,6 +268,7 @@ class Daemon:
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
+        telemetry.count_jobs(desk.in_hand)
         return desk
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:

@@ -40,6 +40,7 @@ GRACE_S = 2
 """How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404}
 
 
@@ -75,7 +76,9 @@ class Doors:
     """What the HTTP server may ask the daemon.
 
     Attributes:
-        views: the newest snapshot. metrics: the exposition.
+        views: the newest snapshot.
+        metrics: the exposition, in Prometheus' text format.
+        open_metrics: the same in OpenMetrics, with exemplars; None where there is none.
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen.
         release: lets go of what a watch holds.
@@ -89,12 +92,16 @@ class Doors:
     decide: Callable[[Decision], Outcome]
     release: Callable[[str, str], Released]
     token: Callable[[], str] | None = None
+    open_metrics: Callable[[], bytes] | None = None
 
 
 def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
     """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
 
-    def metrics(_: Request) -> Response:
+    def metrics(request: Request) -> Response:
+        accepted = request.headers.get("accept", "")
+        if doors.open_metrics is not None and "application/openmetrics-text" in accepted:
+            return Response(doors.open_metrics(), media_type=OPEN_METRICS)
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def healthz(_: Request) -> Response:
@@ -209,6 +216,8 @@ async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
         log.warning("token not readable", error=str(error))
         return _strict_json({"error": "the daemon cannot read its token now"}, 503)
     if not authorised:
+        client = request.client.host if request.client is not None else ""
+        log.warning("request refused", reason="token", path=request.url.path, client=client)
         return _strict_json({"error": "not authorised to decide"}, 403)
     body = b""
     async for chunk in request.stream():

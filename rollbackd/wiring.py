@@ -24,6 +24,7 @@ from actions.upstream_file import Servers
 from analyzer.ports import MetricSource, RolloutSource
 from analyzer.rollout import Workload
 from analyzer.traces.operations import TraceSource
+from rollbackd.cache_telemetry import Kept
 from rollbackd.config.settings import (
     ActionSettings,
     Config,
@@ -83,6 +84,13 @@ class Parts:
     traces: TraceSource | None = None
     span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
+
+    def caches(self) -> tuple[Kept, ...]:
+        """Return the caches of the cluster; none when none is followed."""
+        from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415  only when used
+
+        followed = (each for each in self.rollouts if isinstance(each, KubernetesRollouts))
+        return tuple(cache for each in followed for cache in each.reflectors)
 
     def close(self) -> None:
         """Release everything."""

@@ -179,7 +179,8 @@ def _rollouts(config: "Config") -> Iterator[str]:
         kubernetes = rollouts.kubernetes
         where = ", ".join(kubernetes.namespaces) or "all namespaces"
         chosen = f" with {kubernetes.label_selector}" if kubernetes.label_selector else ""
-        yield f"Deployments of cluster {kubernetes.cluster}, {where}{chosen}"
+        kinds = ", ".join(kubernetes.kinds)
+        yield f"{kinds} of cluster {kubernetes.cluster}, {where}{chosen}"
         if (resources := kubernetes.policy_resources) is not None:
             using = ", ".join(config.resource_actions) or "no action"
             yield f"under RollbackPolicies, too: mode {resources.mode} at most, with {using}"
@@ -208,7 +209,7 @@ def _match(match: "Match") -> str:
 def _signals(policy: "Policy") -> Iterator[str]:
     from analyzer.signal import TraceSignal, series_of  # noqa: PLC0415 - as above
 
-    width = max(8, *(len(signal.name) for signal in policy.signals))
+    width = max([8, *(len(signal.name) for signal in policy.signals)])
     weights = policy.weights
     if policy.discovers:
         yield "    ready-made signals, found when a watch begins; see: rollbackd signals"

@@ -103,7 +103,8 @@ class Lifetime:
         )
         actuators = {"switch": Switch(mall, self.life, list(trouble))}
         planning = Planning(actuators, journal, precautions, now, telemetry)
-        applier = Applier(actuators, journal, now, self._pause, Patience(attempts=2), permit)
+        performers = {name: telemetry.spans.traced(each) for name, each in actuators.items()}
+        applier = Applier(performers, journal, now, self._pause, Patience(attempts=2), permit)
         self._desk = ActionDesk(
             planning, applier, journal, self.controller.handle, telemetry, workers=1
         )

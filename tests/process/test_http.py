@@ -98,6 +98,7 @@ class Reception:
         return Doors(
             views=lambda: self.house.seen,
             metrics=lambda: b"up 1.0\n",
+            open_metrics=lambda: b"up 1.0\n# EOF\n",
             unready=lambda: self.house.why_not,
             decide=self.decide,
             release=self.release,
@@ -152,6 +153,10 @@ def test_metrics_and_health(site: Site) -> None:
     metrics = site.get("/metrics")
     assert (metrics.status_code, metrics.text) == (200, "up 1.0\n")
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    accepted = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+    opened = requests.get(f"{site.url}/metrics", headers={"accept": accepted}, timeout=10)
+    assert opened.text.endswith("# EOF\n")
+    assert opened.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert site.get("/healthz").status_code == 200
 
 
