@@ -90,7 +90,8 @@ class Parts:
         from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415  only when used
 
         followed = (each for each in self.rollouts if isinstance(each, KubernetesRollouts))
-        return tuple(cache for each in followed for cache in each.reflectors)
+        own = () if self.policies is None else self.policies[0].reflectors
+        return (*(cache for each in followed for cache in each.reflectors), *own)
 
     def close(self) -> None:
         """Release everything."""
