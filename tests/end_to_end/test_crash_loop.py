@@ -36,7 +36,7 @@ def api() -> Iterator[FakeKubeApi]:
         yield api
 
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "mode": "enforce",
     "actions": ["rollback"],
     "facts_after": "2s",
