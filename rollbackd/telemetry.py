@@ -39,13 +39,16 @@ FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
 GUARDS = tuple(name.value for name in GuardName)
 RIGHT_USES = ("watch", "act")
-DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
-ANSWERS = ("taken", "stale", "forbidden", "unknown")
+DECISIONS = ("rollback", "approve", "reject", "snooze", "resume", "release")
+ANSWERS = ("taken", "stale", "forbidden", "unknown", "failed")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
-REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
 TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "policies")
 POLICY_STATES = ("valid", "invalid")
 STATUS_WRITES = ("written", "failed")
+REFUSALS = (
+    "signature", "repeated", "too large", "not text", "broken", "not authorised", "foreign", "slow",
+    "too many",
+)  # fmt: skip
 JOBS = ("plan", "act")
 CONCLUSIONS = (Phase.DEGRADED, Phase.HEALTHY, Phase.INCONCLUSIVE)
 """Phases that a verdict, or the lack of one, brings about."""

@@ -13,10 +13,12 @@ from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
 from rollbackd.cache_telemetry import COLLECTIONS
+from rollbackd.config.manifests import Limits
 from rollbackd.config.models.rollouts import Kind
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.policies.source import PolicyResources
 from rollbackd.rollouts.derivation import Reading
 from rollbackd.rollouts.kubernetes import KubernetesRollouts
 from rollbackd.telemetry import (
@@ -166,7 +168,9 @@ def test_every_collection_that_is_followed_has_its_label() -> None:
         connection = Connection(ClusterAccess(server=api.url))
         reading = Reading("test", ("namespace", "pod"), 60.0, lambda _: ())
         rollouts = KubernetesRollouts(connection, reading, kinds=[kind.value for kind in Kind])
-        followed = {reflector.path.rpartition("/")[2] for reflector in rollouts.reflectors}
+        policies = PolicyResources(connection, "test", Limits())
+        kept = (*rollouts.reflectors, *policies.reflectors)
+        followed = {reflector.path.rpartition("/")[2] for reflector in kept}
         rollouts.close()
         connection.close()
     assert followed == set(COLLECTIONS)
