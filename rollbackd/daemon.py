@@ -21,6 +21,7 @@ from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
+from analyzer.events import Acted, ActFailed, Event
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
@@ -34,7 +35,6 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
-from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.policies.book import PolicyBook
@@ -42,15 +42,18 @@ from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
-from rollbackd.releases import Releases
+from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
+from rollbackd.slow_clients import impatient
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
-from rollbackd.web.site import PAGE, Site
-from rollbackd.web.visitors import Visitors
+from rollbackd.web.cluster_login import ClusterLogin
+from rollbackd.web.relay import Relay
+from rollbackd.web.site import COURSE, PAGE, Site
+from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 
 log = structlog.get_logger()
@@ -96,6 +99,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
         self._review: AccessReview | None = None
+        self._cluster_word: ClusterWord | None = None
         self.is_deposed = False
 
     def __enter__(self) -> Self:
@@ -124,14 +128,7 @@ class Daemon:
         telemetry.follow_caches(parts.caches)
         self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
-        if parts.traces is not None:
-            self._controller.consult(TraceDesk(parts.traces))
-        if parts.exemplars is not None:
-            self._controller.exhibit(parts.exemplars)
         desk = self._employ(parts, journal, telemetry)
-        self._pumps = self._made_pumps(parts, journal, telemetry)
-        for pump in self._pumps:
-            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
         self._clerk = self._made_clerk(parts)
         self._stored = StoredViews(journal, KEEP_FINAL)
@@ -144,32 +141,40 @@ class Daemon:
         decisions = Decisions(
             views=self._views,
             handle=self._controller.handle,
+            release=self._release,
             permit=self._role.permit,
             deciders=self._policies.deciders,
             journal=journal,
             telemetry=telemetry,
             now=time.time,
         )
-        staff = self._staff = hire(config, decisions, journal, telemetry)
+        staff = self._staff = hire(config, decisions, journal, telemetry, parts.notifiers)
         stack.callback(staff.close)
+        reviewer = self._connect_reviewer(stack)
+        if reviewer is not None and config.http.login is not None:
+            self._cluster_word = ClusterLogin(reviewer, config.http.login).person
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
             open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
-            release=self._releases.release,
+            release=decisions.release,
             token=_reader(config.http.token),
+            cluster=self._cluster_word,
+            refused=telemetry.refused_request,
         )
         site = self._site(decisions, journal)
         regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
         app = application(doors, [*staff.routes, *site.routes(), *regional])
-        server = HttpServer(app, config.http.host, config.http.port)
+        relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
+        patience = impatient(telemetry.refused_request)
+        server = HttpServer(relay, config.http.host, config.http.port, patience)
         stack.callback(server.close)
         server.start()
         self.port = server.port
         scheduler = stack.enter_context(self._scheduled())
-        self._review_rights(scheduler, stack)
+        self._review_rights(scheduler, reviewer)
         if role.is_elected:
             role.stand(partial(self._lead, scheduler), self._depose)
         else:
@@ -179,23 +184,21 @@ class Daemon:
             stack.callback(keeper.close)
         stack.callback(self._stopping.set)
 
-    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
-        for name in parts.notifiers:
-            telemetry.expect_notifier(name)
-        return [
-            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
-            for name, notifier in parts.notifiers.items()
-        ]
-
-    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
-        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+    def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
+        """Return a connection without a permit: a follower asks for reviews, too."""
         cluster = self._config.rollouts.kubernetes
         if cluster is None:
-            return
+            return None
         connection = Connection(cluster_access(cluster))
         stack.callback(connection.close)
+        return connection
+
+    def _review_rights(self, scheduler: BackgroundScheduler, reviewer: Connection | None) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        if reviewer is None:
+            return
         telling = self._telemetry.lacking_rights
-        review = self._review = AccessReview(connection, needs(self._config), telling)
+        review = self._review = AccessReview(reviewer, needs(self._config), telling)
         at_once = datetime.now(UTC)
         scheduler.add_job(
             review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
@@ -203,16 +206,18 @@ class Daemon:
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http
-        proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
             views=self._views,
             rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
-            visitors=Visitors(_reader(http.token), proxies),
+            visitors=Visitors(_reader(http.token), http.proxies, self._cluster_word),
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),
+            course=lambda watch: journal.course(watch, COURSE),
+            links=self._config.links,
+            refused=self._telemetry.refused_request,
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
@@ -247,7 +252,7 @@ class Daemon:
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
-        return Controller(
+        controller = Controller(
             sources=parts.rollouts,
             policies=self._policies,
             collector=Collector(parts.source, config.tick_s, config.settle_s, telemetry),
@@ -257,6 +262,11 @@ class Daemon:
             now=time.time,
             finder=SignalFinder(parts.source, config.settle_s),
         )
+        if parts.traces is not None:
+            controller.consult(TraceDesk(parts.traces))
+        if parts.exemplars is not None:
+            controller.exhibit(parts.exemplars)
+        return controller
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
@@ -266,12 +276,26 @@ class Daemon:
         )
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
-        self._releases = Releases(applier, journal, gates, time.time)
+        remark = partial(self._controller.remark, urgent=False)
+        self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
-        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
+        self._controller.show_held(self._releases.held)
         telemetry.count_jobs(desk.in_hand)
         return desk
+
+    def _take_answer(self, watch_id: str, event: Event) -> None:
+        """Let an action's outcome happen to its watch, with what is held since."""
+        if isinstance(event, Acted | ActFailed):
+            self._releases.look(watch_id)
+        self._controller.handle(watch_id, event)
+
+    def _release(self, watch_id: str, by: str) -> Released:
+        try:
+            return self._releases.release(watch_id, by)
+        finally:
+            self._controller.redraw(watch_id)
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
@@ -304,6 +328,7 @@ class Daemon:
 
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
+        self._releases.restore()
         self._controller.restore()
         if self._keeper is not None:
             self._keeper.restore()
@@ -336,8 +361,6 @@ class Daemon:
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
         # Notifiers keep notes in the journal, which only the leader may write.
-        for pump in self._pumps:
-            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)

@@ -94,7 +94,8 @@ class Parts:
         from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415  only when used
 
         followed = (each for each in self.rollouts if isinstance(each, KubernetesRollouts))
-        return tuple(cache for each in followed for cache in each.reflectors)
+        own = () if self.policies is None else self.policies[0].reflectors
+        return (*(cache for each in followed for cache in each.reflectors), *own)
 
     def close(self) -> None:
         """Release everything."""
@@ -295,15 +296,17 @@ def _rollout_sources(
     return tuple(sources)
 
 
-def _longest(policies: "tuple[PolicyResources, StatusApi] | None") -> Callable[[], float]:
+def _longest(
+    policies: "tuple[PolicyResources, StatusApi] | None",
+) -> Callable[[], Mapping[str, float]]:
     """Return what tells how long a complete rollout may still be watched by the cluster's policies."""
     if policies is None:
-        return float
+        return dict
     resources = policies[0]
 
-    def longest() -> float:
-        horizon_s = resources.longest_horizon_s()
-        return horizon_s + SLACK_S if horizon_s else 0.0
+    def longest() -> Mapping[str, float]:
+        horizons = resources.longest_horizons_s()
+        return {namespace: seconds + SLACK_S for namespace, seconds in horizons.items()}
 
     return longest
 

@@ -42,6 +42,9 @@ Block = dict[str, Any]
 ACTION = "decide:"
 """Begins the id of every button; the verb follows. The value is the offer's opaque key."""
 SHOWN_SIGNALS = 3
+SHOWN_TRACES = 3
+MAX_URL = 400
+"""Characters; a context block has room for three of these."""
 SHOWN_AT_HOME = 30
 THREAD_LINES = 25
 
@@ -74,6 +77,7 @@ BUTTONS = {
         "Hold {what}? Nothing is done meanwhile, not even if it is plainly bad.",
     ),
     Verb.RESUME: Button("Resume"),
+    Verb.RELEASE: Button("Release hold", "", "Let go of what is held for {what}? {held}"),
 }
 
 
@@ -101,7 +105,19 @@ def message(view: WatchView, links: Links) -> list[Block]:
     if addresses:
         shown = " · ".join(link(url, label) for label, url in addresses.items())
         blocks.append({"type": "context", "elements": [_mrkdwn(shown, CONTEXT)]})
+    traces = _traces(view.signals)
+    if traces:
+        blocks.append({"type": "context", "elements": [_mrkdwn(traces, CONTEXT)]})
     return blocks
+
+
+def _traces(signals: Sequence[SignalView]) -> str:
+    """Return links to traces that show what was found, the canary's first."""
+    every = (example for signal in signals for example in signal.examples)
+    found = {e.url: e for e in every if e.url and e.url.isprintable() and " " not in e.url}
+    shown = sorted(found.values(), key=lambda example: example.side != "canary")[:SHOWN_TRACES]
+    links = [link(e.url, f"{e.side}: {e.operation}") for e in shown if len(e.url) <= MAX_URL]
+    return f"Traces: {' · '.join(links)}" if links else ""
 
 
 def _what(view: WatchView) -> str:
@@ -155,6 +171,8 @@ def _next(view: WatchView) -> list[str]:
     said = (view.plan or "").partition(" (plan ")[0]
     if view.plan and not view.final and said not in view.note:
         lines.append(f"Plan: {escape(view.plan, 600)}")
+    if view.held:
+        lines.append(f"Held until it is released: {escape('; '.join(view.held), 600)}")
     lines.append(f"Mode {code(view.mode)}: {escape(view.outlook)}  (at {moment(view.updated_at)})")
     return lines
 
@@ -171,7 +189,8 @@ def _button(view: WatchView, verb: Verb) -> Block:
         block["style"] = button.style
     if button.question:
         what = f"{view.workload} from {view.canary} to {view.baseline or '?'}"
-        question = button.question.format(what=what, plan=view.plan or "")
+        held = "; ".join(view.held)
+        question = button.question.format(what=what, plan=view.plan or "", held=held)
         block["confirm"] = {
             "title": _plain_text(button.label, 100),
             "text": _plain_text(question, 300),
