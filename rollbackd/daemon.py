@@ -16,6 +16,7 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from starlette.routing import Route
 
 from actions import gitops_hold
 from actions.apply import Applier
@@ -46,10 +47,13 @@ from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
+from rollbackd.trains.conductor import Conductor
+from rollbackd.trains.doors import train_routes, withdrawal_routes
 from rollbackd.views import WatchView
 from rollbackd.web.site import PAGE, Site
 from rollbackd.web.visitors import Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
+from rollbackd.withdrawals import Withdrawals
 
 log = structlog.get_logger()
 
@@ -127,7 +131,8 @@ class Daemon:
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
-        keeper = self._keeper = self._keep_regions(stack)
+        self._keeper = self._keep_regions(stack)
+        self._conductor = self._conduct_trains(stack)
         if not role.is_elected:
             role.begin()
             self._restore()
@@ -152,8 +157,7 @@ class Daemon:
             token=_reader(config.http.token),
         )
         site = self._site(decisions, journal)
-        regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
-        app = application(doors, [*staff.routes, *site.routes(), *regional])
+        app = application(doors, [*staff.routes, *site.routes(), *self._regional(doors)])
         server = HttpServer(app, config.http.host, config.http.port)
         stack.callback(server.close)
         server.start()
@@ -165,9 +169,19 @@ class Daemon:
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
-        if keeper is not None:
-            stack.callback(keeper.close)
+        for each in (self._withdrawals, self._keeper, self._conductor):
+            if each is not None:
+                stack.callback(each.close)
         stack.callback(self._stopping.set)
+
+    def _regional(self, doors: Doors) -> list[Route]:
+        """Return the routes of regions, trains and withdrawals, as far as they are configured."""
+        routes = withdrawal_routes(self._withdrawals.withdraw, doors)
+        if self._keeper is not None:
+            routes += region_routes(self._keeper, doors, self._role.permit)
+        if self._conductor is not None:
+            routes += train_routes(self._conductor, doors, self._role.permit)
+        return routes
 
     def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
         for name in parts.notifiers:
@@ -258,6 +272,9 @@ class Daemon:
         gates = () if self._holds is None else (self._holds,)
         self._releases = Releases(applier, journal, gates, time.time)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
+        self._withdrawals = Withdrawals(
+            planning, applier, journal, self._config.named, time.time, self._role.permit
+        )
         desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
         self._controller.employ(desk)
         return desk
@@ -286,11 +303,29 @@ class Daemon:
         )
         return region_keeper(self._config, settings, around, stack)
 
+    def _conduct_trains(self, stack: ExitStack) -> Conductor | None:
+        """Build the conductor of the configured trains."""
+        if not self._config.trains:
+            return None
+        from rollbackd.trains.wiring import Surroundings, conductor  # noqa: PLC0415  if used
+
+        around = Surroundings(
+            journal=self._journal,
+            now=time.time,
+            pause=self._pause,
+            permit=self._role.permit,
+            views=self._views,
+            withdraw=self._withdrawals.withdraw,
+        )
+        return conductor(self._config.trains, around, stack)
+
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
         self._controller.restore()
         if self._keeper is not None:
             self._keeper.restore()
+        if self._conductor is not None:
+            self._conductor.restore()
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -304,7 +339,7 @@ class Daemon:
         """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(6)},
+            executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -336,10 +371,18 @@ class Daemon:
             scheduler.add_job(
                 self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
             )
+        if self._conductor is not None:
+            scheduler.add_job(
+                self._tick_trains, "interval", seconds=tick_s, id="trains", next_run_time=at_once
+            )
 
     def _tick_regions(self) -> None:
         if self._keeper is not None and self._role.leads:
             self._keeper.tick()
+
+    def _tick_trains(self) -> None:
+        if self._conductor is not None and self._role.leads:
+            self._conductor.tick()
 
     def _tick(self) -> None:
         if not self._role.leads:

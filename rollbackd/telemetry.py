@@ -37,7 +37,7 @@ DECISIONS = ("rollback", "approve", "reject", "snooze", "resume")
 ANSWERS = ("taken", "stale", "forbidden", "unknown")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions")
+TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains")
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from actions.marks import COMMIT
 from analyzer.watch import Hold, Phase
 from rollbackd.notifiers.links import parts
-from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL, COMMIT
+from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL
 from rollbackd.views import TimelineItem, WatchView
 
 STRONGEST = 3

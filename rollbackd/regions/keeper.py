@@ -7,7 +7,6 @@ transition is written before its commands are given.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from math import isfinite
 from typing import Any, Protocol, assert_never
@@ -28,6 +27,7 @@ from analyzer.region_events import (
     Standing,
 )
 from analyzer.region_policy import RegionPolicy
+from rollbackd.errands import Errands
 from rollbackd.regions.mover import Mover
 
 log = structlog.get_logger()
@@ -80,10 +80,8 @@ class RegionKeeper:
         self._now = now
         self._lock = threading.RLock()
         self._regions = {name: Region(name, since=now()) for name in names}
-        self._busy: set[str] = set()
         self._renewals: set[str] = set()
-        self._closed = False
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="region")
+        self._errands: Errands[RegionEvent] = Errands("region", self.handle, self._broken)
 
     def restore(self) -> None:
         """Take up every region where an earlier process left it. Raises Transient."""
@@ -158,9 +156,9 @@ class RegionKeeper:
             case Renew():
                 self._renewals.add(name)
             case PlanMove():
-                self._submit(name, lambda: self._planned(name, command))
+                self._errands.submit(name, lambda: self._planned(name, command))
             case Advance():
-                self._submit(name, lambda: self._advanced(name, command))
+                self._errands.submit(name, lambda: self._advanced(name, command))
             case _:
                 assert_never(command)
 
@@ -177,33 +175,6 @@ class RegionKeeper:
             others = tuple(r for r in self._regions.values() if r.name != name)
             return self._regions[name], others
 
-    def _submit(self, name: str, job: Callable[[], RegionEvent | None]) -> None:
-        """Have the worker do a job; one at a time for a region, the next tick asks again."""
-        if self._closed or name in self._busy:
-            return
-        self._busy.add(name)
-        self._pool.submit(self._work, name, job)
-
-    def _work(self, name: str, job: Callable[[], RegionEvent | None]) -> None:
-        event: RegionEvent | None = None
-        try:
-            event = job()
-        except Transient as error:
-            log.warning("region action delayed", region=name, error=str(error))
-        except Exception as error:
-            log.exception("region action broke", region=name)
-            event = self._broken(name, error)
-        finally:
-            with self._lock:
-                self._busy.discard(name)
-        if event is None:
-            return
-        try:
-            self.handle(name, event)
-        except Transient as error:
-            # the region stays as it was, and the next tick asks for the same again
-            log.warning("answer not recorded", region=name, error=str(error))
-
     def _broken(self, name: str, error: Exception) -> RegionEvent:
         """Return what an error of our own means: people are called."""
         with self._lock:
@@ -213,11 +184,13 @@ class RegionKeeper:
             return ActFailed(region.plan_key, why, conflict=False)
         return PlanRefused((why,))
 
+    def settle(self) -> None:
+        """Wait until no plan or stage is in hand."""
+        self._errands.settle()
+
     def close(self) -> None:
         """Take no more jobs and wait for the one in hand, which was asked to stop."""
-        with self._lock:
-            self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._errands.close()
 
 
 def region_to_json(region: Region) -> dict[str, Any]:
