@@ -340,7 +340,7 @@ class LatencyShift(Cadence):
         value = np.where(known, canary / n1 - baseline / n0, 0.0)
         variance = np.where(known, memory.score_variance, 1.0) * (1 / n1 + 1 / n0)
         variance += setup.omega2 * spread
-        memory.score.add(known, value, variance, spread, memory.age, self)
+        memory.score.add(known, value, variance, spread, setup.pod_variance, memory.age, self)
 
     def findings(self, state: LatencyShiftState) -> LatencyFindings:
         """Return what is known of every row by now."""

@@ -173,7 +173,9 @@ class MeanShift(Cadence):
         spread = pod_spread(known, pair.canary_pods, pair.baseline_pods)
         variance = np.where(known, pair.sampling_variance, 0.0) + setup.omega2 * spread
         value = np.where(known, pair.difference, 0.0)
-        tick = memory.evidence.add(known, value, variance, spread, memory.age, self)
+        tick = memory.evidence.add(
+            known, value, variance, spread, setup.pod_variance, memory.age, self
+        )
         memory.recent.add(tick, memory.age, self)
         memory.age[...] += 1
 

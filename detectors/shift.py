@@ -19,6 +19,12 @@ SHIFT_NODES: Final = np.array([0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6, 1.0])
 CLIP_SD: Final = 2.5
 """A tick counts for at most this many standard deviations: one odd tick proves nothing."""
 
+CLIP_POD_SD: Final = 5.0
+"""Or for this many standard deviations between pods, if that is more. Where ticks hardly vary
+(memory, threads, a quiet service with much traffic), 2.5 of their deviations are less than innocent
+pods differ by, and no shift, however large, could ever be told from one. The log evidence of d pod
+deviations grows up to d²/2; 12.5 is enough for a signal with 1 % of α."""
+
 MAX_DETECTABLE: Final = float(np.log(10.0))
 """A shift that must exceed ×10 to be seen counts as one that would not be seen."""
 
@@ -40,8 +46,8 @@ class MeanEvidence(Rows):
     """E-process for a positive mean, with a pod random effect.
 
     Each tick brings y, a difference canary - baseline on the log scale, with variance
-    σ² = v + ω²·(1/k+1/m). With w = 1/σ², y' = clip(y, ±2.5σ), W = Σw, d = Σw·y'/W and
-    V = 1/W + τ²·s², s = Σw·sqrt(1/k+1/m)/W,
+    σ² = v + ω²·(1/k+1/m). With w = 1/σ², y' = clip(y, ± the larger of 2.5σ and 5τ·sqrt(1/k+1/m)),
+    W = Σw, d = Σw·y'/W and V = 1/W + τ²·s², s = Σw·sqrt(1/k+1/m)/W,
 
         e = mean_i exp((δ_i·d - δ_i²/2)/V).
 
@@ -81,6 +87,7 @@ class MeanEvidence(Rows):
         value: Floats,
         variance: Floats,
         spread: Floats,
+        tau2: Floats,
         age: Ints,
         cadence: Cadence,
     ) -> Floats:
@@ -91,6 +98,7 @@ class MeanEvidence(Rows):
             value: the difference y; anything finite where not known.
             variance: σ² > 0, sampling and temporal noise together.
             spread: 1/k + 1/m.
+            tau2: pod variance, already inflated by `t_inflation`.
             age: ticks lived before this one.
             cadence: says which rows start a new instance.
 
@@ -99,7 +107,7 @@ class MeanEvidence(Rows):
         """
         rows, slot = cadence.restarting(age)
         self.snapshots[rows, slot] = self.sums[rows, :_RAW]
-        most = CLIP_SD * np.sqrt(variance)
+        most = np.sqrt(np.maximum(CLIP_SD**2 * variance, CLIP_POD_SD**2 * tau2 * spread))
         weight = np.where(known, 1.0 / variance, 0.0)
         for at, part in (
             (_WEIGHT, weight),

@@ -17,6 +17,8 @@ from benchmarks.calibration.situations import (
 
 _AFTER_20_MIN = 120 + WARM_TICKS
 _SLOW = Wobble(pod_sd=0.1, pod_phi=0.9, tau=0.02)
+_STEADY = Wobble(pod_sd=0.005, pod_phi=0.9, tau=0.1)
+"""Threads, heap after a collection, open connections: each pod has its own level and stays there."""
 
 
 def _cpu(
@@ -25,7 +27,7 @@ def _cpu(
     noise: Wobble = CPU_LIKE,
     factor: float = 1.0,
     *,
-    design: tuple[float, ...],
+    design: tuple[float, ...] = (),
     quick: bool = False,
 ) -> Situation:
     return Situation(
@@ -96,6 +98,8 @@ GAUGES_FINE = (
         Wobble(pod_sd=0.1, tau=0.05, shared_sd=0.5, shared_phi=0.995),
         design=(0.002,),
     ),
+    _cpu("level: steady, unlike pods .1, 3v7", THREE_OF_10, _STEADY, quick=True),
+    _cpu("level: steady, unlike pods .1, 1v20", ONE_OF_21, _STEADY),
     _memory("leak: memory-like, 3v7", THREE_OF_10, Level(), design=(0.001,), quick=True),
     _memory("leak: memory-like, 1v20", ONE_OF_21, Level(), design=(0.002,)),
     _memory(
@@ -139,6 +143,8 @@ GAUGES_FINE = (
 GAUGES_HARM = (
     _cpu("level: +50 %, CPU-like, 3v7", THREE_OF_10, factor=1.5, design=(1, 150, 360), quick=True),
     _cpu("level: +50 %, CPU-like, 1v20", ONE_OF_21, factor=1.5, design=(1, 360, 910)),
+    _cpu("level: ×2, steady, 3v7", THREE_OF_10, _STEADY, factor=2.0, quick=True),
+    _cpu("level: ×2, steady, 1v20", ONE_OF_21, _STEADY, factor=2.0),
     _cpu("level: +20 %, AR(1) .9, 3v7", THREE_OF_10, _SLOW, 1.2, design=(1, 410, 1026)),
     *(
         _memory(

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analyzer.signal import (
+    GaugeSignal,
     HistogramSignal,
-    LevelSignal,
+    LeakSignal,
     Matcher,
+    RateSignal,
     RatioSignal,
     Selector,
     Signal,
-    Tier,
 )
 
 
@@ -39,8 +40,10 @@ class Offer:
                 return total
             case HistogramSignal(buckets=buckets):
                 return buckets
-            case LevelSignal(values=values):
+            case GaugeSignal(values=values) | LeakSignal(values=values):
                 return values
+            case RateSignal(events=events):
+                return events
             case other:
                 raise TypeError(f"the catalogue has no {other.kind} signals")
 
@@ -102,7 +105,7 @@ def latency(  # noqa: PLR0913  # as above
     return Offer(convention, signal, frozenset({name, *covers}), why)
 
 
-def level(  # noqa: PLR0913  # as above
+def gauge(  # noqa: PLR0913  # as above
     convention: str,
     values: str,
     why: str,
@@ -110,19 +113,37 @@ def level(  # noqa: PLR0913  # as above
     name: str,
     unit: str,
     where: Iterable[Matcher] = (),
-    tier: Tier = Tier.SUPPORTING,
+    counter: bool = False,
     margin: float = 1.5,
     least: float = 0.0,
 ) -> Offer:
-    """Return an offer of a gauge; higher is worse. ``least``: values below it are all alike."""
-    signal = LevelSignal(
+    """Return an offer of a level; higher is worse, and it needs company to act.
+
+    ``counter``: the level is the increase per second. ``margin``: smallest harmful ratio.
+    ``least``: values below it are all alike. Others as above.
+    """
+    signal = GaugeSignal(
         name,
         Selector(values, tuple(where)),
+        counter=counter,
         unit=unit,
-        tier=tier,
-        weight=0.1,
+        weight=0.05,
         margin=margin,
         harm=2.0 * margin,
         least=least,
     )
+    return Offer(convention, signal, frozenset({name}), why)
+
+
+def leak(
+    convention: str,
+    values: str,
+    why: str,
+    *,
+    name: str,
+    unit: str,
+    where: Iterable[Matcher] = (),
+) -> Offer:
+    """Return an offer of a gauge that must not grow for ever; it needs company to act."""
+    signal = LeakSignal(name, Selector(values, tuple(where)), unit=unit, weight=0.05)
     return Offer(convention, signal, frozenset({name}), why)

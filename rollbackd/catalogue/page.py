@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from analyzer.signal import RatioSignal
+from analyzer.signal import GaugeSignal, LeakSignal, RatioSignal, Signal
 from rollbackd.catalogue import CATALOGUE
 from rollbackd.catalogue.offer import Offer
 
@@ -39,9 +39,8 @@ policies:
         margin: +50%
 ```
 
-What is not here: counters of CPU seconds and of restarts (no kind of signal compares them yet), native
-histograms, and what is measured elsewhere under another name for the instance; for the latter write a
-signal with `id_labels`.
+What is not here: native histograms, which a signal of your own reads, and what is measured elsewhere
+under another name for the instance; for that write a signal with `id_labels`.
 """
 
 
@@ -57,18 +56,31 @@ def _tables(offers: Sequence[Offer]) -> Iterator[str]:
         yield "|---|---|---|---|---|"
         for offer in (o for o in offers if o.signal.name == purpose):
             signal = offer.signal
-            series = str(offer.needed)
-            if isinstance(signal, RatioSignal):
-                series = f"{signal.bad} out of {offer.needed}"
             cells = (
                 offer.convention,
-                f"`{series}`".replace("|", "\\|"),
-                f"higher, from ×{signal.margin:g}" + (f" ({signal.unit})" if signal.unit else ""),
+                f"`{_series(offer)}`".replace("|", "\\|"),
+                _harm(signal) + (f" ({signal.unit})" if signal.unit else ""),
                 f"{signal.tier}, {signal.weight:g}",
                 offer.why,
             )
             yield f"| {' | '.join(cells)} |"
         yield ""
+
+
+def _series(offer: Offer) -> str:
+    match offer.signal:
+        case RatioSignal(bad=bad):
+            return f"{bad} out of {offer.needed}"
+        case GaugeSignal(counter=True):
+            return f"increase of {offer.needed}"
+        case _:
+            return str(offer.needed)
+
+
+def _harm(signal: Signal) -> str:
+    if isinstance(signal, LeakSignal):
+        return f"grows, from {signal.margin - 1.0:+.1%} a minute"
+    return f"higher, from ×{signal.margin:g}"
 
 
 if __name__ == "__main__":

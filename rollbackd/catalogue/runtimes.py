@@ -1,10 +1,9 @@
-"""Processes and containers from the inside; gauges need company to act, and sizes are only shown."""
+"""Processes from the inside: what waits, and for how long. Gauges need company to act."""
 
-from analyzer.signal import Matcher, Tier
-from rollbackd.catalogue.offer import Offer, level
+from rollbackd.catalogue.offer import Offer, gauge
 
 RUNTIMES: tuple[Offer, ...] = (
-    level(
+    gauge(
         "Node.js, prom-client",
         "nodejs_eventloop_lag_p99_seconds",
         "a blocked event loop delays every request",
@@ -12,7 +11,7 @@ RUNTIMES: tuple[Offer, ...] = (
         unit="s",
         least=0.005,
     ),
-    level(
+    gauge(
         "Spring Boot, HikariCP",
         "hikaricp_connections_pending",
         "threads that wait for a database connection",
@@ -21,7 +20,7 @@ RUNTIMES: tuple[Offer, ...] = (
         margin=2.0,
         least=1.0,
     ),
-    level(
+    gauge(
         "ASP.NET Core",
         "kestrel_queued_requests",
         "requests that wait for a thread",
@@ -30,7 +29,7 @@ RUNTIMES: tuple[Offer, ...] = (
         margin=2.0,
         least=1.0,
     ),
-    level(
+    gauge(
         ".NET",
         "dotnet_thread_pool_queue_length_work_items",
         "work that waits for a thread",
@@ -39,57 +38,23 @@ RUNTIMES: tuple[Offer, ...] = (
         margin=2.0,
         least=1.0,
     ),
-    level(
-        "cAdvisor, kubelet",
-        "container_memory_working_set_bytes",
-        "what the kernel counts before it kills; new processes start small, so it is only shown",
-        name="memory",
-        unit="bytes",
-        where=(Matcher("container", "!=", ""),),
-        tier=Tier.INFO,
-    ),
-    level(
-        "Prometheus client libraries, process",
-        "process_resident_memory_bytes",
-        "Go, Python, Node.js and others; new processes start small, so it is only shown",
-        name="memory",
-        unit="bytes",
-        tier=Tier.INFO,
-    ),
-    level(
-        "Go",
-        "go_goroutines",
-        "a leak of goroutines grows slowly, so it is only shown",
-        name="threads",
-        unit="goroutines",
-        tier=Tier.INFO,
-        margin=2.0,
-    ),
-    level(
-        "JVM, Micrometer",
-        "jvm_threads_live_threads",
-        "a leak of threads grows slowly, so it is only shown",
-        name="threads",
-        unit="threads",
-        tier=Tier.INFO,
-        margin=2.0,
-    ),
-    level(
-        "JVM, OpenTelemetry",
-        "jvm_thread_count",
-        "a leak of threads grows slowly, so it is only shown",
-        name="threads",
-        unit="threads",
-        tier=Tier.INFO,
-        margin=2.0,
-    ),
-    level(
-        "Prometheus client libraries, process",
-        "process_open_fds",
-        "a leak of files or sockets grows slowly, so it is only shown",
-        name="open-files",
-        unit="files",
-        tier=Tier.INFO,
-        margin=2.0,
+    *(
+        gauge(
+            convention,
+            values,
+            "share of the time in which the process is stopped or slowed to find garbage",
+            name="garbage-collection",
+            unit="s a second",
+            counter=True,
+            margin=2.0,
+            least=0.005,
+        )
+        for convention, values in (
+            ("JVM, Micrometer", "jvm_gc_pause_seconds_sum"),
+            ("JVM, OpenTelemetry", "jvm_gc_duration_seconds_sum"),
+            (".NET, OpenTelemetry", "dotnet_gc_pause_time_seconds_total"),
+            ("Node.js, prom-client", "nodejs_gc_duration_seconds_sum"),
+            ("Go", "go_gc_duration_seconds_sum"),
+        )
     ),
 )

@@ -1,17 +1,14 @@
 """The play itself: the script's cues, the audience's screen, the verdict and the report."""
 
 import shutil
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from rollbackd.demo.configuration import CANARY
+from rollbackd.demo.interrupts import Interrupts
 from rollbackd.demo.observer import Customers, Observer
 from rollbackd.demo.screen import Scene, Screen, screen
 from rollbackd.demo.script import TOTAL_S, Cue, Outcome, Script, outcome, too_late, with_cues
@@ -48,12 +45,13 @@ def play(
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="rollbackd-demo-"))
     stage = Stage(fault, directory, seconds=limit, no_nginx=no_nginx)
-    shown = screen(plain=plain)
+    shown, interrupts = screen(plain=plain), Interrupts()
     try:
-        with _sigterm_as_interrupt():
+        with interrupts.heeded():
             shown.say(f"rollbackd demo, fault: {fault}. Setting the stage …")
             with stage, Observer(stage.daemon_address, stage.customers_address) as observer, shown:
-                ending = Performance(stage, observer, shown, fault).perform(began, limit)
+                performance = Performance(stage, observer, shown, fault, interrupts)
+                ending = performance.perform(began, limit)
     except KeyboardInterrupt:
         shown.say("Broken off; everything was ended.")
         shutil.rmtree(directory, ignore_errors=True)
@@ -80,14 +78,22 @@ class Performance:
 
     Args:
         stage: the running processes. observer: looks at them. shown: the audience's screen.
-        fault: what will happen to the canary.
+        fault: what will happen to the canary. interrupts: whether somebody wants it to end.
     """
 
-    def __init__(self, stage: Stage, observer: Observer, shown: Screen, fault: str) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        observer: Observer,
+        shown: Screen,
+        fault: str,
+        interrupts: Interrupts,
+    ) -> None:
         self._stage = stage
         self._observer = observer
         self._shown = shown
         self._fault = fault
+        self._interrupts = interrupts
         self._script = Script(fault)
         self._cues: tuple[tuple[str, float], ...] = ()
         self._view: WatchView | None = None
@@ -101,10 +107,12 @@ class Performance:
 
         Raises:
             StageError: a process ended that should not.
+            KeyboardInterrupt: somebody wants it to end.
         """
         raised = time.monotonic()
         ended: Outcome | None = None
         while ended is None:
+            self._interrupts.check()
             self._stage.supervise()
             self._follow_script(time.monotonic() - raised)
             self._view = self._observer.watch() or self._view
@@ -175,20 +183,3 @@ def _write_report(path: Path, fault: str, ending: Ending) -> None:
         facts=ending.facts,
     )
     write(path, html)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the demo as tidily as Ctrl-C; only the main thread may set that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

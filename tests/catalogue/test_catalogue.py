@@ -29,13 +29,22 @@ EXPECTED = {
         "latency": "http_request_duration_seconds_bucket",
         "queued-requests": "kestrel_queued_requests",
         "thread-pool-queue": "dotnet_thread_pool_queue_length_work_items",
+        "garbage-collection": "dotnet_gc_pause_time_seconds_total",
+        "cpu": "dotnet_process_cpu_time_seconds_total",
     },
-    "cadvisor": {"memory": "container_memory_working_set_bytes"},
+    "cadvisor": {
+        "cpu": "container_cpu_usage_seconds_total",
+        "memory": "container_memory_working_set_bytes",
+        "cpu-throttling": "container_cpu_cfs_periods_total",
+        "restarts": "kube_pod_container_status_restarts_total",
+    },
     "go": {
         "errors": "http_requests_total",
         "latency": "http_request_duration_seconds_bucket",
         "call-errors": "grpc_server_handled_total",
         "call-latency": "grpc_server_handling_seconds_bucket",
+        "garbage-collection": "go_gc_duration_seconds_sum",
+        "cpu": "process_cpu_seconds_total",
         "memory": "process_resident_memory_bytes",
         "threads": "go_goroutines",
         "open-files": "process_open_fds",
@@ -56,6 +65,8 @@ EXPECTED = {
         "errors": "http_request_duration_seconds_count",
         "latency": "http_request_duration_seconds_bucket",
         "event-loop-lag": "nodejs_eventloop_lag_p99_seconds",
+        "garbage-collection": "nodejs_gc_duration_seconds_sum",
+        "cpu": "process_cpu_seconds_total",
     },
     "opentelemetry": {
         "errors": "http_server_request_duration_seconds_count",
@@ -67,6 +78,8 @@ EXPECTED = {
         "message-errors": "messaging_process_duration_seconds_count",
         "message-latency": "messaging_process_duration_seconds_bucket",
         "outgoing-errors": "http_client_request_duration_seconds_count",
+        "garbage-collection": "jvm_gc_duration_seconds_sum",
+        "cpu": "jvm_cpu_recent_utilization_ratio",
         "threads": "jvm_thread_count",
     },
     "opentelemetry-old": {
@@ -80,13 +93,18 @@ EXPECTED = {
     "python": {
         "errors": "http_requests_total",
         "latency": "http_request_duration_seconds_bucket",
+        "cpu": "process_cpu_seconds_total",
         "memory": "process_resident_memory_bytes",
+        "open-files": "process_open_fds",
     },
     "spring": {
         "errors": "http_server_requests_seconds_count",
         "latency": "http_server_requests_seconds_bucket",
         "waiting-for-connections": "hikaricp_connections_pending",
+        "garbage-collection": "jvm_gc_pause_seconds_sum",
+        "cpu": "process_cpu_usage",
         "threads": "jvm_threads_live_threads",
+        "open-files": "process_files_open_files",
     },
     "traefik": {
         "errors": "traefik_entrypoint_requests_total",
@@ -214,7 +232,8 @@ def test_every_purpose_has_one_weight_and_every_offer_a_reason() -> None:
         assert offer.why
         same = [o.signal for o in CATALOGUE if o.signal.name == offer.signal.name]
         assert len({(s.weight, s.tier) for s in same}) == 1
-        if isinstance(offer.signal, RatioSignal):
+        if isinstance(offer.signal, RatioSignal) and offer.signal.tier is Tier.CRITICAL:
+            # where the total exists, no series of failures means that none failed
             assert offer.signal.bad.metric == offer.signal.total.metric
         if offer.signal.tier is Tier.CRITICAL:
             assert offer.signal.weight > 0

@@ -132,6 +132,26 @@ def test_latency_names_the_quantile_that_moved() -> None:
     assert found.canary_value[0] > found.baseline_value[0]
 
 
+def steady_gauge(*shifts: float) -> detectors.Findings:
+    """Findings of a gauge whose ticks hardly vary and whose pods differ by 5 %."""
+    judge = MeanShift()
+    noise = MeanNoise(np.array([1e-6]), np.array([0.05**2]), np.array([10.0]))
+    state = judge.start(noise, Limits.of(1, threshold=1000.0), K, M)
+    for shift in shifts:
+        pair = PairMeans(np.array([shift]), np.zeros(1), K, M)
+        state = judge.update(state, pair, LIVE)
+    return judge.findings(state)
+
+
+def test_a_gauge_that_never_wobbles_is_still_seen_to_double() -> None:
+    assert steady_gauge(*[np.log(2.0)] * 5).e_value[0] > 1000.0
+    assert steady_gauge(*[0.04] * 60).e_value[0] < 20.0
+
+
+def test_two_odd_ticks_of_a_steady_gauge_prove_nothing() -> None:
+    assert steady_gauge(*[0.0] * 4, *[5.0] * 2, *[0.0] * 4).e_value[0] < 20.0
+
+
 def test_states_of_different_width_share_a_batch() -> None:
     judge, limits = LatencyShift(), Limits.of(1, margin=0.1, harm=0.2)
     narrow = judge.start(LatencyNoise.prior(np.array([0.1, 0.5, 1.0, np.inf])), limits, K, M)
