@@ -113,6 +113,7 @@ class Controller:
         self._now = now
         self._traces: TraceDesk | None = None
         self._desk: ActionDesk | None = None
+        self._held: Callable[[str], tuple[str, ...]] = lambda _watch_id: ()
         self._tracked: dict[str, Tracked] = {}
         self._ended: set[str] = set()
         self._good = KnownGood()
@@ -127,12 +128,16 @@ class Controller:
         """Connect the desk, which needs ``handle`` to answer to."""
         self._desk = desk
 
+    def show_held(self, held: Callable[[str], tuple[str, ...]]) -> None:
+        """Ask this, whenever a watch is shown, what is held for it; it must answer at once."""
+        self._held = held
+
     def consult(self, traces: TraceDesk) -> None:
         """Ask the desk for traces, before each tick, which operations there are."""
         self._traces = traces
 
     def restore(self) -> None:
-        """Take up every watch that is not over.
+        """Take up every watch that is not over, and show those that ended lately.
 
         Raises:
             Transient: the journal cannot be read.
@@ -140,6 +145,7 @@ class Controller:
         rosters, armed = self._journal.latest("roster"), self._journal.latest("armed")
         views, policies = self._journal.latest("view"), self._journal.latest("policy")
         newest = self._journal.latest("watch")
+        ended: list[Watch] = []
         # in the order in which they happened: the last good revision is the best to go back to
         for watch_id, entry in sorted(newest.items(), key=lambda item: item[1].seq):
             try:
@@ -151,6 +157,7 @@ class Controller:
                 continue
             if watch.phase.final:
                 self._conclude(watch)
+                ended.append(watch)
                 continue
             recorded = policies[watch_id].data if watch_id in policies else None
             named = self._policies.named(watch.policy)
@@ -166,6 +173,39 @@ class Controller:
             )
             beside = [found.get(watch_id) for found in (views, rosters, armed)]
             self._guarded(watch_id, partial(self._resume, tracked, *beside))
+        holding = [watch for watch in ended if self._held(watch.id)]
+        for watch in {w.id: w for w in (*holding, *ended[-KEEP_FINAL:])}.values():
+            beside = [found.get(watch.id) for found in (views, policies, rosters, armed)]
+            self._recall(watch, *beside)
+
+    def _recall(
+        self,
+        watch: Watch,
+        view: Entry | None,
+        policy: Entry | None,
+        roster: Entry | None,
+        armed: Entry | None,
+    ) -> None:
+        """Show a watch that was over before: people may still decide about some of them."""
+        known = self._policies.named(watch.policy)
+        try:
+            if policy is not None:
+                known = policy_from_json(policy.data)
+            if known is None or view is None:
+                return
+            tracked = Tracked(watch, known, policy_recorded=True)
+            shown = view_from_json(view.data)
+            tracked.portrait = Portrait.from_view(shown)
+            if roster is not None:
+                tracked.roster = roster_from_json(roster.data)
+                tracked.id_labels = tuple(roster.data["id_labels"])
+            if armed is not None:
+                tracked.armed = frozenset(armed.data["signals"])
+        except (KeyError, TypeError, ValueError):
+            log.exception("ended watch not readable, it is not shown", watch=watch.id)
+            return
+        self._tracked[watch.id] = tracked
+        self._views = self._views | {watch.id: replace(shown, held=self._held(watch.id))}
 
     def _resume(
         self, tracked: Tracked, view: Entry | None, roster: Entry | None, armed: Entry | None
@@ -216,9 +256,20 @@ class Controller:
             if tracked.compared and watch.phase.final:
                 self._comparison.leave(watch_id)
                 tracked.compared = False
+            elif watch.was_reported and not watch.phase.final and not tracked.compared:
+                self._guarded(watch_id, partial(self._rejoin, tracked))
             elif tracked.compared and watch.phase is Phase.VERIFYING and not tracked.marked:
                 self._comparison.mark(watch_id, watch.since)
                 tracked.marked = True
+
+    def _rejoin(self, tracked: Tracked) -> None:
+        """Compare a watch again that had ended, with what its comparison began with."""
+        newest: Entry | None = None
+        kinds = frozenset({"armed"})
+        for entry in self._journal.entries(watch_id=tracked.watch.id, kinds=kinds):
+            newest = entry
+        self._compare(tracked, armed_from_json(newest.data) if newest is not None else {})
+        tracked.marked = False
 
     def _guarded(self, watch_id: str, work: Callable[[], None]) -> None:
         """Run one watch's work; an error of our own ends that watch in "needs a human"."""
@@ -262,6 +313,8 @@ class Controller:
         for watch_id, tracked in list(self._tracked.items()):
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
+                if untold is None and watch_id not in current:
+                    self._guarded(watch_id, partial(self._keep_current, tracked, None))
                 continue
             newer = newest.get(tracked.watch.workload)
             if tracked.watch.phase is Phase.VERIFYING:
@@ -296,6 +349,7 @@ class Controller:
             mode = tracked.watch.mode.value
             log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
         if tracked.watch.phase.final:
+            self._keep_current(tracked, rollout)
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
@@ -307,6 +361,16 @@ class Controller:
         if not tracked.compared:
             self._compare(tracked, {})
         self._enrol(tracked, tracked.roster.observe(rollout, now, tracked.policy.warm_up_s), now)
+
+    def _keep_current(self, tracked: Tracked, rollout: Rollout | None) -> None:
+        """Take note whether what was only reported is still there: people may want it left."""
+        if tracked.watch.phase is not Phase.REPORTED:
+            return
+        changed = (tracked.rollout is None) is not (rollout is None)
+        tracked.rollout = rollout
+        view = self._views.get(tracked.watch.id)
+        if changed or (view is not None and view.can_demand is not (rollout is not None)):
+            self.redraw(tracked.watch.id)
 
     def _follow_restored(self, tracked: Tracked, now: float) -> None:
         """Take note of the restored baseline's instances: after a rollback there is no rollout."""
@@ -466,7 +530,13 @@ class Controller:
         if tracked.unshowable:
             return None
         try:
-            return tracked.portrait.view(watch, tracked.policy, now)
+            can_demand = watch.phase is Phase.REPORTED and tracked.rollout is not None
+            seen = self._views.get(watch.id)
+            if watch.phase.final and seen is not None and seen.final:
+                view = replace(seen, timeline=tuple(tracked.portrait.timeline))
+            else:
+                view = tracked.portrait.view(watch, tracked.policy, now)
+            return replace(view, held=self._held(watch.id), can_demand=can_demand)
         except Exception:
             log.exception("watch cannot be shown", watch=watch.id)
             tracked.unshowable = True
@@ -486,7 +556,8 @@ class Controller:
     def _publish(self, now: float) -> None:
         with self._lock:
             over = [t for t in self._tracked.values() if t.watch.phase.final and not t.compared]
-            for tracked in sorted(over, key=lambda t: -t.watch.since)[KEEP_FINAL:]:
+            over.sort(key=lambda t: (not self._held(t.watch.id), -t.watch.since))
+            for tracked in over[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
@@ -508,12 +579,28 @@ class Controller:
             return tuple(tracked.watch for tracked in self._tracked.values())
 
     def remark(self, watch_id: str, text: str, *, urgent: bool) -> None:
-        """Put a remark into a watch's time line while it goes on, and tell people."""
+        """Put a remark into a watch's time line, and tell people."""
         with self._lock:
             tracked = self._tracked.get(watch_id)
-            if tracked is not None and not tracked.watch.phase.final:
+            if tracked is not None:
                 tracked.portrait.note(self._now(), "hold", text)
         log.log(30 if urgent else 20, "announced", watch=watch_id, text=text)
+        self.redraw(watch_id)
+
+    def redraw(self, watch_id: str) -> None:
+        """Show a watch anew, also one that is over, and write down what is shown."""
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is None:
+                return
+            try:
+                view = self._journal_watch(tracked.watch, tracked)
+            except Transient as error:
+                self._telemetry.journal_failed()
+                log.warning("watch not written as it is shown", watch=watch_id, error=str(error))
+                view = self._draw(tracked.watch, tracked, self._now())
+            if view is not None:
+                self._views = self._views | {watch_id: view}
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""

@@ -22,6 +22,7 @@ from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
+from analyzer.events import Acted, ActFailed, Event
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
@@ -41,7 +42,7 @@ from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
-from rollbackd.releases import Releases
+from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
@@ -50,8 +51,9 @@ from rollbackd.traces.desk import TraceDesk
 from rollbackd.trains.conductor import Conductor
 from rollbackd.trains.doors import train_routes, withdrawal_routes
 from rollbackd.views import WatchView
-from rollbackd.web.site import PAGE, Site
-from rollbackd.web.visitors import Visitors
+from rollbackd.web.cluster_login import ClusterLogin
+from rollbackd.web.site import COURSE, PAGE, Site
+from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
 from rollbackd.withdrawals import Withdrawals
 
@@ -96,6 +98,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
         self._review: AccessReview | None = None
+        self._cluster_word: ClusterWord | None = None
         self.is_deposed = False
 
     def __enter__(self) -> Self:
@@ -140,6 +143,7 @@ class Daemon:
         decisions = Decisions(
             views=self._views,
             handle=self._controller.handle,
+            release=self._release,
             permit=self._role.permit,
             deciders=config.deciders,
             journal=journal,
@@ -148,13 +152,17 @@ class Daemon:
         )
         staff = self._staff = hire(config, decisions, journal, telemetry)
         stack.callback(staff.close)
+        reviewer = self._connect_reviewer(stack)
+        if reviewer is not None and config.http.login is not None:
+            self._cluster_word = ClusterLogin(reviewer, config.http.login).person
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
             unready=self._unready,
             decide=decisions.decide,
-            release=self._releases.release,
+            release=decisions.release,
             token=_reader(config.http.token),
+            cluster=self._cluster_word,
         )
         site = self._site(decisions, journal)
         app = application(doors, [*staff.routes, *site.routes(), *self._regional(doors)])
@@ -163,7 +171,7 @@ class Daemon:
         server.start()
         self.port = server.port
         scheduler = stack.enter_context(self._scheduled())
-        self._review_rights(scheduler, stack)
+        self._review_rights(scheduler, reviewer)
         if role.is_elected:
             role.stand(partial(self._lead, scheduler), self._depose)
         else:
@@ -191,15 +199,21 @@ class Daemon:
             for name, notifier in parts.notifiers.items()
         ]
 
-    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
-        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+    def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
+        """Return a connection without a permit: a follower asks for reviews, too."""
         cluster = self._config.rollouts.kubernetes
         if cluster is None:
-            return
+            return None
         connection = Connection(cluster_access(cluster))
         stack.callback(connection.close)
+        return connection
+
+    def _review_rights(self, scheduler: BackgroundScheduler, reviewer: Connection | None) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        if reviewer is None:
+            return
         telling = self._telemetry.lacking_rights
-        review = self._review = AccessReview(connection, needs(self._config), telling)
+        review = self._review = AccessReview(reviewer, needs(self._config), telling)
         at_once = datetime.now(UTC)
         scheduler.add_job(
             review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
@@ -213,10 +227,12 @@ class Daemon:
             rules=self._config.policies,
             offered=decisions.offered,
             decide=decisions.decide,
-            visitors=Visitors(_reader(http.token), proxies),
+            visitors=Visitors(_reader(http.token), proxies, self._cluster_word),
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),
+            course=lambda watch: journal.course(watch, COURSE),
+            links=self._config.links,
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
@@ -270,14 +286,28 @@ class Daemon:
         precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
-        self._releases = Releases(applier, journal, gates, time.time)
+        remark = partial(self._controller.remark, urgent=False)
+        self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         self._withdrawals = Withdrawals(
             planning, applier, journal, self._config.named, time.time, self._role.permit
         )
-        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
+        desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
+        self._controller.show_held(self._releases.held)
         return desk
+
+    def _take_answer(self, watch_id: str, event: Event) -> None:
+        """Let an action's outcome happen to its watch, with what is held since."""
+        if isinstance(event, Acted | ActFailed):
+            self._releases.look(watch_id)
+        self._controller.handle(watch_id, event)
+
+    def _release(self, watch_id: str, by: str) -> Released:
+        try:
+            return self._releases.release(watch_id, by)
+        finally:
+            self._controller.redraw(watch_id)
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
@@ -321,6 +351,7 @@ class Daemon:
 
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
+        self._releases.restore()
         self._controller.restore()
         if self._keeper is not None:
             self._keeper.restore()

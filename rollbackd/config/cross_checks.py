@@ -43,9 +43,22 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     for i, policy in policies:
         yield from _policy(("policies", i), policy, known)
         yield from _traced(("policies", i), policy, values)
+    yield from _login(values)
     regions = values.get("regions")
     if isinstance(regions, dict):
         yield from _signals(("regions",), regions)
+
+
+def _login(values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield when people are to be known by a cluster, and there is none."""
+    http, rollouts = values.get("http"), values.get("rollouts")
+    asked = isinstance(http, dict) and http.get("kubernetes") is not None
+    if asked and isinstance(rollouts, dict) and rollouts.get("kubernetes") is None:
+        yield Fault(
+            ("http", "kubernetes"),
+            "there is no cluster that could tell who people are",
+            "name it under rollouts.kubernetes, or sign people in by http.proxy",
+        )
 
 
 def _traces(values: dict[str, Any]) -> Iterator[Fault]:

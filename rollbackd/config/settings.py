@@ -83,17 +83,34 @@ class TrustedProxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterLogin:
+    """People sign in with tokens of the cluster that rollouts come from.
+
+    Attributes:
+        verb, resource: of the right that it takes to decide, asked for in the workload's namespace
+            and for its name; ``resource`` is ``plural.group``, and need not exist.
+        audiences: whom tokens must be made for; empty = the API server.
+    """
+
+    verb: str = "decide"
+    resource: str = "rollouts.rollbackd.io"
+    audiences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
 
     ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
-    ``proxy`` signs people in and says who they are; None = only the token lets people decide.
+    ``proxy`` signs people in and says who they are; ``login`` lets people in who have a token of the
+    cluster. With neither, only the token lets people decide.
     """
 
     host: str
     port: int
     token: Secret | None = None
     proxy: TrustedProxy | None = None
+    login: ClusterLogin | None = None
 
     @property
     def url(self) -> str:

@@ -109,6 +109,10 @@ _HOLD_OWNERS = (
 )
 _DELETE_STUCK = _Grant(("delete",), "", "pods")
 _EVENTS = _Grant(("create",), "", "events")
+_REVIEWS = (
+    _Grant(("create",), "authentication.k8s.io", "tokenreviews"),
+    _Grant(("create",), "authorization.k8s.io", "subjectaccessreviews"),
+)
 _LEASES = "coordination.k8s.io", "leases"
 
 
@@ -141,6 +145,10 @@ def needs(config: Config) -> tuple[Need, ...]:
     if cluster.events:
         read = [grant for grant in planned if grant.resource != "controllerrevisions"]
         found += _needs([*read, _EVENTS], followed, "writing events", essential=False)
+    if config.http.login is not None:
+        # they belong to no namespace; without them people can only read
+        feature = "letting people in by tokens of the cluster"
+        found += _needs(_REVIEWS, ("",), feature, essential=False)
     if config.journal.dsn is not None and config.leadership.namespace is not None:
         home, name = config.leadership.namespace, config.leadership.name
         # a right to create cannot be limited to a name

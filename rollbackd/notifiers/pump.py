@@ -174,7 +174,7 @@ class Pump:
             Transient: neither could be done.
         """
         watch_id = entry.watch_id
-        told = self._told.get(watch_id, {})
+        told = self._told.get(watch_id) or self._recalled(watch_id)
         memo = Memo(
             told.get("memo", {}),
             lambda data: self._keep(watch_id, told.get("seq", 0), data),
@@ -196,7 +196,14 @@ class Pump:
             self._telemetry.notified(self.name, "failed")
             self._keep(watch_id, entry.seq, memo.data)
         if entry.data.get("final"):
-            self._told.pop(watch_id, None)  # nothing follows; the journal has it
+            self._told.pop(watch_id, None)  # seldom does anything follow; the journal has it
+
+    def _recalled(self, watch_id: str) -> Mapping[str, Any]:
+        """Return what was told of a watch that is not remembered. Raises Transient."""
+        newest: Mapping[str, Any] = {}
+        for entry in self._journal.entries(watch_id=watch_id, kinds=frozenset({self._kind})):
+            newest = entry.data
+        return newest
 
     def _is_worth_telling(self, view: WatchView, *, known: bool) -> bool:
         return known or not self._pace.only_trouble or view.phase not in QUIET

@@ -74,6 +74,7 @@ BUTTONS = {
         "Hold {what}? Nothing is done meanwhile, not even if it is plainly bad.",
     ),
     Verb.RESUME: Button("Resume"),
+    Verb.RELEASE: Button("Release hold", "", "Let go of what is held for {what}? {held}"),
 }
 
 
@@ -155,6 +156,8 @@ def _next(view: WatchView) -> list[str]:
     said = (view.plan or "").partition(" (plan ")[0]
     if view.plan and not view.final and said not in view.note:
         lines.append(f"Plan: {escape(view.plan, 600)}")
+    if view.held:
+        lines.append(f"Held until it is released: {escape('; '.join(view.held), 600)}")
     lines.append(f"Mode {code(view.mode)}: {escape(view.outlook)}  (at {moment(view.updated_at)})")
     return lines
 
@@ -171,7 +174,8 @@ def _button(view: WatchView, verb: Verb) -> Block:
         block["style"] = button.style
     if button.question:
         what = f"{view.workload} from {view.canary} to {view.baseline or '?'}"
-        question = button.question.format(what=what, plan=view.plan or "")
+        held = "; ".join(view.held)
+        question = button.question.format(what=what, plan=view.plan or "", held=held)
         block["confirm"] = {
             "title": _plain_text(button.label, 100),
             "text": _plain_text(question, 300),

@@ -13,6 +13,7 @@ from rollbackd.collect import Collector
 from rollbackd.controller import Controller
 from rollbackd.desk import ActionDesk
 from rollbackd.planning import Planning, Precautions
+from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
@@ -105,7 +106,17 @@ class Lifetime:
             planning, applier, journal, self.controller.handle, telemetry, workers=1
         )
         self.controller.employ(self._desk)
+        self.releases = Releases(applier, journal, (mall.barrier,), now)
+        self.controller.show_held(self.releases.held)
+        self.releases.restore()
         self.controller.restore()
+
+    def release(self, watch_id: str, by: str) -> Released:
+        """Let go of what a watch holds, as the daemon does."""
+        try:
+            return self.releases.release(watch_id, by)
+        finally:
+            self.controller.redraw(watch_id)
 
     def _pause(self, seconds: float) -> bool:
         del seconds

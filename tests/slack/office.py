@@ -13,7 +13,6 @@ from rollbackd.decisions import Decisions
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.notifiers.links import Links
 from rollbackd.notifiers.pump import Pump
-from rollbackd.releases import Released
 from rollbackd.slack.workspace import Workspace, join
 from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.slack import FakeSlack, HttpUser, Message, SocketUser
@@ -86,6 +85,7 @@ def office(
         people = Decisions(
             views=life.controller.views,
             handle=life.controller.handle,
+            release=life.release,
             deciders=lambda _: current[-1],
             journal=journal,
             telemetry=TELEMETRY,
@@ -109,7 +109,7 @@ def office(
             metrics=TELEMETRY.exposition,
             unready=lambda: "",
             decide=people.decide,
-            release=lambda _, by: Released((f"{by} let go",)),
+            release=people.release,
         )
         server = HttpServer(application(doors, workspace.routes), "127.0.0.1", 0)
         stack.callback(server.close)

@@ -21,6 +21,11 @@
 {{- $_ := set $http "token_file" (include "rollbackd.secretFile" (dict "directory" "decision-token" "secret" .)) }}
 {{- end }}
 {{- end }}
+{{- range list "proxy" "kubernetes" }}
+{{- if kindIs "map" (index $.Values.http .) }}
+{{- $_ := set $http . (index $.Values.http .) }}
+{{- end }}
+{{- end }}
 {{- $_ := set $config "http" $http }}
 {{- if include "rollbackd.sharesJournal" . }}
 {{- $_ := set $config "journal" (dict "dsn_file" (include "rollbackd.secretFile" (dict "directory" "journal-dsn" "secret" $secrets.journalDsn))) }}
