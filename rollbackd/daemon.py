@@ -22,13 +22,16 @@ from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
-from analyzer.events import Acted, ActFailed, Event
+from analyzer.events import Acted, ActFailed, Approved, Event, Rejected
+from analyzer.region import Region
+from analyzer.region_events import RegionWish
 from analyzer.rollout import Workload
+from analyzer.train import Train
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
-from rollbackd.config.settings import Config
+from rollbackd.config.settings import Config, Deciders
 from rollbackd.controller import KEEP_FINAL, Controller
-from rollbackd.decisions import Decisions
+from rollbackd.decisions import Decisions, Deed
 from rollbackd.desk import ActionDesk
 from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
@@ -42,6 +45,8 @@ from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
+from rollbackd.regions.portrait import POLICY as REGION_POLICY
+from rollbackd.regions.portrait import region_of
 from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.store.journal import SqlJournal
@@ -136,16 +141,17 @@ class Daemon:
         telemetry.follow(self._views)
         self._keeper = self._keep_regions(stack)
         self._conductor = self._conduct_trains(stack)
+        telemetry.follow_regions(self._standing_regions, self._standing_trains)
         if not role.is_elected:
             role.begin()
             self._restore()
         stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
         decisions = Decisions(
-            views=self._views,
-            handle=self._controller.handle,
+            views=self._decidable,
+            handle=self._let_happen,
             release=self._release,
             permit=self._role.permit,
-            deciders=config.deciders,
+            deciders=self._deciders,
             journal=journal,
             telemetry=telemetry,
             now=time.time,
@@ -224,6 +230,7 @@ class Daemon:
         proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
             views=self._views,
+            regions=self._regions,
             rules=self._config.policies,
             offered=decisions.offered,
             decide=decisions.decide,
@@ -264,6 +271,41 @@ class Daemon:
     def _views(self) -> tuple[WatchView, ...]:
         """Return what is to be seen: until the first tick, what the leader before left."""
         return self._stored() if self._ticked_at is None else self._controller.views()
+
+    def _regions(self) -> tuple[WatchView, ...]:
+        """Return how regions stand; nothing while another replica leads, which knows them."""
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.views()
+
+    def _standing_regions(self) -> tuple[Region, ...]:
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.regions()
+
+    def _standing_trains(self) -> tuple[Train, ...]:
+        if self._conductor is None or not self._role.leads:
+            return ()
+        return self._conductor.trains()
+
+    def _decidable(self) -> tuple[WatchView, ...]:
+        """Return everything that people decide about."""
+        return (*self._views(), *self._regions())
+
+    def _let_happen(self, id_: str, deed: Deed) -> None:
+        """Let a decision happen to the watch or the region that it is about."""
+        region = region_of(id_)
+        if region is not None and self._keeper is not None:
+            if isinstance(deed, Approved | Rejected | RegionWish):
+                self._keeper.handle(region, deed)
+        elif not isinstance(deed, RegionWish):
+            self._controller.handle(id_, deed)
+
+    def _deciders(self, policy: str) -> Deciders:
+        regions = self._config.regions
+        if policy == REGION_POLICY and regions is not None:
+            return regions.deciders
+        return self._config.deciders(policy)
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config

@@ -10,6 +10,8 @@ from typing import Any
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
+from analyzer.region import Region
+from analyzer.train import waiting
 from rollbackd.telemetry import Telemetry
 from tests.cli import sample_views
 
@@ -28,6 +30,9 @@ def exposition() -> bytes:
     telemetry.ticked(0.1, 1.0, ok=True)
     telemetry.expect_notifier("slack")
     telemetry.follow(lambda: (replace(sample_views.degraded(), updated_at=time.time()),))
+    telemetry.follow_regions(
+        lambda: (Region("eu", since=0.0),), lambda: (waiting("shop", ("eu", "us"), 0.0),)
+    )
     text = telemetry.exposition()
     telemetry.close()
     return text

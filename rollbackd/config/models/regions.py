@@ -24,6 +24,7 @@ from rollbackd.config.models.base import (
     one_secret,
     path,
 )
+from rollbackd.config.models.policies import DecidersModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.models.source import PrometheusModel
 from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault, shown
@@ -263,6 +264,8 @@ class RegionsModel(Model):
     """A move that is held up this long between two stages calls people (duration)."""
     steps: list[Share] = Field(default_factory=lambda: [0.5, 1.0], min_length=1)
     """Share of its weight that a region has given up after each stage; rising, the last 100%."""
+    deciders: DecidersModel = Field(default_factory=DecidersModel)
+    """Who may decide about regions by a message's buttons; default: nobody."""
     min_healthy: Annotated[int, Field(ge=1, strict=True)] = 1
     """Healthy regions that must have traffic after a move."""
     max_moves: Annotated[int, Field(ge=1, strict=True)] = 4
@@ -342,6 +345,7 @@ class RegionsModel(Model):
         """Return the frozen settings."""
         return settings.RegionsSettings(
             moves=self._moves(),
+            deciders=self.deciders.settings(),
             compare=Policy(
                 name="regions",
                 signals=tuple(signal.signal() for signal in self.signals),
