@@ -142,7 +142,7 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         noise = LevelNoise.prior(1, scale=usual)
         history = gained[:, self.LOG].T
         if np.isfinite(history).any():
-            noise = noise.after(spread_of(history))
+            noise = noise.after(spread_of(history), self.tick_s)
         return Armed(self.past_until, noise)
 
     def _start(self, member: Member[LevelNoise], armed: Armed[LevelNoise]) -> LevelShiftState:

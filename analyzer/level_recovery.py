@@ -7,7 +7,8 @@ import numpy as np
 from analyzer.recovery import MIN_TICKS, Recovery, RecoveryCheck
 from analyzer.signal import Direction, LevelSignal
 from analyzer.wording import factor, quantity
-from detectors.level_noise import CARRY_OVER, SCALE_PAIRED
+from detectors.carry_over import CARRY_OVER
+from detectors.level_noise import SCALE_PAIRED
 
 QUANTILE = 1.645
 """Normal quantile of a 90 % interval, as for shares: a question asked once, after the decision."""

@@ -49,6 +49,8 @@ def daemon() -> Dashboard:
             ("Health", _health()),
             ("Ticks", _ticks()),
             ("Queries", _queries()),
+            ("Leader, queue and cache", _state()),
+            ("Errors", _errors()),
             ("Faults", _faults()),
         ),
     )
@@ -105,7 +107,7 @@ def _ticks() -> tuple[Panel, ...]:
                 "runs are skipped (missed jobs).",
             ),
             [
-                Curve(f"histogram_quantile(0.99, {buckets})", "99 % are shorter"),
+                Curve(f"histogram_quantile(0.99, {buckets})", "99 % are shorter", exemplars=True),
                 Curve(f"histogram_quantile(0.5, {buckets})", "half are shorter"),
                 Curve(f"{total} / {count}", "mean"),
             ],
@@ -153,6 +155,80 @@ def _queries() -> tuple[Panel, ...]:
             ),
             [Curve(f"{failed} / ({every} > 0) or vector(0)", "failed")],
             Scale("percentunit", limits=((0.5, "red"),), maximum=1.0),
+        ),
+    )
+
+
+def _state() -> tuple[Panel, ...]:
+    leader, jobs = selected("rollbackd_leader"), selected("rollbackd_jobs")
+    objects, age = selected("rollbackd_cache_objects"), selected("rollbackd_cache_age_seconds")
+    return (
+        curves(
+            Caption(
+                "Leaders",
+                "Exactly one acts. None: nobody watches. Two for longer than a scrape: their clocks "
+                "of scraping differ, or they are two installations.",
+            ),
+            [Curve(f"sum({leader})", "leaders"), Curve(f"count({leader})", "replicas")],
+            Scale("short", decimals=0),
+        ),
+        curves(
+            Caption(
+                "Jobs in hand",
+                "Plans that are being made or carried out, or wait for one of four workers.",
+            ),
+            [Curve(f"sum by (kind) ({jobs})", "{{kind}}")],
+            COUNT,
+        ),
+        areas(
+            Caption("Objects kept of the cluster", "Of the leader and each follower alike."),
+            Curve(f"max by (collection) ({objects})", "{{collection}}"),
+            COUNT,
+        ),
+        curves(
+            Caption(
+                "Age of the caches",
+                "Since the API server was last heard of, the oldest of each. Without news it sends "
+                "a bookmark each minute; a stale cache says nothing, and is not believed.",
+            ),
+            [Curve(f"max by (collection) ({age}) or vector(0)", "{{collection}}")],
+            Scale("s", limits=((120, "red"),)),
+        ),
+    )
+
+
+def _errors() -> tuple[Panel, ...]:
+    notified = selected("rollbackd_notifications_total", 'outcome=~"retried|failed|dropped"')
+    acted = selected("rollbackd_actions_total", 'outcome="failed"')
+    ports = (
+        (f"increase({_failed_queries()}[1h])", "metric source"),
+        (f"increase({selected('rollbackd_journal_failures_total')}[1h])", "journal"),
+        (f"increase({acted}[1h])", "actions"),
+        (f"increase({notified}[1h])", "notifiers"),
+        (f"increase({selected('rollbackd_requests_refused_total')}[1h])", "requests from Slack"),
+    )
+    rights = selected("rollbackd_rights_missing")
+    return (
+        curves(
+            Caption(
+                "Errors by port in the hour before",
+                "What went wrong between rollbackd and the world, by whom it spoke with.",
+            ),
+            [Curve(f"sum({promql}) or vector(0)", name) for promql, name in ports],
+            COUNT,
+        ),
+        curves(
+            Caption(
+                "Cannot see, may not",
+                "Sources that do not tell their rollouts, and rights in the cluster that are missing.",
+            ),
+            [
+                Curve(
+                    f"sum(1 - {selected('rollbackd_rollout_source_up')})", "sources of rollouts"
+                ),
+                Curve(f"max by (use) ({rights})", "rights missing to {{use}}"),
+            ],
+            replace(COUNT, limits=((1, "red"),)),
         ),
     )
 

@@ -145,6 +145,8 @@ def _decisions() -> tuple[Panel, ...]:
     under_way = selected("rollbackd_watches", f'phase=~"{either(UNDER_WAY)}"')
     judgements = selected("rollbackd_judgements_total")
     plans, actions = selected("rollbackd_plans_total"), selected("rollbackd_actions_total")
+    took = selected("rollbackd_time_to_decision_seconds_bucket")
+    refusals = selected("rollbackd_refusals_total")
     return (
         coloured(
             areas(
@@ -165,6 +167,31 @@ def _decisions() -> tuple[Panel, ...]:
                 Scale("cps"),
             ),
             VERDICT_COLORS,
+        ),
+        curves(
+            Caption(
+                "Time to decision",
+                "From a watch's beginning to its verdict, warm-up included; inconclusive ones ran "
+                "out of time. The points lead to the trace of a decision.",
+            ),
+            [
+                Curve(
+                    f"histogram_quantile({share}, sum by (le, phase) (rate({took}[1h])))",
+                    f"{{{{phase}}}}: {text}",
+                    exemplars=True,
+                )
+                for share, text in ((0.5, "half are quicker"), (0.9, "90 % are quicker"))
+            ],
+            Scale("s"),
+        ),
+        bars(
+            Caption(
+                "Refusals in the time shown",
+                "By guard: what kept a plan from being carried out at once. Capacity and schema are "
+                "worth a look before the next release; budget and incident mean a larger trouble.",
+            ),
+            Curve(f"round(sum by (guard) (increase({refusals}[$__range])))", "{{guard}}"),
+            COUNT,
         ),
         curves(
             Caption(

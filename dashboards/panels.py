@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    heatmap,
+    prometheus,
+    stat,
+    statetimeline,
+    timeseries,
+)
 from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
 from grafana_foundation_sdk.models.common import (
     BarGaugeDisplayMode,
@@ -30,6 +38,8 @@ from grafana_foundation_sdk.models.dashboard import (
     FieldColorModeId,
     Threshold,
     ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
@@ -40,16 +50,22 @@ DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 COLUMNS = 24
 """Grafana's grid."""
 
-Panel = bargauge.Panel | heatmap.Panel | stat.Panel | timeseries.Panel
-_P = TypeVar("_P", bargauge.Panel, heatmap.Panel, stat.Panel, timeseries.Panel)
+Panel = bargauge.Panel | heatmap.Panel | stat.Panel | statetimeline.Panel | timeseries.Panel
+_P = TypeVar(
+    "_P", bargauge.Panel, heatmap.Panel, stat.Panel, statetimeline.Panel, timeseries.Panel
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A query and what its series are called; ``{{label}}`` stands for a label's value."""
+    """A query and what its series are called; ``{{label}}`` stands for a label's value.
+
+    ``exemplars``: its metric has some, and they are drawn as points that lead to a trace.
+    """
 
     promql: str
     legend: str
+    exemplars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,7 @@ class Scale:
         unit: Grafana's name of it: "s", "short", "percentunit", "reqps".
         limits: from which value on it has which colour; below the first it is green.
         minimum, maximum: of the axis. decimals: shown; None: as many as fit.
+        base: the colour below the first limit.
     """
 
     unit: str
@@ -67,10 +84,11 @@ class Scale:
     minimum: float | None = 0.0
     maximum: float | None = None
     decimals: int | None = None
+    base: str = "green"
 
     def thresholds(self) -> ThresholdsConfig:
         """Return the limits as Grafana wants them."""
-        steps = [Threshold(value=None, color="green")]
+        steps = [Threshold(value=None, color=self.base)]
         steps += [Threshold(value=value, color=color) for value, color in self.limits]
         return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
@@ -138,6 +156,30 @@ def density(caption: Caption, buckets: str, unit: str) -> heatmap.Panel:
     return panel.scale_distribution(linear).height(8).span(12)
 
 
+def states(
+    caption: Caption, curve: Curve, named: Sequence[tuple[str, str]], height: int = 8
+) -> statetimeline.Panel:
+    """Return a row for each series that shows which state it was in, over time.
+
+    Args:
+        caption: of the panel.
+        curve: its values are positions in ``named``.
+        named: text and colour of each state.
+        height: in rows of the grid.
+    """
+    panel = _described(statetimeline.Panel(), caption, Scale("none"))
+    panel.with_target(_query(0, curve).range())
+    texts = {
+        str(place): ValueMappingResult(text=text, color=color, index=place)
+        for place, (text, color) in enumerate(named)
+    }
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).show_legend(False)
+    legend.placement(LegendPlacement.BOTTOM)
+    panel.mappings([ValueMap(texts)]).merge_values(True).legend(legend)
+    panel.color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
+    return panel.row_height(0.8).fill_opacity(80).line_width(0).height(height).span(12)
+
+
 def coloured(panel: _P, colors: Mapping[str, str]) -> _P:
     """Give series their colours by name, the same in every panel."""
     for name, color in colors.items():
@@ -160,4 +202,6 @@ def _described(panel: _P, caption: Caption, scale: Scale) -> _P:
 
 def _query(place: int, curve: Curve) -> prometheus.Dataquery:
     query = prometheus.Dataquery().expr(curve.promql).legend_format(curve.legend)
+    if curve.exemplars:
+        query.exemplar(True)
     return query.ref_id(ascii_uppercase[place]).datasource(DATASOURCE)

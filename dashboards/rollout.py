@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
+from analyzer.watch import Phase
 from dashboards.board import board, label_variable, selected
 from dashboards.fleet import PHASE_COLORS
 from dashboards.panels import (
@@ -11,11 +12,11 @@ from dashboards.panels import (
     Curve,
     Panel,
     Scale,
-    areas,
     coloured,
     curves,
     logarithmic,
     number,
+    states,
 )
 
 UID = "rollbackd-rollout"
@@ -38,6 +39,16 @@ def rollout() -> Dashboard:
 
 def _series(metric: str) -> str:
     return selected(metric, CHOSEN)
+
+
+def _phase_number() -> str:
+    """Return a query for the place of each rollout's phase in ``Phase``."""
+    matchers = (f'{CHOSEN},phase="{phase.value}"' for phase in Phase)
+    places = (
+        f"{place} * {selected('rollbackd_rollout_phase', chosen)}"
+        for place, chosen in enumerate(matchers)
+    )
+    return f"max by (workload, canary) ({' or '.join(places)})"
 
 
 def _verdict() -> tuple[Panel, ...]:
@@ -74,13 +85,10 @@ def _verdict() -> tuple[Panel, ...]:
             f"count({_series('rollbackd_signal_canary')}) or vector(0)",
             replace(ONE, decimals=0),
         ),
-        coloured(
-            areas(
-                Caption("Phase", "Which phase the watch of each rollout is in, over time."),
-                Curve(f"sum by (phase) ({_series('rollbackd_rollout_phase')})", "{{phase}}"),
-                replace(ONE, decimals=0),
-            ),
-            PHASE_COLORS,
+        states(
+            Caption("Phase", "Which phase the watch of each rollout is in, over time."),
+            Curve(_phase_number(), "{{workload}} {{canary}}"),
+            [(phase.value, PHASE_COLORS[phase.value]) for phase in Phase],
         ),
         coloured(
             logarithmic(

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from detectors.carry_over import inflation_of, mean_share
 from detectors.level_noise import (
     LevelNoise,
     Spread,
@@ -121,36 +122,47 @@ def statistics_since(memory: LevelMemory, sign: float) -> Since:
 
 @dataclass(frozen=True, slots=True)
 class NoiseNodes:
-    """What is believed of the noise at every node, (40, rows) each.
+    """What is believed of the noise at every node, (40, rows) each but the last.
 
     Attributes:
         belief: log mass. offset: variance of an innocent canary's persistent difference, the
             reference's own included. step: variance of one interval's difference.
+        inflation: (rows,) by how much correlation inflates the variance of a long mean.
     """
 
     belief: Floats
     offset: Floats
     step: Floats
+    inflation: Floats
 
     @classmethod
-    def of(cls, memory: LevelMemory, noise: LevelNoise) -> NoiseNodes:
+    def of(cls, memory: LevelMemory, noise: LevelNoise, tick_s: float) -> NoiseNodes:
         """Return the belief after what the baseline has shown.
 
         Where both sides run at the same time, the baseline's noise is in every interval and the
         reference has none.
         """
-        belief = noise.belief + spread_likelihood(memory.spread, noise.scale)
+        inflation = inflation_of(memory.spread, tick_s)
+        belief = noise.belief + spread_likelihood(memory.spread, noise.scale, inflation)
         canary, baseline = memory.pods.T
         behind = np.maximum(memory.reference[:, 1], 1.0)
-        beside = np.where(np.isinf(behind), 1.0 / baseline, 0.0)
-        ripple = np.outer(step_variance(), memory.spread.carry_over())
+        paired = np.isinf(behind)
+        beside = np.where(paired, 1.0 / baseline, 0.0)
+        each = np.where(paired, 1.0, behind / baseline)
+        reference = np.where(paired, 0.0, mean_share(each, inflation) / baseline)
+        ripple = step_variance()
         apart = pod_variance(noise.scale).T * (1.0 / canary + 1.0 / baseline)
-        return cls(belief.T, apart + ripple / behind, ripple * (1.0 / canary + beside))
+        return cls(
+            belief.T,
+            apart + np.outer(ripple, reference),
+            np.outer(ripple, 1.0 / canary + beside),
+            inflation,
+        )
 
     def mean_variance(self, count: Floats) -> Floats:
         """Return the believed variance of the mean of so many intervals, (rows,)."""
         mass = np.exp(self.belief - self.belief.max(axis=0))
-        variance = self.offset + self.step / np.maximum(count, 1.0)
+        variance = self.offset + self.step * mean_share(count, self.inflation)
         mean: Floats = sum_nodes(mass * variance) / sum_nodes(mass)
         return mean
 
@@ -169,21 +181,24 @@ def log_factors(
     """
     rows, starts = chosen
     belief, offset, step = (x[:, rows] for x in (nodes.belief, nodes.offset, nodes.step))
+    inflation = nodes.inflation[rows]
     count, shift = since.count[rows, starts], since.shift[rows, starts]
     before, earlier = since.before[rows, starts], since.earlier[rows, starts]
     # the canary's own offset, as far as its past before the start tells
     known = before > 0
-    past = offset + step / np.maximum(before, 1.0)
+    past = offset + step * mean_share(before, inflation)
     told = np.where(known, offset / past, 0.0)
     belief = belief - 0.5 * np.where(known, np.log(past) + earlier**2 / past, 0.0)
     offset, expected = offset * (1.0 - told), told * earlier
-    found = _log_factor(belief, offset + step / np.maximum(count, 1.0), shift, expected)
+    variance = offset + step * mean_share(count, inflation)
+    found = _log_factor(belief, variance, shift, expected)
     for most in range(1, ODD + 1):
         if not (odd == most).any():
             continue
         aside = since.extreme[rows, starts, :most].sum(axis=1)
         kept = np.maximum(count - most, 1.0)
-        rest = _log_factor(belief, offset + step / kept, (count * shift - aside) / kept, expected)
+        variance = offset + step * mean_share(kept, inflation)
+        rest = _log_factor(belief, variance, (count * shift - aside) / kept, expected)
         found = np.where(odd == most, np.minimum(found, rest + bound), found)
     return found
 

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from detectors.rows import Bools, Floats, Ints, Rows, as_floats
+from detectors.carry_over import inflation_of, mean_share, window_part
+from detectors.rows import TINY, Bools, Floats, Ints, Rows, as_floats
 
 POD_SD: Final = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
 POD_MASS: Final = np.array([0.15, 0.25, 0.38, 0.19, 0.03])
@@ -26,12 +27,6 @@ STEP_SD: Final = np.array([0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
 STEP_MASS: Final = np.array([0.08, 0.13, 0.16, 0.18, 0.18, 0.14, 0.09, 0.04])
 """Standard deviation of one interval's log value around its instance's level: all orders of
 magnitude occur, about 5-20 % is usual. A series that never moved gets the first."""
-
-CARRY_OVER: Final = 0.2
-CARRY_OVER_POINTS: Final = 8.0
-MOST_CARRY_OVER: Final = 0.85
-"""Correlation of neighbouring intervals assumed before (and at least), worth so many points; a
-short series cannot show more than the last, which would leave it without any information."""
 
 NODES: Final = len(POD_SD) * len(STEP_SD)
 
@@ -76,22 +71,6 @@ class Spread(Rows):
         """Degrees of freedom of `within`, (rows,)."""
         return np.maximum(self.points - self.instances, 0.0)
 
-    def carry_over(self) -> Floats:
-        """Return by how much correlation inflates the variance of a mean, (rows,), at least 1.5.
-
-        (1+ρ)/(1-ρ) with ρ from the ratio of von Neumann, E(Δ²)/2 = ω²·(1-ρ), drawn towards
-        0.2 and never below: a handful of intervals cannot prove that they are independent.
-        """
-        seen = (self.pairs > 0) & (self.within > 0) & (self.freedom > 0)
-        whole = np.where(seen, self.within / np.where(seen, self.freedom, 1.0), 1.0)
-        step = np.where(seen, self.steps / np.where(seen, self.pairs, 1.0), 1.0)
-        found = np.where(seen, 1.0 - step / (2.0 * whole), CARRY_OVER)
-        weight = np.where(seen, self.pairs, 0.0)
-        drawn = (weight * found + CARRY_OVER_POINTS * CARRY_OVER) / (weight + CARRY_OVER_POINTS)
-        rho = np.clip(drawn, CARRY_OVER, MOST_CARRY_OVER)
-        inflation: Floats = (1.0 + rho) / (1.0 - rho)
-        return inflation
-
 
 @dataclass(frozen=True, slots=True)
 class LevelNoise(Rows):
@@ -120,9 +99,10 @@ class LevelNoise(Rows):
         mass = np.log(np.outer(POD_MASS / POD_MASS.sum(), STEP_MASS / STEP_MASS.sum())).ravel()
         return cls(np.tile(mass, (rows, 1)), np.full(rows, scale))
 
-    def after(self, spread: Spread) -> LevelNoise:
-        """Return what is believed after the baseline showed this spread."""
-        belief = self.belief + spread_likelihood(spread, self.scale)
+    def after(self, spread: Spread, tick_s: float) -> LevelNoise:
+        """Return what is believed after the baseline showed this spread, every `tick_s`."""
+        inflation = inflation_of(spread, tick_s)
+        belief = self.belief + spread_likelihood(spread, self.scale, inflation)
         belief -= belief.max(axis=1, keepdims=True)
         return LevelNoise(np.maximum(belief, _LEAST_BELIEF), self.scale)
 
@@ -154,18 +134,24 @@ def within_likelihood(within: Floats, freedom: Floats) -> Floats:
     return likelihood
 
 
-def spread_likelihood(spread: Spread, scale: Floats) -> Floats:
+def spread_likelihood(spread: Spread, scale: Floats, inflation: Floats) -> Floats:
     """Return the log likelihood of the baseline's spread at every node, (rows, 40).
 
-    One-way random effects: within/ω² is χ² (n - m), shortened by the correlation of neighbours;
-    between/(τ² + ω²λ·mean(1/n_i)) is χ² (m - 1).
+    One-way random effects: within/ω² is χ² (n - m), shortened by the correlation of neighbours and
+    corrected for what a short window cannot show; between/(τ² + ω²·g) is χ² (m - 1), with g the
+    share of the variance that a mean keeps.
+
+    Args:
+        spread: what was seen.
+        scale: (rows,) unit of `POD_SD`.
+        inflation: (rows,) λ.
     """
-    inflation = spread.carry_over()
-    shorter = 1.0 / inflation
-    likelihood = within_likelihood(spread.within * shorter, spread.freedom * shorter)
+    freedom = spread.freedom / inflation
+    within = spread.within / window_part(spread, inflation) / inflation
+    likelihood = within_likelihood(within, freedom)
     several = np.maximum(spread.instances - 1.0, 0.0)
-    omega2 = step_variance()
-    variance = pod_variance(scale) + omega2 * (inflation * spread.inverse)[:, None]
+    count = 1.0 / np.maximum(spread.inverse, TINY)
+    variance = pod_variance(scale) + np.outer(mean_share(count, inflation), step_variance())
     between = spread.between[:, None] / variance + several[:, None] * np.log(variance)
     together: Floats = likelihood - 0.5 * between
     return together

@@ -118,9 +118,10 @@ class LevelShift(Cadence):
 
     For one start s, with n intervals of the canary since, their mean is compared with the
     baseline: d. With τ the persistent differences between instances, ω the noise of one interval,
-    λ its correlation's inflation, k and m instances and N the values behind the reference,
+    g(n) the part of ω² that a mean of n correlated values keeps (`carry_over.mean_share`), k and m
+    instances and N values of each behind the reference,
 
-        V = τ²·(1/k + 1/m) + ω²·λ·(1/(k·n) + 1/N)
+        V = τ²·(1/k + 1/m) + ω²·(g(n)/k + g(N)/m)
         e = Σ_(τ,ω) p·mean_δ N(d; δ, V) / Σ_(τ,ω) p·N(d; 0, V)
 
     where p is the posterior of (τ, ω) given what the baseline's instances have shown (not the
@@ -201,7 +202,7 @@ class LevelShift(Cadence):
 
     def _find(self, state: LevelShiftState) -> Findings:
         memory, setup = state.memory, state.setup
-        nodes = NoiseNodes.of(memory, setup.noise)
+        nodes = NoiseNodes.of(memory, setup.noise, self.tick_s)
         weight = weights(memory.age, self.restart_ticks).T
         lost = (setup.up + setup.down) * forgotten(memory.age, self.restart_ticks)
         total, best = 1.0 - lost, np.zeros(len(state))

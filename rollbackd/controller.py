@@ -162,7 +162,8 @@ class Controller:
             recorded = policies[watch_id].data if watch_id in policies else None
             named = self._policies.named(watch.policy)
             policy = None if named is None else resumed(named, recorded)
-            if policy is None and watch.phase in _MUST_END and recorded is not None:
+            goes_on = watch.phase in _MUST_END or not self._policies.lapsed(watch.policy)
+            if policy is None and goes_on and recorded is not None:
                 policy = policy_from_json(recorded)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
@@ -233,12 +234,16 @@ class Controller:
     def tick(self) -> None:
         """Look at everything once. Trouble with one watch ends that watch, not the tick."""
         now = self._now()
-        with self._telemetry.tracer.start_as_current_span("tick"):
+        with self._telemetry.spans.ticking() as span:
             self._follow_rollouts(now)
+            span.set_attribute("rollbackd.watches", len(self._tracked))
+            self._end_ungoverned()
             self._tend_comparison()
             if self._traces is not None:
                 self._traces.tend(self._comparison.traces)
-            for family in self._collector.collect(self._comparison.families, now):
+            with self._telemetry.tracer.start_as_current_span("collect"):
+                broken = self._collector.collect(self._comparison.families, now)
+            for family in broken:
                 for member in family.members:
                     self._end_broken(watch_of(member.watch_id))
             self._tend_comparison()
@@ -329,6 +334,20 @@ class Controller:
                 event = Superseded(newer.canary) if newer else Ended("the rollout is gone")
                 self._guarded(watch_id, partial(self.handle, watch_id, event))
 
+    def _end_ungoverned(self) -> None:
+        """End watches whose policy was deleted, but never in the middle of an action.
+
+        One that is made anew at once, as tools do that replace objects, was not taken back.
+        """
+        for watch_id, tracked in list(self._tracked.items()):
+            if tracked.watch.phase.final or tracked.watch.phase in _MUST_END:
+                continue
+            lapsed = self._policies.lapsed(tracked.policy.name)
+            tracked.ungoverned = tracked.ungoverned + 1 if lapsed else 0
+            if tracked.ungoverned >= ABSENT_LOOKS:
+                event = Ended(f"its policy {tracked.policy.name} was deleted")
+                self._guarded(watch_id, partial(self.handle, watch_id, event))
+
     def _follow(self, rollout: Rollout, now: float) -> None:
         """Begin the watch of a rollout that is new, and take note of its instances."""
         watch_id = rollout.watch_id
@@ -340,7 +359,7 @@ class Controller:
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
-            view = self._journal_watch(tracked.watch, tracked)
+            view, _ = self._journal_watch(tracked.watch, tracked)
             with self._lock:  # people may decide about it as soon as the journal has it
                 self._tracked[watch_id] = tracked
                 if view is not None:
@@ -413,6 +432,7 @@ class Controller:
             if watch_id in self._unseen:
                 judgement = out_of_sight(judgement, self._unseen[watch_id])
             self._telemetry.judged(judgement.verdict)
+            self._telemetry.spans.looked(watch_id, evidence.values())
             measured = any(isinstance(e, Measured) and e.finding.tested for e in evidence.values())
             self.handle(watch_id, Judged(judgement, measured))
         with self._lock:  # an answer that comes meanwhile would be asked for again
@@ -475,13 +495,16 @@ class Controller:
         if watch.phase is not old.phase:
             tracked.portrait.note(at, "phase", f"{watch.phase.value}: {watch.note}")
         try:
-            view = self._journal_watch(watch, tracked)
+            view, seq = self._journal_watch(watch, tracked)
         except Exception:
             tracked.portrait.timeline = timeline  # it did not happen
             raise
         tracked.watch = watch
         if watch.phase is not old.phase:
             self._telemetry.entered(watch.phase)
+            known = tracked.portrait.evidence.values()
+            span = self._telemetry.spans.decided(old.phase, watch, seq, known)
+            self._telemetry.concluded(watch.phase, at - watch.started_at, span)
             log.info(
                 "phase entered",
                 watch=watch.id,
@@ -515,15 +538,18 @@ class Controller:
         grid = {"tick_s": self._collector.tick_s, "settle_s": self._collector.settle_s}
         return policy_to_json(policy) | grid
 
-    def _journal_watch(self, watch: Watch, tracked: Tracked) -> WatchView | None:
-        """Write a watch and what people see of it, in one transaction; return the latter."""
+    def _journal_watch(self, watch: Watch, tracked: Tracked) -> tuple[WatchView | None, int]:
+        """Write a watch and what people see of it, in one transaction.
+
+        Returns:
+            What people see, and the number of the last entry.
+        """
         now = self._now()
         entries = [Entry(now, watch.id, "watch", watch.plan_key, watch_to_json(watch))]
         view = self._draw(watch, tracked, now)
         if view is not None:
             entries.append(Entry(now, watch.id, "view", watch.plan_key, view_to_json(view)))
-        self._journal.append(*entries)
-        return view
+        return view, self._journal.append(*entries)
 
     def _draw(self, watch: Watch, tracked: Tracked, now: float) -> WatchView | None:
         """Return what people see of a watch, or None when an error of our own prevents it."""
@@ -594,7 +620,7 @@ class Controller:
             if tracked is None:
                 return
             try:
-                view = self._journal_watch(tracked.watch, tracked)
+                view, _ = self._journal_watch(tracked.watch, tracked)
             except Transient as error:
                 self._telemetry.journal_failed()
                 log.warning("watch not written as it is shown", watch=watch_id, error=str(error))

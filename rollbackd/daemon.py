@@ -39,9 +39,10 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
-from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
+from rollbackd.policies.book import PolicyBook
+from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
@@ -49,6 +50,7 @@ from rollbackd.regions.portrait import POLICY as REGION_POLICY
 from rollbackd.regions.portrait import region_of
 from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
+from rollbackd.slow_clients import impatient
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
@@ -57,6 +59,7 @@ from rollbackd.trains.conductor import Conductor
 from rollbackd.trains.doors import train_routes, withdrawal_routes
 from rollbackd.views import WatchView
 from rollbackd.web.cluster_login import ClusterLogin
+from rollbackd.web.relay import Relay
 from rollbackd.web.site import COURSE, PAGE, Site
 from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
@@ -70,6 +73,8 @@ LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
 HOLDS_S = 2.0
 """How often it is looked whether a rollout is to be held: a rolling update does not wait."""
+POLICIES_S = 5.0
+"""How often it is looked whether the status of a policy of the cluster is to be written."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
 REVIEW_S = 300.0
@@ -129,19 +134,17 @@ class Daemon:
         parts = self._build(config, self._known_good, role.permit)
         stack.callback(parts.close)
         telemetry.count_spans(parts.span_fates)
+        telemetry.follow_caches(parts.caches)
+        self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
-        self._pumps = self._made_pumps(parts, journal, telemetry)
-        for pump in self._pumps:
-            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
+        self._clerk = self._made_clerk(parts)
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
-        self._keeper = self._keep_regions(stack)
-        self._conductor = self._conduct_trains(stack)
-        telemetry.follow_regions(self._standing_regions, self._standing_trains)
+        self._build_regional(stack)
         if not role.is_elected:
             role.begin()
             self._restore()
@@ -156,7 +159,7 @@ class Daemon:
             telemetry=telemetry,
             now=time.time,
         )
-        staff = self._staff = hire(config, decisions, journal, telemetry)
+        staff = self._staff = hire(config, decisions, journal, telemetry, parts.notifiers)
         stack.callback(staff.close)
         reviewer = self._connect_reviewer(stack)
         if reviewer is not None and config.http.login is not None:
@@ -164,15 +167,19 @@ class Daemon:
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
+            open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
             release=decisions.release,
             token=_reader(config.http.token),
             cluster=self._cluster_word,
+            refused=telemetry.refused_request,
         )
         site = self._site(decisions, journal)
         app = application(doors, [*staff.routes, *site.routes(), *self._regional(doors)])
-        server = HttpServer(app, config.http.host, config.http.port)
+        relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
+        patience = impatient(telemetry.refused_request)
+        server = HttpServer(relay, config.http.host, config.http.port, patience)
         stack.callback(server.close)
         server.start()
         self.port = server.port
@@ -188,6 +195,12 @@ class Daemon:
                 stack.callback(each.close)
         stack.callback(self._stopping.set)
 
+    def _build_regional(self, stack: ExitStack) -> None:
+        """Build who keeps regions and who conducts trains, as far as they are configured."""
+        self._keeper = self._keep_regions(stack)
+        self._conductor = self._conduct_trains(stack)
+        self._telemetry.follow_regions(self._standing_regions, self._standing_trains)
+
     def _regional(self, doors: Doors) -> list[Route]:
         """Return the routes of regions, trains and withdrawals, as far as they are configured."""
         routes = withdrawal_routes(self._withdrawals.withdraw, doors)
@@ -196,14 +209,6 @@ class Daemon:
         if self._conductor is not None:
             routes += train_routes(self._conductor, doors, self._role.permit)
         return routes
-
-    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
-        for name in parts.notifiers:
-            telemetry.expect_notifier(name)
-        return [
-            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
-            for name, notifier in parts.notifiers.items()
-        ]
 
     def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
         """Return a connection without a permit: a follower asks for reviews, too."""
@@ -227,19 +232,19 @@ class Daemon:
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http
-        proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
             views=self._views,
             regions=self._regions,
-            rules=self._config.policies,
+            rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
-            visitors=Visitors(_reader(http.token), proxies, self._cluster_word),
+            visitors=Visitors(_reader(http.token), http.proxies, self._cluster_word),
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),
             course=lambda watch: journal.course(watch, COURSE),
             links=self._config.links,
+            refused=self._telemetry.refused_request,
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
@@ -305,13 +310,13 @@ class Daemon:
         regions = self._config.regions
         if policy == REGION_POLICY and regions is not None:
             return regions.deciders
-        return self._config.deciders(policy)
+        return self._policies.deciders(policy)
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
         return Controller(
             sources=parts.rollouts,
-            policies=config,
+            policies=self._policies,
             collector=Collector(parts.source, config.tick_s, config.settle_s, telemetry),
             comparison=Comparison(config.tick_s),
             journal=journal,
@@ -321,22 +326,23 @@ class Daemon:
         )
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
-        applier = Applier(
-            parts.actuators, journal, time.time, self._pause, permit=self._role.permit
+        performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
+        applier = Applier(performers, journal, time.time, self._pause, permit=self._role.permit)
+        precautions = Precautions(
+            self._policies.guards, parts.schemas, frozenset({gitops_hold.NAME})
         )
-        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
-        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
         remark = partial(self._controller.remark, urgent=False)
         self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         self._withdrawals = Withdrawals(
-            planning, applier, journal, self._config.named, time.time, self._role.permit
+            planning, applier, journal, self._policies.named, time.time, self._role.permit
         )
         desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
         self._controller.show_held(self._releases.held)
+        telemetry.count_jobs(desk.in_hand)
         return desk
 
     def _take_answer(self, watch_id: str, event: Event) -> None:
@@ -354,9 +360,14 @@ class Daemon:
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
             return None
-        rules = self._config.policies
-        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        settings = self._policies.holds
         return Holds(*parts.holdings, self._controller, settings, journal, time.time)
+
+    def _made_clerk(self, parts: Parts) -> StatusClerk | None:
+        if parts.policies is None:
+            return None
+        resources, api = parts.policies
+        return StatusClerk(resources, self._controller.views, api, self._telemetry, time.time)
 
     def _keep_regions(self, stack: ExitStack) -> RegionKeeper | None:
         """Build the keeper of the configured regions."""
@@ -428,8 +439,6 @@ class Daemon:
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
         # Notifiers keep notes in the journal, which only the leader may write.
-        for pump in self._pumps:
-            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)
@@ -440,6 +449,8 @@ class Daemon:
         if self._holds is not None:
             seconds = min(HOLDS_S, tick_s)
             scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
+        if self._clerk is not None:
+            scheduler.add_job(self._tell_policies, "interval", seconds=POLICIES_S, id="policies")
         if self._keeper is not None:
             scheduler.add_job(
                 self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
@@ -448,6 +459,11 @@ class Daemon:
             scheduler.add_job(
                 self._tick_trains, "interval", seconds=tick_s, id="trains", next_run_time=at_once
             )
+
+    def _tell_policies(self) -> None:
+        """Write the status of the cluster's policies; before the first tick nothing is known."""
+        if self._clerk is not None and self._role.leads and self._ticked_at is not None:
+            self._clerk.tend()
 
     def _tick_regions(self) -> None:
         if self._keeper is not None and self._role.leads:

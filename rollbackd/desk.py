@@ -1,6 +1,7 @@
 """Where plans are made and carried out, off the tick's thread, one job a watch at a time."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,9 +10,10 @@ import structlog
 from actions.apply import Applier, Done, Failed
 from actions.plan import Plan, plan_from_json
 from actions.ports import ActionError, Entry, Journal, Transient
-from analyzer.events import Acted, ActFailed, Event, PlanRefused
+from analyzer.events import Acted, ActFailed, Event, Planned, PlanRefused
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
+from rollbackd.decision_spans import outcome
 from rollbackd.ledger import acts_alone
 from rollbackd.planning import Planning
 from rollbackd.telemetry import Telemetry
@@ -58,7 +60,7 @@ class ActionDesk:
         """Ask for a plan; the answer is Planned or PlanRefused, or nothing in passing trouble."""
         self._enter(
             ("plan", watch_id),
-            lambda: self._planning.make(watch_id, policy, rollout, attempt),
+            lambda: self._plan(watch_id, policy, rollout, attempt),
             lambda bug: PlanRefused((bug,)),
         )
 
@@ -66,9 +68,34 @@ class ActionDesk:
         """Carry a plan out, or finish it; the answer is Acted or ActFailed."""
         self._enter(
             ("act", watch_id),
-            lambda: self._carry_out(watch_id, policy, plan_key),
+            lambda: self._act(watch_id, policy, plan_key),
             lambda bug: ActFailed(plan_key, bug, conflict=False),
         )
+
+    def _plan(self, watch_id: str, policy: Policy, rollout: Rollout, attempt: int) -> Event | None:
+        with self._telemetry.spans.job("plan", watch_id) as span:
+            event = self._planning.make(watch_id, policy, rollout, attempt)
+            match event:
+                case Planned(plan_key=key):
+                    span.set_attribute("rollbackd.plan", key)
+                    outcome(span, "made")
+                case PlanRefused(reasons=reasons):
+                    span.set_attribute("rollbackd.reasons", list(reasons))
+                    outcome(span, "refused")
+            return event
+
+    def _act(self, watch_id: str, policy: Policy, plan_key: str) -> Event | None:
+        with self._telemetry.spans.job("act", watch_id) as span:
+            span.set_attribute("rollbackd.plan", plan_key)
+            event = self._carry_out(watch_id, policy, plan_key)
+            match event:
+                case Acted():
+                    outcome(span, "done")
+                case ActFailed(reason=reason):
+                    outcome(span, reason, failed=True)
+                case _:
+                    outcome(span, "interrupted")
+            return event
 
     def _enter(
         self,
@@ -131,12 +158,12 @@ class ActionDesk:
                 self._telemetry.acted("failed")
                 return ActFailed(plan_key, reason, conflict=False)
         try:
-            outcome = self._applier.carry_out(plan)
+            ended = self._applier.carry_out(plan)
         except Transient:
             raise
         except ActionError as error:
-            outcome = Failed(str(error))
-        match outcome:
+            ended = Failed(str(error))
+        match ended:
             case None:
                 self._telemetry.acted("interrupted")
                 return None
@@ -146,6 +173,11 @@ class ActionDesk:
             case Failed(reason=reason, conflict=conflict):
                 self._telemetry.acted("conflict" if conflict else "failed")
                 return ActFailed(plan_key, reason, conflict)
+
+    def in_hand(self) -> dict[str, int]:
+        """Return how many jobs of each kind, "plan" and "act", are in hand or wait."""
+        with self._lock:
+            return dict(Counter(kind for kind, _ in self._busy))
 
     def find_plan(self, watch_id: str, plan_key: str) -> Plan | None:
         """Return a plan from the journal. Raises Transient when that cannot be read."""

@@ -1,5 +1,6 @@
 """What the daemon answers over HTTP: metrics, health, the API. Reads only immutable snapshots."""
 
+import asyncio
 import hmac
 import socket
 import threading
@@ -14,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from actions.ports import Transient
 from rollbackd.config.secrets import SecretError
@@ -29,6 +31,7 @@ from rollbackd.decisions import (
     Person,
     Verb,
 )
+from rollbackd.slow_clients import impatient
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from rollbackd.web.openapi import document
@@ -40,6 +43,7 @@ GRACE_S = 2
 """How long requests in hand may take at the end; a page that listens for news never ends itself."""
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404, Answer.FAILED: 409}
 
 
@@ -87,13 +91,16 @@ class Doors:
     """What the HTTP server may ask the daemon.
 
     Attributes:
-        views: the newest snapshot. metrics: the exposition.
+        views: the newest snapshot.
+        metrics: the exposition, in Prometheus' text format.
+        open_metrics: the same in OpenMetrics, with exemplars; None where there is none.
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen.
         release: lets go of what a watch holds.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
         cluster: knows people by their tokens of the cluster, or None; may raise Transient.
+        refused: counts what was refused, by reason.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -103,12 +110,17 @@ class Doors:
     release: Callable[[str, Person], Outcome]
     token: Callable[[], str] | None = None
     cluster: ClusterWord | None = None
+    refused: Callable[[str], None] = lambda _reason: None
+    open_metrics: Callable[[], bytes] | None = None
 
 
 def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
     """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
 
-    def metrics(_: Request) -> Response:
+    def metrics(request: Request) -> Response:
+        accepted = request.headers.get("accept", "")
+        if doors.open_metrics is not None and "application/openmetrics-text" in accepted:
+            return Response(doors.open_metrics(), media_type=OPEN_METRICS)
         return Response(doors.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def healthz(_: Request) -> Response:
@@ -152,8 +164,13 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             Route("/api/v1/watches/{watch_id:path}", watch),
             *pages,
         ],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: _refused, ClientDisconnect: _left},
     )
+
+
+def _left(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: they went, or were too slow, before their request was whole."""
+    return PlainTextResponse("the request was not whole\n", 400)
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -232,6 +249,11 @@ async def _asked(doors: Doors, request: Request) -> Asked | Response:
         if not _authorised(doors, request):
             person = await run_in_threadpool(_known_to_cluster, doors, request)
             if person is None:
+                doors.refused("not authorised")
+                client = request.client.host if request.client is not None else ""
+                log.warning(
+                    "request refused", reason="token", path=request.url.path, client=client
+                )
                 return _strict_json({"error": "not authorised to decide"}, 403)
     except SecretError as error:
         log.warning("token not readable", error=str(error))
@@ -242,6 +264,8 @@ async def _asked(doors: Doors, request: Request) -> Asked | Response:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
+            doors.refused("too large")
+            log.warning("request refused", path=request.url.path, reason="too large")
             return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
     return Asked(body, person)
 
@@ -267,12 +291,19 @@ class HttpServer:
     Args:
         application: what is served.
         host: address to listen on. port: 0 for any free one.
+        protocol: how connections are dealt with; None: by a protocol that closes slow ones.
 
     Raises:
         OSError: the address cannot be listened on.
     """
 
-    def __init__(self, application: Starlette, host: str, port: int) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        host: str,
+        port: int,
+        protocol: type[asyncio.Protocol] | None = None,
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -285,6 +316,7 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
             application,
+            http=protocol or impatient(lambda _: None),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -9,14 +9,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Tracer
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Tracer, set_span_in_context
 from prometheus_client import CollectorRegistry, generate_latest
 
 from actions.guards.guard import GuardName
@@ -24,6 +25,9 @@ from analyzer.check import Check, CheckOutcome
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
+from rollbackd.cache_telemetry import Caches, Kept, export_caches
+from rollbackd.decision_spans import DecisionSpans
+from rollbackd.exemplars import Exemplars
 from rollbackd.region_telemetry import Regions, Trains, export_regions
 from rollbackd.rollout_telemetry import export_rollouts
 from rollbackd.traces.fates import Fate
@@ -40,32 +44,75 @@ DECISIONS = (
 )  # fmt: skip
 ANSWERS = ("taken", "stale", "forbidden", "unknown", "failed")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
-REFUSALS = ("signature", "repeated", "too large", "not text", "broken")
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains")
+TASKS = (
+    "tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains", "policies",
+)  # fmt: skip
+POLICY_STATES = ("valid", "invalid")
+STATUS_WRITES = ("written", "failed")
+REFUSALS = (
+    "signature", "repeated", "too large", "not text", "broken", "not authorised", "foreign", "slow",
+    "too many",
+)  # fmt: skip
+JOBS = ("plan", "act")
+CONCLUSIONS = (Phase.DEGRADED, Phase.HEALTHY, Phase.INCONCLUSIVE)
+"""Phases that a verdict, or the lack of one, brings about."""
+_DECISION_BUCKETS = (
+    30.0,
+    60.0,
+    120.0,
+    180.0,
+    300.0,
+    600.0,
+    900.0,
+    1800.0,
+    3600.0,
+    7200.0,
+    21600.0,
+)
+_TICK_TIME = "rollbackd_tick_duration_seconds"
+_DECISION_TIME = "rollbackd_time_to_decision_seconds"
 _TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Telemetry:
-    """Counts what the daemon does. Thread-safe."""
+    """Counts what the daemon does. Thread-safe.
 
-    def __init__(self, *, version: str, environ: Mapping[str, str] = os.environ) -> None:
+    Args:
+        version: of rollbackd. environ: where OpenTelemetry's variables are.
+        spans_to: takes every span at once, besides what the environment says.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        environ: Mapping[str, str] = os.environ,
+        spans_to: SpanExporter | None = None,
+    ) -> None:
         self._registry = CollectorRegistry()
         prometheus = PrometheusMetricReader(
             disable_target_info=True, scope_info_enabled=False, registry=self._registry
         )
         resource = Resource.create({"service.name": "rollbackd", "service.version": version})
         self._tracing = TracerProvider(resource=resource)
+        if spans_to is not None:
+            self._tracing.add_span_processor(SimpleSpanProcessor(spans_to))
         readers: list[MetricReader] = [prometheus]
+        self._traced = spans_to is not None
         if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             readers.append(self._export())
+            self._traced = True
+        self._exemplars = Exemplars({_TICK_TIME: _TICK_BUCKETS, _DECISION_TIME: _DECISION_BUCKETS})
         self._metering = MeterProvider(readers, resource=resource)
         self.tracer: Tracer = self._tracing.get_tracer("rollbackd", version)
+        self.spans = DecisionSpans(self.tracer)
         meter = self._meter = self._metering.get_meter("rollbackd", version)
         self._watches: dict[str, int] = dict.fromkeys((p.value for p in Phase), 0)
         self._last_tick = 0.0
         self._leads = False
         self._sources_up = True
         self._rights_missing = dict.fromkeys(RIGHT_USES, 0)
+        self._policies = dict.fromkeys(POLICY_STATES, 0)
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -73,6 +120,19 @@ class Telemetry:
             "Time one tick took.",
             explicit_bucket_boundaries_advisory=_TICK_BUCKETS,
         )
+        self._decision_time = meter.create_histogram(
+            "rollbackd.time.to.decision",
+            "s",
+            "From a watch's beginning to its verdict, or to its end without one.",
+            explicit_bucket_boundaries_advisory=_DECISION_BUCKETS,
+        )
+        self._in_hand: Callable[[], Mapping[str, int]] = dict
+        meter.create_observable_gauge(
+            "rollbackd.jobs", [self._observe_jobs], "1",
+            "Plans that are being made, or carried out, or wait for their turn.",
+        )  # fmt: skip
+        self._caches: Caches = tuple
+        export_caches(meter, self._kept)
         self._fetches = meter.create_counter(
             "rollbackd.fetches", "1", "Queries to the metric source by outcome."
         )
@@ -124,16 +184,7 @@ class Telemetry:
             "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
             "Whether this replica leads: it alone looks at rollouts, and acts.",
         )  # fmt: skip
-        meter.create_observable_gauge(
-            "rollbackd.rights.missing",
-            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
-            "1",
-            "Rights in the cluster that are not granted, by what they are needed for.",
-        )
-        meter.create_observable_gauge(
-            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
-            "Whether every source told its rollouts at the last tick.",
-        )  # fmt: skip
+        self._status_writes = self._tell_of_cluster(meter)
         meter.create_observable_gauge(
             "rollbackd.last.tick.timestamp",
             [self._observe_last_tick],
@@ -141,6 +192,28 @@ class Telemetry:
             "When the last tick ended, seconds since the epoch.",
         )
         self._create_at_zero()
+
+    def _tell_of_cluster(self, meter: Meter) -> Counter:
+        """Export what is known of rights, rollouts and policies; return the count of status writes."""
+        meter.create_observable_gauge(
+            "rollbackd.rights.missing",
+            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
+            "1",
+            "Rights in the cluster that are not granted, by what they are needed for.",
+        )
+        meter.create_observable_gauge(
+            "rollbackd.policy.resources",
+            [lambda _: [Observation(n, {"state": s}) for s, n in self._policies.items()]],
+            "1",
+            "Policies of the cluster, by whether their newest version is valid.",
+        )
+        meter.create_observable_gauge(
+            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
+            "Whether every source told its rollouts at the last tick.",
+        )  # fmt: skip
+        return meter.create_counter(
+            "rollbackd.policy.status.writes", "1", "Writes of policies' status by outcome."
+        )
 
     def _export(self) -> MetricReader:
         """Send traces and metrics by OTLP; imported only when asked for."""
@@ -166,6 +239,7 @@ class Telemetry:
             (self._actions, "outcome", ACTION_OUTCOMES),
             (self._missed, "task", TASKS),
             (self._refused, "reason", REFUSALS),
+            (self._status_writes, "outcome", STATUS_WRITES),
         )
         for counter, label, values in sets:
             for value in values:
@@ -181,6 +255,13 @@ class Telemetry:
         fates = self._span_fates()
         return [Observation(fates.get(fate, 0), {"fate": fate.value}) for fate in Fate]
 
+    def _kept(self) -> Iterable[Kept]:
+        return self._caches()
+
+    def _observe_jobs(self, _: CallbackOptions) -> list[Observation]:
+        found = self._in_hand()
+        return [Observation(found.get(job, 0), {"kind": job}) for job in JOBS]
+
     def _observe_watches(self, _: CallbackOptions) -> list[Observation]:
         return [Observation(count, {"phase": p}) for p, count in self._watches.items()]
 
@@ -191,7 +272,9 @@ class Telemetry:
         """Count a tick."""
         self._ticks.add(1, {"outcome": "ok" if ok else "failed"})
         histogram: Histogram = self._tick_time
-        histogram.record(seconds)
+        span = self.spans.tick
+        histogram.record(seconds, None, _within(span))
+        self._note(_TICK_TIME, {}, seconds, span)
         self._last_tick = ended_at
 
     def fetched(self, outcome: str) -> None:
@@ -205,6 +288,28 @@ class Telemetry:
     def judged(self, verdict: Verdict) -> None:
         """Count a judgement."""
         self._verdicts.add(1, {"verdict": verdict.value})
+
+    def concluded(self, phase: Phase, seconds: float, span: SpanContext | None) -> None:
+        """Note how long a conclusion took, with the span of the decision as its exemplar."""
+        if phase in CONCLUSIONS:
+            labels = {"phase": phase.value}
+            self._decision_time.record(seconds, labels, _within(span))
+            self._note(_DECISION_TIME, labels, seconds, span)
+
+    def _note(
+        self, name: str, labels: Mapping[str, str], value: float, span: SpanContext | None
+    ) -> None:
+        # an exemplar whose trace went nowhere would lead nowhere
+        if span is not None and self._traced:
+            self._exemplars.note(name, labels, value, span, time.time())
+
+    def count_jobs(self, in_hand: Callable[[], Mapping[str, int]]) -> None:
+        """Read from here, at every exposition, how many of ``JOBS`` are in hand."""
+        self._in_hand = in_hand
+
+    def follow_caches(self, caches: Caches) -> None:
+        """Read from here, at every exposition, what is kept of the cluster."""
+        self._caches = caches
 
     def entered(self, phase: Phase) -> None:
         """Count a transition."""
@@ -267,6 +372,14 @@ class Telemetry:
         """Set how many rights are missing, to watch or lead, and to act."""
         self._rights_missing = {"watch": to_watch, "act": to_act}
 
+    def policies(self, valid: int, invalid: int) -> None:
+        """Set how many policies of the cluster are valid, and how many are not."""
+        self._policies = {"valid": valid, "invalid": invalid}
+
+    def status_write(self, outcome: str) -> None:
+        """Count a write of a policy's status: "written" or "failed"."""
+        self._status_writes.add(1, {"outcome": outcome})
+
     def told_rollouts(self, all_told: bool) -> None:
         """Set whether every source told its rollouts."""
         self._sources_up = all_told
@@ -287,7 +400,16 @@ class Telemetry:
         """Return the metrics in the Prometheus text format."""
         return generate_latest(self._registry)
 
+    def open_metrics(self) -> bytes:
+        """Return the metrics in the OpenMetrics text format, with exemplars where there are traces."""
+        return self._exemplars.exposition(self._registry)
+
     def close(self) -> None:
         """Send what is left and stop."""
         self._metering.shutdown()
         self._tracing.shutdown()
+
+
+def _within(span: SpanContext | None) -> Context | None:
+    """Return the context of a span, from which OpenTelemetry takes its exemplars."""
+    return None if span is None else set_span_in_context(NonRecordingSpan(span))

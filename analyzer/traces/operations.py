@@ -65,12 +65,16 @@ class SideDetail:
 
 @dataclass(frozen=True, slots=True)
 class TraceExample:
-    """A trace to look at. ``url`` is "" when no address is configured."""
+    """A trace to look at. ``url`` is "" when no address is configured.
+
+    Ids are hexadecimal; ``span_id`` names the span of the operation, "" when only the trace is known.
+    """
 
     side: Side
     operation: str
     trace_id: str
     url: str = ""
+    span_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import gzip
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,31 @@ class Metric:
             baseline={name: values[:count] for name, values in raw["baseline"].items()},
             canary={name: values[:count] for name, values in raw["canary"].items()},
         )
+
+    def pooled(self, least_s: float) -> "Metric":
+        """Return the metric at steps of at least so many seconds; a block not yet full is left out.
+
+        A source that is read every second tells hardly more than one that is read every five, and
+        ten times as many looks. Counts are added up, everything else is averaged.
+        """
+        size = math.ceil(least_s / self.step_s - EDGE)
+        full = len(self.times) // size
+        if size <= 1:
+            return self
+        return replace(
+            self,
+            step_s=self.step_s * size,
+            times=self.times[: full * size : size],
+            baseline={name: self._blocks(v, size, full) for name, v in self.baseline.items()},
+            canary={name: self._blocks(v, size, full) for name, v in self.canary.items()},
+        )
+
+    def _blocks(self, values: Sequence[float | None], size: int, full: int) -> list[float | None]:
+        blocks = (values[at : at + size] for at in range(0, full * size, size))
+        known = ([v for v in block if v is not None] for block in blocks)
+        if self.kind == "counter":
+            return [math.fsum(block) if block else None for block in known]
+        return [math.fsum(block) / len(block) if block else None for block in known]
 
 
 def load(root: Path, split: str = "all", source: str | None = None) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,8 @@ from benchmarks.recorded.catalogue import policy_for
 
 LABELS: Final = ("side", "instance")
 WATCH: Final = "case"
+FINEST_S: Final = 5.0
+"""The daemon's usual tick is 10 s; what was recorded at finer steps than half of that is pooled."""
 NO_HISTORY: Final = Missing(Absence.NO_SERIES, "the recording begins with the case")
 
 
@@ -41,6 +43,7 @@ class Following:
 
     def look(self, metrics: Sequence[Metric]) -> bool:
         """Take in what is visible now; tell whether the canary is judged degraded."""
+        metrics = [m for m in (metric.pooled(FINEST_S) for metric in metrics) if len(m.times)]
         by_name = {metric.name: metric for metric in metrics}
         if by_name.keys() != self.names:
             self._begin(metrics)  # a slower series has its first value: walk the grid again

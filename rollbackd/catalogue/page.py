@@ -28,6 +28,7 @@ the others.
 Your own signals are a few lines of PromQL. They replace the ready-made ones; list those you want to keep:
 
 ```yaml
+# rollbackd.yaml, in part
 policies:
   - name: default
     signals:

@@ -19,6 +19,7 @@ from rollbackd.cli.signals import signals
 from rollbackd.cli.status import status
 from rollbackd.cli.train import train
 from rollbackd.cli.validate import validate
+from rollbackd.cli.wait import wait
 
 
 @click.group("rollbackd", context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +44,7 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
 
 
 COMMANDS = (
-    run, validate, signals, status, explain, replay, approve, reject, rollback, snooze, resume,
+    run, validate, signals, status, explain, wait, replay, approve, reject, rollback, snooze, resume,
     release, dns, train, demo, schema,
 )  # fmt: skip
 for command in COMMANDS:

@@ -43,6 +43,9 @@ Block = dict[str, Any]
 ACTION = "decide:"
 """Begins the id of every button; the verb follows. The value is the offer's opaque key."""
 SHOWN_SIGNALS = 3
+SHOWN_TRACES = 3
+MAX_URL = 400
+"""Characters; a context block has room for three of these."""
 SHOWN_AT_HOME = 30
 THREAD_LINES = 25
 
@@ -110,7 +113,19 @@ def message(view: WatchView, links: Links) -> list[Block]:
     if addresses:
         shown = " · ".join(link(url, label) for label, url in addresses.items())
         blocks.append({"type": "context", "elements": [_mrkdwn(shown, CONTEXT)]})
+    traces = _traces(view.signals)
+    if traces:
+        blocks.append({"type": "context", "elements": [_mrkdwn(traces, CONTEXT)]})
     return blocks
+
+
+def _traces(signals: Sequence[SignalView]) -> str:
+    """Return links to traces that show what was found, the canary's first."""
+    every = (example for signal in signals for example in signal.examples)
+    found = {e.url: e for e in every if e.url and e.url.isprintable() and " " not in e.url}
+    shown = sorted(found.values(), key=lambda example: example.side != "canary")[:SHOWN_TRACES]
+    links = [link(e.url, f"{e.side}: {e.operation}") for e in shown if len(e.url) <= MAX_URL]
+    return f"Traces: {' · '.join(links)}" if links else ""
 
 
 def _what(view: WatchView) -> str:

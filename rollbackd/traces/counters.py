@@ -250,7 +250,7 @@ class TraceCounters:
                 self._side(rows[Side.CANARY]),
                 self._side(rows[Side.BASELINE]),
                 tuple(
-                    TraceExample(side, operation, e.trace_id, self._link(e.trace_id))
+                    TraceExample(side, operation, e.trace_id, self._link(e.trace_id), e.span_id)
                     for side, e in shown
                 ),
                 tuple(sorted(self._book.caveats)),

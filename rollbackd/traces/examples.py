@@ -17,12 +17,13 @@ ORDINARY = 2
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One span that shows what an operation does; ``trace_id`` is hexadecimal."""
+    """One span that shows what an operation does; ids are hexadecimal, ``span_id`` "" if unknown."""
 
     at: float
     trace_id: str
     seconds: float
     failed: bool
+    span_id: str = ""
 
 
 @dataclass(slots=True)
@@ -77,4 +78,5 @@ class Examples:
 
 def _example(spans: SpanColumns, at: int, length: Floats, now: float) -> Example:
     trace_id = spans.trace[at].tobytes().hex()
-    return Example(now, trace_id, float(length[at]), bool(spans.failed[at]))
+    span_id = spans.span[at].tobytes().hex()
+    return Example(now, trace_id, float(length[at]), bool(spans.failed[at]), span_id)

@@ -77,12 +77,12 @@ class Site:
         offered: what a button's key stands for now. decide: lets a decision happen.
         visitors: tells who is asking. journal: searches the journal; raises ActionError.
         course: the newest entries of one watch, for people; raises ActionError.
-        links: what a watch's page links to.
+        links: what a watch's page links to. refused: counts what was refused, by reason.
         regions: how every region stands; empty when none are configured.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
-    rules: Sequence[PolicyRule]
+    rules: Callable[[], Sequence[PolicyRule]]
     offered: Callable[[str], tuple[WatchView, Verb] | None]
     decide: Callable[[Decision], Outcome]
     visitors: Visitors
@@ -90,6 +90,7 @@ class Site:
     course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
     links: Links = NO_LINKS
     regions: Callable[[], tuple[WatchView, ...]] = tuple
+    refused: Callable[[str], None] = lambda _reason: None
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
@@ -154,16 +155,17 @@ class Site:
         )
 
     def _policies(self, request: Request) -> Response:
-        return _html(pages.policies(self.rules, self._visitor(request)))
+        return _html(pages.policies(self.rules(), self._visitor(request)))
 
     async def _check(self, request: Request) -> Response:
         form = await _form(request, MAX_CONFIGURATION)
         if form is None:
+            self.refused("too large")
             return PlainTextResponse("the configuration is too long\n", 413)
         text = form.get("text", "")
         problems = await run_in_threadpool(_problems, text)
         visitor = await run_in_threadpool(self._visitor, request)
-        return _html(pages.policies(self.rules, visitor, text=text, problems=problems))
+        return _html(pages.policies(self.rules(), visitor, text=text, problems=problems))
 
     def _sign_in(self, request: Request) -> Response:
         return _html(pages.sign_in(self._visitor(request), self.visitors, refused=False))
@@ -173,7 +175,7 @@ class Site:
     async def _begin_session(self, request: Request) -> Response:
         form = await _form(request, MAX_FORM)
         if form is None or not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+            return self._foreign(request)
         token, name = form.get("token", ""), form.get("name", "")
         try:  # the cluster may be asked: not on the thread that answers everybody
             cookie = await run_in_threadpool(self.visitors.sign_in, token, name, time.time())
@@ -184,6 +186,7 @@ class Site:
         except Transient as error:
             return _html(pages.trouble("Not signed in", f"Try again: {error}", NOBODY), 503)
         if cookie is None:
+            self.refused("not authorised")
             log.warning("sign-in refused", name=name[:200], client=_client(request))
             return _html(pages.sign_in(NOBODY, self.visitors, refused=True), 403)
         answer = RedirectResponse("/", 303)
@@ -198,7 +201,7 @@ class Site:
 
     def _end_session(self, request: Request) -> Response:
         if not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+            return self._foreign(request)
         answer = RedirectResponse("/", 303)
         for cookie in (SESSION, CLUSTER_TOKEN):
             answer.delete_cookie(cookie, httponly=True, samesite="strict")
@@ -207,10 +210,12 @@ class Site:
     async def _decide(self, request: Request) -> Response:
         form = await _form(request, MAX_FORM)
         if form is None or not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+            return self._foreign(request)
         visitor = await run_in_threadpool(self._visitor, request)
         person = visitor.person
         if person is None:
+            self.refused("not authorised")
+            log.warning("decision refused", reason="nobody", client=_client(request))
             text = f"{visitor.trouble or 'Sign in first'}; nothing was done."
             status = 503 if visitor.trouble else 403
             return _html(pages.trouble("You may only read", text, visitor), status)
@@ -231,6 +236,11 @@ class Site:
         if region_of(view.id) is not None:
             page = "/regions"
         return RedirectResponse(f"{page}?said={said}", 303)
+
+    def _foreign(self, request: Request) -> Response:
+        self.refused("foreign")
+        log.warning("form refused", path=request.url.path, client=_client(request))
+        return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
 
     def _visitor(self, request: Request) -> Visitor:
         return self.visitors.visitor(

@@ -20,6 +20,7 @@ from actions.ports import Transient
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import TrustedProxy
 from rollbackd.decisions import Person
+from rollbackd.web import vouching
 
 log = structlog.get_logger()
 
@@ -78,6 +79,9 @@ class Visitors:
                 person = vouched_for(proxy, headers, client)
                 if person is not None:
                     return Visitor(person)
+            person = self._vouched_by_a_replica(headers, now)
+            if person is not None:
+                return Visitor(person)
             person = self._signed_in(cookies.get(SESSION, ""), now)
             token = cookies.get(CLUSTER_TOKEN, "")
             if person is None and token and self.cluster is not None:
@@ -132,6 +136,14 @@ class Visitors:
             return None
         return Person(name, "web", name, trusted=True)
 
+    def _vouched_by_a_replica(self, headers: Mapping[str, str], now: float) -> Person | None:
+        """Return whom another replica vouches for: a proxy of ours told it who this is."""
+        value = headers.get(vouching.HEADER, "")
+        if not value or self.token is None or not self.proxies:
+            return None
+        word = vouching.vouched(value, now, self.token())
+        return None if word is None else _person(*word)
+
     def _signature(self, shown: str, until: str) -> str:
         key = self.token().encode() if self.token is not None else b""
         return hmac.new(key, f"session.{shown}.{until}".encode(), sha256).hexdigest()
@@ -139,11 +151,22 @@ class Visitors:
 
 def vouched_for(proxy: TrustedProxy, headers: Mapping[str, str], client: str) -> Person | None:
     """Return whom a proxy vouches for, or None."""
+    word = word_of(proxy, headers, client)
+    return None if word is None else _person(*word)
+
+
+def word_of(
+    proxy: TrustedProxy, headers: Mapping[str, str], client: str
+) -> tuple[str, frozenset[str]] | None:
+    """Return the name and the groups that a proxy gives, or None: it gives none, or is not one."""
     name = headers.get(proxy.user_header, "").strip()
     if not name or len(name) > MAX_NAME or not _comes_from(proxy, client):
         return None
     text = headers.get(proxy.groups_header, "") if proxy.groups_header else ""
-    groups = frozenset(filter(None, (group.strip() for group in text.split(","))))
+    return name, frozenset(filter(None, (group.strip() for group in text.split(","))))
+
+
+def _person(name: str, groups: frozenset[str]) -> Person:
     return Person(name, "web", name, is_member=groups.__contains__)
 
 

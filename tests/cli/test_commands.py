@@ -60,6 +60,13 @@ def test_python_m_rollbackd_is_the_command(tmp_path: Path) -> None:
     assert "\x1b" not in ended.stdout
 
 
+def test_validate_shows_a_policy_that_finds_its_signals(tmp_path: Path) -> None:
+    values = minimal() | {"policies": [{"name": "default", "signals": "auto"}]}
+    result = run("validate", str(write(tmp_path, values)))
+    assert result.exit_code == 0, result.output
+    assert "ready-made signals, found when a watch begins" in result.stdout
+
+
 def test_validate_shows_what_would_be_watched(tmp_path: Path) -> None:
     values = minimal()
     values["policies"].insert(
@@ -77,7 +84,7 @@ def test_validate_shows_what_would_be_watched(tmp_path: Path) -> None:
     for expected in (
         "valid",
         "Prometheus at http://prometheus:9090",
-        "Deployments of cluster default, all namespaces",
+        "Deployment, StatefulSet, DaemonSet of cluster default, all namespaces",
         "policy checkout, for namespace shop, tier=web",
         "acts at once: rollback",
         "policy default, for every rollout",

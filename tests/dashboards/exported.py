@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from analyzer.region import Region
 from analyzer.train import waiting
-from rollbackd.telemetry import Telemetry
+from analyzer.watch import Phase
+from rollbackd.kubernetes.cache import CacheState, Snapshot
+from rollbackd.telemetry import CONCLUSIONS, Telemetry
 from tests.cli import sample_views
 
 TARGET_LABELS = frozenset({"job", "instance"})
@@ -24,12 +26,27 @@ ANY = ".*"
 Labels = Mapping[str, frozenset[str]]
 
 
+class Synced:
+    """A cache that heard of the API server just now."""
+
+    path = "/apis/apps/v1/deployments"
+
+    def snapshot(self) -> Snapshot[str]:
+        """Return what it holds."""
+        return Snapshot(("shop",), CacheState.SYNCED, 0.5)
+
+
 def exposition() -> bytes:
     """Return everything that is exported, after one tick with one rollout under way."""
     telemetry = Telemetry(version="test", environ={})
     telemetry.ticked(0.1, 1.0, ok=True)
     telemetry.expect_notifier("slack")
-    telemetry.follow(lambda: (replace(sample_views.degraded(), updated_at=time.time()),))
+    for phase in CONCLUSIONS:
+        telemetry.concluded(phase, 200.0, None)
+    telemetry.follow_caches(lambda: (Synced(),))
+    seen = replace(sample_views.degraded(), updated_at=time.time())
+    one_each = [replace(seen, workload=f"shop/{p.name}", phase=p.value) for p in Phase]
+    telemetry.follow(lambda: tuple(one_each))
     telemetry.follow_regions(
         lambda: (Region("eu", since=0.0),), lambda: (waiting("shop", ("eu", "us"), 0.0),)
     )

@@ -32,14 +32,20 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusS
         "baseline": {"label": "v1", "instances": serving[:1]},
         "canary": {"label": "v2", "instances": serving[1:]},
     }
+    # nothing can be decided so soon: it ends, and tells how long that took
+    hasty = rollout | {"name": "hasty", "policy": "hasty"}
+    limits = {"min_observation": "0s", "horizon": "3s", "warm_up": "0s"}
     config = {
         "tick": "500ms",
         "settle": "0s",
         "journal": {"url": f"sqlite:///{folder / 'journal.db'}"},
         "http": {"listen": f"127.0.0.1:{port}"},
         "source": {"scrape": {"interval": "500ms", "targets": [{"address": a} for a in serving]}},
-        "rollouts": {"static": [rollout]},
-        "policies": [{"name": "shop", "warm_up": "0s", "signals": SIGNALS}],
+        "rollouts": {"static": [rollout, hasty]},
+        "policies": [
+            {"name": "shop", "warm_up": "0s", "signals": SIGNALS},
+            {"name": "hasty", "match": {"names": ["hasty"]}, "signals": SIGNALS, **limits},
+        ],
     }
     with (
         ExitStack() as stack,
@@ -51,6 +57,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusS
             pod.open()
         server.await_value("count(rollbackd_signal_low) > bool 0", 1)
         server.await_value("count(rollbackd_signal_high) > bool 0", 1)
+        server.await_value(
+            "count_over_time(rollbackd_time_to_decision_seconds_count[1m]) >= bool 4", 1
+        )
         server.await_value("count_over_time(rollbackd_watch_faults_total[1m]) >= bool 4", 1)
         yield server
 

@@ -154,7 +154,7 @@ CASES = [
     Case("events", EventShift(**_QUICK), _counts_noise()),
     Case("events without history", EventShift(**_QUICK), CountNoise.prior(1)),
     Case("events of another time", EventShift(**_QUICK, paired=False), _counts_noise()),
-    Case("levels", LevelShift(**_QUICK), LevelNoise.prior(1).after(SPREAD), _LATENCY),
+    Case("levels", LevelShift(**_QUICK), LevelNoise.prior(1).after(SPREAD, 10.0), _LATENCY),
     Case("levels without history", LevelShift(**_QUICK), LevelNoise.prior(1), _LATENCY),
     Case("latency", LatencyShift(**_QUICK), _latency_noise(), _LATENCY),
     Case("latency without history", LatencyShift(**_QUICK), LatencyNoise.prior(BOUNDS), _LATENCY),

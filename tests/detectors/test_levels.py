@@ -186,7 +186,10 @@ def test_spreads_agree_with_the_textbook() -> None:
 def test_history_teaches_the_noise() -> None:
     steady = spread_of(np.random.default_rng(1).normal(0.0, 0.02, (60, 3)))
     restless = spread_of(np.random.default_rng(1).normal(0.0, 0.5, (60, 3)))
-    found = [LevelNoise.prior(1).after(s).belief[0].argmax() % 8 for s in (steady, restless)]
+    found = [
+        LevelNoise.prior(1).after(s, SHIFT.tick_s).belief[0].argmax() % 8
+        for s in (steady, restless)
+    ]
     assert found[0] < found[1]
 
 

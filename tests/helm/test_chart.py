@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from rollbackd.config import load
+from rollbackd.config.custom_resource import definition
 from rollbackd.config.settings import Config
 from tests.helm.golden_files import CASES, golden_file, options
 from tests.helm.helm_program import CHART, Helm, Manifest
@@ -18,7 +19,7 @@ KUBERNETES = ("1.30", "1.34", "1.37")
 EVERY_KIND = ("defaults", "enforce-namespaced", "everything")
 """Cases that hold every kind of object between them; the rest would only take time."""
 
-OPERATORS_KINDS = {"ServiceMonitor", "PrometheusRule", "HTTPRoute"}
+OPERATORS_KINDS = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
 """Custom resources, of which kubernetes-validate knows nothing."""
 
 WITH_FILES = ("--set", "grafanaDashboards.enabled=true,prometheusRule.enabled=true")
@@ -173,12 +174,34 @@ def test_values_that_cannot_work_are_refused(any_helm: Helm, values: str, said: 
         ("defaults", "secrets.prometheusPassword.name=x", "basic_auth.username"),
         ("defaults", "replicaCount=2", "replicaCount is 2, but the journal is an SQLite file"),
         ("replicas", "podDisruptionBudget.maxUnavailable=2", "must be less than replicaCount"),
+        ("replicas", "serviceMonitor.enabled=true", "would be scraped twice"),
     ],
 )
 def test_contradictions_are_refused_with_a_sentence(
     any_helm: Helm, case: str, values: str, said: str
 ) -> None:
     assert said in any_helm.refusal(*options(case), "--set", values)
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "selected"),
+    [("everything", "ServiceMonitor", "Service"), ("replicas", "PodMonitor", "Deployment")],
+)
+def test_monitors_select_what_serves_metrics_and_nothing_else(
+    case: str, kind: str, selected: str, helm4: Helm
+) -> None:
+    manifests = helm4.manifests(*options(case))
+    spec = only(manifests, kind)["spec"]
+    wanted = spec["selector"]["matchLabels"]
+    found = only(manifests, selected)
+    template = found["spec"].get("template", found)
+    assert wanted.items() <= template["metadata"]["labels"].items()
+    tester = only(manifests, "Pod")["metadata"]["labels"]
+    assert kind == "ServiceMonitor" or not wanted.items() <= tester.items()
+    (endpoint,) = spec.get("endpoints") or spec["podMetricsEndpoints"]
+    ports = template["spec"].get("ports") or template["spec"]["containers"][0]["ports"]
+    assert endpoint["port"] in {port["name"] for port in ports}
+    assert endpoint["path"] == "/metrics"
 
 
 def test_egress_is_open_for_what_is_configured_only(helm4: Helm) -> None:
@@ -207,3 +230,21 @@ def test_replicas_share_no_volume_and_roll_pod_by_pod(helm4: Helm) -> None:
 def test_without_postgresql_one_pod_stops_before_the_next_starts(helm4: Helm) -> None:
     spec = only(helm4.manifests(), "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_definition_comes_with_what_reads_it(any_helm: Helm) -> None:
+    def definitions(*extra: str) -> list[Manifest]:
+        found = any_helm.manifests(*extra)
+        return [m for m in found if m["kind"] == "CustomResourceDefinition"]
+
+    reading = ("--set-json", "config.rollouts.kubernetes.policy_resources={}")
+    assert definitions() == []
+    (made,) = definitions(*reading)
+    for version in KUBERNETES:
+        kubernetes_validate.validate(made, version, strict=True)
+    assert made["spec"] == definition()["spec"]
+    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert made["metadata"]["labels"]["app.kubernetes.io/name"] == "rollbackd"
+    (taken,) = definitions(*reading, "--set", "crds.keep=false")
+    assert "annotations" not in taken["metadata"]
+    assert definitions(*reading, "--set", "crds.create=false") == []

@@ -53,6 +53,9 @@ class Rules:
         every = (self.usual, *self.special.values())
         return next((policy for policy in every if policy.name == name), None)
 
+    def lapsed(self, name: str) -> bool:
+        return self.named(name) is None
+
 
 class MortalJournal(MemoryJournal):
     """A journal whose process may die before and after each write."""
@@ -103,7 +106,8 @@ class Lifetime:
         )
         actuators = {"switch": Switch(mall, self.life, list(trouble))}
         planning = Planning(actuators, journal, precautions, now, telemetry)
-        applier = Applier(actuators, journal, now, self._pause, Patience(attempts=2), permit)
+        performers = {name: telemetry.spans.traced(each) for name, each in actuators.items()}
+        applier = Applier(performers, journal, now, self._pause, Patience(attempts=2), permit)
         self._desk = ActionDesk(
             planning, applier, journal, self.controller.handle, telemetry, workers=1
         )

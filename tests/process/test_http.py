@@ -40,6 +40,7 @@ class House:
     deciders: Deciders = field(default_factory=Deciders)
     decisions: list[tuple[str, Deed]] = field(default_factory=list)
     trouble: Exception | None = None
+    refused: list[str] = field(default_factory=list)
     token: str | Exception = TOKEN
     held: Signal = field(default_factory=Signal)
 
@@ -95,14 +96,19 @@ class Reception:
     def read_token(self) -> str:
         return self.house.read_token()
 
+    def refuse(self, reason: str) -> None:
+        self.house.refused.append(reason)
+
     def doors(self) -> Doors:
         return Doors(
             views=lambda: self.house.seen,
             metrics=lambda: b"up 1.0\n",
+            open_metrics=lambda: b"up 1.0\n# EOF\n",
             unready=lambda: self.house.why_not,
             decide=self.decide,
             release=self.release,
             token=self.read_token,
+            refused=self.refuse,
         )
 
 
@@ -153,6 +159,10 @@ def test_metrics_and_health(site: Site) -> None:
     metrics = site.get("/metrics")
     assert (metrics.status_code, metrics.text) == (200, "up 1.0\n")
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    accepted = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+    opened = requests.get(f"{site.url}/metrics", headers={"accept": accepted}, timeout=10)
+    assert opened.text.endswith("# EOF\n")
+    assert opened.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert site.get("/healthz").status_code == 200
 
 
@@ -192,6 +202,7 @@ def test_without_the_right_token_nobody_decides(site: Site, token: str | None) -
     else:
         assert answer.status_code == 403
         assert site.house.decisions == []
+        assert site.house.refused == ["not authorised"]
 
 
 def test_without_a_token_in_the_configuration_nobody_decides() -> None:

@@ -1,8 +1,10 @@
 """The daemon's own metrics: every label value there from the start, names as Prometheus wants."""
 
+import math
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +12,22 @@ from prometheus_client.parser import text_string_to_metric_families
 from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
-from rollbackd.telemetry import ACTION_OUTCOMES, FETCH_OUTCOMES, TASKS, TICK_OUTCOMES, Telemetry
+from rollbackd.cache_telemetry import COLLECTIONS
+from rollbackd.config.models.rollouts import Kind
+from rollbackd.kubernetes.cache import CacheState, Snapshot
+from rollbackd.kubernetes.connection import Connection
+from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.rollouts.derivation import Reading
+from rollbackd.rollouts.kubernetes import KubernetesRollouts
+from rollbackd.telemetry import (
+    ACTION_OUTCOMES,
+    CONCLUSIONS,
+    FETCH_OUTCOMES,
+    TASKS,
+    TICK_OUTCOMES,
+    Telemetry,
+)
+from tests.fakes.kube_api import FakeKubeApi
 
 LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rollbackd_ticks_total": ("outcome", TICK_OUTCOMES),
@@ -23,6 +40,15 @@ LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rollbackd_runs_missed_total": ("task", TASKS),
     "rollbackd_watches": ("phase", tuple(p.value for p in Phase)),
 }
+
+
+@dataclass(frozen=True)
+class Cached:
+    path: str
+    held: Snapshot[int]
+
+    def snapshot(self) -> Snapshot[int]:
+        return self.held
 
 
 @pytest.fixture
@@ -113,6 +139,52 @@ def test_everything_is_counted_where_it_belongs(telemetry: Telemetry) -> None:
         "rollbackd_tick_duration_seconds_bucket",
         "rollbackd_tick_duration_seconds_sum",
     }
+
+
+def test_what_is_kept_of_the_cluster_is_told(telemetry: Telemetry) -> None:
+    def cache(path: str, items: int, age_s: float) -> "Cached":
+        return Cached(path, Snapshot(tuple(range(items)), CacheState.SYNCED, age_s))
+
+    telemetry.follow_caches(
+        lambda: (
+            cache("/api/v1/namespaces/shop/pods", 3, 1.0),
+            cache("/api/v1/namespaces/cart/pods", 4, 9.0),
+            cache("/apis/apps/v1/namespaces/shop/deployments", 0, math.inf),
+        )
+    )
+    found = samples(telemetry)
+    sizes = {dict(ls)["collection"]: v for (n, ls), v in found.items() if n.endswith("_objects")}
+    assert sizes == dict.fromkeys(COLLECTIONS, 0.0) | {"pods": 7.0}
+    ages = {
+        dict(ls)["collection"]: v for (n, ls), v in found.items() if n.endswith("_age_seconds")
+    }
+    assert ages == {"pods": 9.0}  # one that was never heard of has no age
+
+
+def test_every_collection_that_is_followed_has_its_label() -> None:
+    with FakeKubeApi() as api:
+        connection = Connection(ClusterAccess(server=api.url))
+        reading = Reading("test", ("namespace", "pod"), 60.0, lambda _: ())
+        rollouts = KubernetesRollouts(connection, reading, kinds=[kind.value for kind in Kind])
+        followed = {reflector.path.rpartition("/")[2] for reflector in rollouts.reflectors}
+        rollouts.close()
+        connection.close()
+    assert followed == set(COLLECTIONS)
+
+
+def test_jobs_in_hand_are_told(telemetry: Telemetry) -> None:
+    assert samples(telemetry)["rollbackd_jobs", (("kind", "act"),)] == 0.0
+    telemetry.count_jobs(lambda: {"act": 2})
+    found = samples(telemetry)
+    assert found["rollbackd_jobs", (("kind", "act"),)] == 2.0
+    assert found["rollbackd_jobs", (("kind", "plan"),)] == 0.0
+
+
+def test_only_conclusions_have_a_time_to_decision(telemetry: Telemetry) -> None:
+    for phase in Phase:
+        telemetry.concluded(phase, 100.0, None)
+    counted = {dict(ls)["phase"] for n, ls in samples(telemetry) if "time_to_decision" in n}
+    assert counted == {phase.value for phase in CONCLUSIONS}
 
 
 def test_two_daemons_in_one_process_count_for_themselves(telemetry: Telemetry) -> None:

@@ -12,7 +12,8 @@ from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Decisions
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.notifiers.links import Links
-from rollbackd.notifiers.pump import Pump
+from rollbackd.notifiers.pump import Pace, Pump
+from rollbackd.notifiers.staff import REFRESH_S
 from rollbackd.slack.workspace import Workspace, join
 from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.slack import FakeSlack, HttpUser, Message, SocketUser
@@ -102,7 +103,13 @@ def office(
         workspace = join(settings, LINKS, people, TELEMETRY)
         stack.callback(workspace.close)
         pump = Pump(
-            "slack", workspace.messenger, journal=journal, telemetry=TELEMETRY, now=mall.clock
+            "slack",
+            workspace.messenger,
+            journal=journal,
+            telemetry=TELEMETRY,
+            now=mall.clock,
+            pace=Pace(refresh_s=REFRESH_S),
+            live=life.controller.views,
         )
         doors = Doors(
             views=life.controller.views,

@@ -49,6 +49,7 @@ class House:
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     trouble: Transient | None = None
     unreadable: Transient | None = None
+    refused: list[str] = field(default_factory=list)
 
     def handle(self, watch_id: str, event: Deed) -> None:
         if self.trouble is not None:
@@ -124,17 +125,19 @@ def open_house(
         release=decisions.release,
         token=read,
         cluster=cluster,
+        refused=house.refused.append,
     )
     site = Site(
         views=lambda: house.seen,
         regions=lambda: house.regions,
-        rules=(PolicyRule(POLICY),),
+        rules=lambda: (PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,
         visitors=Visitors(read, proxies, cluster),
         journal=house.search,
         course=house.course,
         links=LINKS,
+        refused=house.refused.append,
     )
     server = HttpServer(application(doors, site.routes()), "127.0.0.1", 0)
     server.start()

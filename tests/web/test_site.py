@@ -114,6 +114,7 @@ def test_a_request_from_elsewhere_decides_nothing(
 ) -> None:
     assert decide(signed_in(url), url, headers=headers).status_code == 403
     assert house.events == []
+    assert house.refused == ["foreign"]
 
 
 def test_an_older_browser_is_known_by_its_origin(house: House, url: str) -> None:
@@ -125,6 +126,7 @@ def test_nobody_decides_without_signing_in(house: House, url: str) -> None:
     assert decide(requests.Session(), url).status_code == 403
     assert decide(signed_in(url, token="wrong"), url).status_code == 403
     assert house.events == []
+    assert house.refused == ["not authorised"] * 3
 
 
 def test_who_signs_out_is_nobody_again(url: str) -> None:

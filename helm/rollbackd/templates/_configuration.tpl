@@ -31,6 +31,7 @@
 {{- $_ := set $config "journal" (dict "dsn_file" (include "rollbackd.secretFile" (dict "directory" "journal-dsn" "secret" $secrets.journalDsn))) }}
 {{- $lease := dict "lease_name" (include "rollbackd.fullname" .) }}
 {{- if include "rollbackd.followsCluster" . }}{{ $_ := set $lease "lease_namespace" .Release.Namespace }}{{ end }}
+{{- $_ := set $lease "address_env" "ROLLBACKD_ADDRESS" }}
 {{- $_ := set $config "leadership" $lease }}
 {{- else }}
 {{- $_ := set $config "journal" (dict "url" "sqlite:////var/lib/rollbackd/rollbackd.db") }}
