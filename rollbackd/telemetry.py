@@ -30,6 +30,7 @@ from rollbackd.cache_telemetry import Caches, Kept, export_caches
 from rollbackd.decision_spans import DecisionSpans
 from rollbackd.exemplars import Exemplars
 from rollbackd.histograms import Declared, Gathered, from_zero
+from rollbackd.region_telemetry import Regions, Trains, export_regions
 from rollbackd.rollout_telemetry import export_rollouts
 from rollbackd.traces.fates import Fate
 from rollbackd.views import WatchView
@@ -39,10 +40,15 @@ FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
 GUARDS = tuple(name.value for name in GuardName)
 RIGHT_USES = ("watch", "act")
-DECISIONS = ("rollback", "approve", "reject", "snooze", "resume", "release")
+DECISIONS = (
+    "rollback", "approve", "reject", "snooze", "resume", "release", "fail over", "fail back",
+    "follow",
+)  # fmt: skip
 ANSWERS = ("taken", "stale", "forbidden", "unknown", "failed")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "policies")
+TASKS = (
+    "tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains", "policies",
+)  # fmt: skip
 POLICY_STATES = ("valid", "invalid")
 STATUS_WRITES = ("written", "failed")
 REFUSALS = (
@@ -384,6 +390,10 @@ class Telemetry:
     def follow(self, views: Callable[[], tuple[WatchView, ...]]) -> None:
         """Export what is seen of each rollout from now on."""
         export_rollouts(self._meter, views, time.time)
+
+    def follow_regions(self, regions: Regions, trains: Trains) -> None:
+        """Export how regions and release trains stand from now on."""
+        export_regions(self._meter, regions, trains)
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

@@ -19,6 +19,7 @@ import structlog
 from actions.ports import ActionError, Entry, Journal, Permanent, Transient
 from analyzer.watch import Phase
 from rollbackd.notifiers.port import Memo, Notifier, Throttled
+from rollbackd.regions.portrait import KIND as REGION_VIEW
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from rollbackd.views_json import NotAView, view_from_json
@@ -53,6 +54,10 @@ class Pace:
     only_trouble: bool = False
     refresh_s: float = inf
     gap_s: float = 2.0
+
+
+TOLD_OF = ("view", REGION_VIEW)
+"""Kinds of the journal's entries that people are told of."""
 
 
 class Pump:
@@ -197,7 +202,7 @@ class Pump:
         """Take in what was written since the last look."""
         if self._seen is None:
             self._begin()
-        for entry in self._journal.entries(kinds=frozenset({"view"}), after=self._seen or 0):
+        for entry in self._journal.entries(kinds=frozenset(TOLD_OF), after=self._seen or 0):
             self._pending[entry.watch_id] = entry
             self._seen = entry.seq
         excess = len(self._pending) - self._pace.max_pending
@@ -209,7 +214,7 @@ class Pump:
 
     def _begin(self) -> None:
         """Find where the last process ended; a new notifier is not told what was over before it."""
-        views = self._journal.latest("view")
+        views = {w: e for kind in TOLD_OF for w, e in self._journal.latest(kind).items()}
         told = self._journal.latest(self._kind)
         newest = max((entry.seq for entry in views.values()), default=0)
         if "" not in told:
