@@ -16,18 +16,22 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from starlette.routing import Route
 
 from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
-from analyzer.events import Acted, ActFailed, Event
+from analyzer.events import Acted, ActFailed, Approved, Event, Rejected
+from analyzer.region import Region
+from analyzer.region_events import RegionWish
 from analyzer.rollout import Workload
+from analyzer.train import Train
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
-from rollbackd.config.settings import Config
+from rollbackd.config.settings import Config, Deciders
 from rollbackd.controller import KEEP_FINAL, Controller
-from rollbackd.decisions import Decisions
+from rollbackd.decisions import Decisions, Deed
 from rollbackd.desk import ActionDesk
 from rollbackd.holds import Holds
 from rollbackd.http import Doors, HttpServer, application
@@ -40,6 +44,8 @@ from rollbackd.planning import Planning, Precautions
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
+from rollbackd.regions.portrait import POLICY as REGION_POLICY
+from rollbackd.regions.portrait import region_of
 from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.slow_clients import impatient
@@ -47,12 +53,15 @@ from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
+from rollbackd.trains.conductor import Conductor
+from rollbackd.trains.doors import train_routes, withdrawal_routes
 from rollbackd.views import WatchView
 from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.web.relay import Relay
 from rollbackd.web.site import COURSE, PAGE, Site
 from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
+from rollbackd.withdrawals import Withdrawals
 
 log = structlog.get_logger()
 
@@ -129,17 +138,19 @@ class Daemon:
         self._journal, self._telemetry = journal, telemetry
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
-        keeper = self._keeper = self._keep_regions(stack)
+        self._keeper = self._keep_regions(stack)
+        self._conductor = self._conduct_trains(stack)
+        telemetry.follow_regions(self._standing_regions, self._standing_trains)
         if not role.is_elected:
             role.begin()
             self._restore()
         stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
         decisions = Decisions(
-            views=self._views,
-            handle=self._controller.handle,
+            views=self._decidable,
+            handle=self._let_happen,
             release=self._release,
             permit=self._role.permit,
-            deciders=config.deciders,
+            deciders=self._deciders,
             journal=journal,
             telemetry=telemetry,
             now=time.time,
@@ -161,8 +172,7 @@ class Daemon:
             refused=telemetry.refused_request,
         )
         site = self._site(decisions, journal)
-        regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
-        app = application(doors, [*staff.routes, *site.routes(), *regional])
+        app = application(doors, [*staff.routes, *site.routes(), *self._regional(doors)])
         relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
         patience = impatient(telemetry.refused_request)
         server = HttpServer(relay, config.http.host, config.http.port, patience)
@@ -176,9 +186,19 @@ class Daemon:
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
-        if keeper is not None:
-            stack.callback(keeper.close)
+        for each in (self._withdrawals, self._keeper, self._conductor):
+            if each is not None:
+                stack.callback(each.close)
         stack.callback(self._stopping.set)
+
+    def _regional(self, doors: Doors) -> list[Route]:
+        """Return the routes of regions, trains and withdrawals, as far as they are configured."""
+        routes = withdrawal_routes(self._withdrawals.withdraw, doors)
+        if self._keeper is not None:
+            routes += region_routes(self._keeper, doors, self._role.permit)
+        if self._conductor is not None:
+            routes += train_routes(self._conductor, doors, self._role.permit)
+        return routes
 
     def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
         """Return a connection without a permit: a follower asks for reviews, too."""
@@ -204,6 +224,7 @@ class Daemon:
         http = self._config.http
         return Site(
             views=self._views,
+            regions=self._regions,
             rules=self._config.policies,
             offered=decisions.offered,
             decide=decisions.decide,
@@ -246,6 +267,41 @@ class Daemon:
         """Return what is to be seen: until the first tick, what the leader before left."""
         return self._stored() if self._ticked_at is None else self._controller.views()
 
+    def _regions(self) -> tuple[WatchView, ...]:
+        """Return how regions stand; nothing while another replica leads, which knows them."""
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.views()
+
+    def _standing_regions(self) -> tuple[Region, ...]:
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.regions()
+
+    def _standing_trains(self) -> tuple[Train, ...]:
+        if self._conductor is None or not self._role.leads:
+            return ()
+        return self._conductor.trains()
+
+    def _decidable(self) -> tuple[WatchView, ...]:
+        """Return everything that people decide about."""
+        return (*self._views(), *self._regions())
+
+    def _let_happen(self, id_: str, deed: Deed) -> None:
+        """Let a decision happen to the watch or the region that it is about."""
+        region = region_of(id_)
+        if region is not None and self._keeper is not None:
+            if isinstance(deed, Approved | Rejected | RegionWish):
+                self._keeper.handle(region, deed)
+        elif not isinstance(deed, RegionWish):
+            self._controller.handle(id_, deed)
+
+    def _deciders(self, policy: str) -> Deciders:
+        regions = self._config.regions
+        if policy == REGION_POLICY and regions is not None:
+            return regions.deciders
+        return self._config.deciders(policy)
+
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
         return Controller(
@@ -269,6 +325,9 @@ class Daemon:
         remark = partial(self._controller.remark, urgent=False)
         self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
+        self._withdrawals = Withdrawals(
+            planning, applier, journal, self._config.named, time.time, self._role.permit
+        )
         desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
         self._controller.show_held(self._releases.held)
@@ -311,12 +370,30 @@ class Daemon:
         )
         return region_keeper(self._config, settings, around, stack)
 
+    def _conduct_trains(self, stack: ExitStack) -> Conductor | None:
+        """Build the conductor of the configured trains."""
+        if not self._config.trains:
+            return None
+        from rollbackd.trains.wiring import Surroundings, conductor  # noqa: PLC0415  if used
+
+        around = Surroundings(
+            journal=self._journal,
+            now=time.time,
+            pause=self._pause,
+            permit=self._role.permit,
+            views=self._views,
+            withdraw=self._withdrawals.withdraw,
+        )
+        return conductor(self._config.trains, around, stack)
+
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
         self._releases.restore()
         self._controller.restore()
         if self._keeper is not None:
             self._keeper.restore()
+        if self._conductor is not None:
+            self._conductor.restore()
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -330,7 +407,7 @@ class Daemon:
         """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(6)},
+            executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -360,10 +437,18 @@ class Daemon:
             scheduler.add_job(
                 self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
             )
+        if self._conductor is not None:
+            scheduler.add_job(
+                self._tick_trains, "interval", seconds=tick_s, id="trains", next_run_time=at_once
+            )
 
     def _tick_regions(self) -> None:
         if self._keeper is not None and self._role.leads:
             self._keeper.tick()
+
+    def _tick_trains(self) -> None:
+        if self._conductor is not None and self._role.leads:
+            self._conductor.tick()
 
     def _tick(self) -> None:
         if not self._role.leads:

@@ -18,6 +18,8 @@ import structlog
 from actions.plan import checksum
 from actions.ports import ActionError, Entry, Journal, Transient
 from analyzer.events import Approved, Demanded, Event, Rejected, Resumed, Snoozed
+from analyzer.region_events import Direction, Ordered, RegionWish
+from analyzer.region_events import Released as RegionReleased
 from analyzer.watch import Hold, Phase
 from rollbackd.config.settings import Deciders
 from rollbackd.releases import NOTHING, Released
@@ -43,6 +45,12 @@ class Verb(StrEnum):
     RESUME = "resume"
     RELEASE = "release"
     """Let go of what is held for the watch, which may be over."""
+    FAIL_OVER = "fail over"
+    """Move a region's traffic away."""
+    FAIL_BACK = "fail back"
+    """Bring a region's traffic back."""
+    FOLLOW = "follow"
+    """Follow a region again after it needed a human."""
 
 
 class Answer(StrEnum):
@@ -124,13 +132,20 @@ class Outcome:
     released: Released = NOTHING
 
 
-_EventVerb = Literal[Verb.ROLL_BACK, Verb.APPROVE, Verb.REJECT, Verb.SNOOZE, Verb.RESUME]
-"""Verbs that are something that happens to the watch."""
+_EventVerb = Literal[
+    Verb.ROLL_BACK, Verb.APPROVE, Verb.REJECT, Verb.SNOOZE, Verb.RESUME,
+    Verb.FAIL_OVER, Verb.FAIL_BACK, Verb.FOLLOW,
+]  # fmt: skip
+"""Verbs that are something that happens to the watch, or to the region."""
+Deed = Event | RegionWish
+"""What happens to a watch or a region by a decision."""
 _COLLECTING = frozenset({Phase.WARMING, Phase.OBSERVING, Phase.HELD})
 
 
 def offers(view: WatchView) -> tuple[Verb, ...]:
-    """Return what can be decided about a watch in its present state."""
+    """Return what can be decided about a watch, or a region, in its present state."""
+    if view.offered:
+        return tuple(Verb(verb) for verb in view.offered)
     return (*_about_the_rollout(view), *((Verb.RELEASE,) if view.held else ()))
 
 
@@ -196,7 +211,7 @@ class Decisions:
     """Takes decisions, one at a time. Thread-safe.
 
     Args:
-        views: the newest snapshots. handle: lets an event happen to a watch.
+        views: the newest snapshots, of regions, too. handle: lets an event happen to one of them.
         release: lets go of what a watch holds, by its id and on whose word.
         deciders: who may decide under a policy, by its name.
         journal: where each decision is written before it has its effect.
@@ -208,7 +223,7 @@ class Decisions:
         self,
         *,
         views: Callable[[], tuple[WatchView, ...]],
-        handle: Callable[[str, Event], None],
+        handle: Callable[[str, Deed], None],
         deciders: Callable[[str], Deciders],
         journal: Journal,
         telemetry: Telemetry,
@@ -284,7 +299,8 @@ class Decisions:
         return self._let_go(Decision(view.id, Verb.RELEASE, by, view.plan_key, view.turn), view)
 
     def _refusal(self, by: Person, view: WatchView) -> str:
-        namespace, _, name = view.workload.partition("/")
+        # the right to decide about a region is one in the whole cluster
+        namespace, _, name = view.workload.rpartition("/")
         about = namespace, name
         return refusal(by, self._deciders(view.policy), view.annotations, about)
 
@@ -359,7 +375,7 @@ class Decisions:
         known = self._find(view.id) or view
         return _Standing(known.plan_key, known.turn, known.phase, known.note)
 
-    def _event(self, verb: "_EventVerb", decision: Decision) -> Event:
+    def _event(self, verb: "_EventVerb", decision: Decision) -> Deed:
         by = decision.by.name
         match verb:
             case Verb.ROLL_BACK:
@@ -372,6 +388,12 @@ class Decisions:
                 return Snoozed(self._now() + min(decision.for_s, MAX_SNOOZE_S), by)
             case Verb.RESUME:
                 return Resumed(by)
+            case Verb.FAIL_OVER:
+                return Ordered(Direction.AWAY, by)
+            case Verb.FAIL_BACK:
+                return Ordered(Direction.BACK, by)
+            case Verb.FOLLOW:
+                return RegionReleased(by)
             case _:
                 assert_never(verb)
 

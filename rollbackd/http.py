@@ -130,8 +130,10 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
         why = doors.unready()
         return PlainTextResponse(f"{why or 'ready'}\n", 503 if why else 200)
 
-    def watches(_: Request) -> Response:
-        return _strict_json(views_to_json(doors.views()))
+    def watches(request: Request) -> Response:
+        wanted = request.query_params.get("workload")
+        found = (v for v in doors.views() if wanted in {None, v.workload})
+        return _strict_json(views_to_json(found))
 
     def watch(request: Request) -> Response:
         found = _find(doors, request.path_params["watch_id"])

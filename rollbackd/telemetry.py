@@ -28,6 +28,7 @@ from analyzer.watch import Phase
 from rollbackd.cache_telemetry import Caches, Kept, export_caches
 from rollbackd.decision_spans import DecisionSpans
 from rollbackd.exemplars import Exemplars
+from rollbackd.region_telemetry import Regions, Trains, export_regions
 from rollbackd.rollout_telemetry import export_rollouts
 from rollbackd.traces.fates import Fate
 from rollbackd.views import WatchView
@@ -37,14 +38,17 @@ FETCH_OUTCOMES = ("ok", *(a.value for a in Absence))
 ACTION_OUTCOMES = ("done", "conflict", "failed", "interrupted")
 GUARDS = tuple(name.value for name in GuardName)
 RIGHT_USES = ("watch", "act")
-DECISIONS = ("rollback", "approve", "reject", "snooze", "resume", "release")
+DECISIONS = (
+    "rollback", "approve", "reject", "snooze", "resume", "release", "fail over", "fail back",
+    "follow",
+)  # fmt: skip
 ANSWERS = ("taken", "stale", "forbidden", "unknown", "failed")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
 REFUSALS = (
     "signature", "repeated", "too large", "not text", "broken", "not authorised", "foreign", "slow",
     "too many",
 )  # fmt: skip
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions")
+TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains")
 JOBS = ("plan", "act")
 CONCLUSIONS = (Phase.DEGRADED, Phase.HEALTHY, Phase.INCONCLUSIVE)
 """Phases that a verdict, or the lack of one, brings about."""
@@ -360,6 +364,10 @@ class Telemetry:
     def follow(self, views: Callable[[], tuple[WatchView, ...]]) -> None:
         """Export what is seen of each rollout from now on."""
         export_rollouts(self._meter, views, time.time)
+
+    def follow_regions(self, regions: Regions, trains: Trains) -> None:
+        """Export how regions and release trains stand from now on."""
+        export_regions(self._meter, regions, trains)
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

@@ -85,7 +85,8 @@ class WatchView:
     in its phase, since ``since``; ``hold`` why it is held, or "". ``decided_by`` is the person who
     let the plan be carried out, or "". ``held`` names what is held for the watch until somebody lets
     it go; ``can_demand`` says of a watch that ended as reported that its rollout is still there, so
-    that a person may still demand it back. ``annotations`` are what the rollout says of itself: author,
+    that a person may still demand it back. ``offered`` names the decisions offered about something
+    that is no watch, such as a region, whose phases are its own. ``annotations`` are what the rollout says of itself: author,
     commit, link.
     """
 
@@ -116,4 +117,5 @@ class WatchView:
     decided_by: str = ""
     held: tuple[str, ...] = ()
     can_demand: bool = False
+    offered: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)

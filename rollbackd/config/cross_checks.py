@@ -34,6 +34,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _unique(("notifiers",), notifiers, "notifier")
     for i, notifier in notifiers:
         yield from _exactly_one(("notifiers", i), notifier, NOTIFIERS)
+    yield from _unique(("trains",), _items(values, "trains"), "train")
     yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")

@@ -22,6 +22,7 @@ from rollbackd.notifiers.links import NO_LINKS, Links
 
 if TYPE_CHECKING:
     from rollbackd.config.trace_settings import TraceSettings
+    from rollbackd.config.train_settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +407,7 @@ class Config:
     notifiers: tuple[NotifierSettings, ...] = ()
     links: Links = NO_LINKS
     regions: RegionsSettings | None = None
+    trains: tuple["TrainSettings", ...] = ()
     leadership: LeadershipSettings = LeadershipSettings()
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
@@ -442,6 +444,8 @@ class Config:
                 found[f"notifiers.{notifier.name}.{what}"] = secret
         if self.regions is not None:
             found |= self.regions.secrets()
+        for train in self.trains:
+            found |= {f"trains.{train.name}.{key}": s for key, s in train.secrets().items()}
         asked: dict[str, EndpointSettings] = {}
         if isinstance(self.source, PrometheusSettings):
             asked["source.prometheus"] = self.source

@@ -19,6 +19,7 @@ import structlog
 from actions.ports import ActionError, Entry, Journal, Permanent, Transient
 from analyzer.watch import Phase
 from rollbackd.notifiers.port import Memo, Notifier, Throttled
+from rollbackd.regions.portrait import KIND as REGION_VIEW
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
 from rollbackd.views_json import NotAView, view_from_json
@@ -53,6 +54,10 @@ class Pace:
     only_trouble: bool = False
     refresh_s: float = inf
     gap_s: float = 2.0
+
+
+TOLD_OF = ("view", REGION_VIEW)
+"""Kinds of the journal's entries that people are told of."""
 
 
 class Pump:
@@ -174,7 +179,7 @@ class Pump:
         told = self._told[view.id]
         memo = Memo(
             told["memo"],
-            lambda data: self._keep(view.id, told["seq"], data),
+            lambda data: self._keep(view.id, told["seq"], data, view.started_at),
             f"{self.name}/{view.id}/{view.updated_at}",
         )
         try:
@@ -197,7 +202,7 @@ class Pump:
         """Take in what was written since the last look."""
         if self._seen is None:
             self._begin()
-        for entry in self._journal.entries(kinds=frozenset({"view"}), after=self._seen or 0):
+        for entry in self._journal.entries(kinds=frozenset(TOLD_OF), after=self._seen or 0):
             self._pending[entry.watch_id] = entry
             self._seen = entry.seq
         excess = len(self._pending) - self._pace.max_pending
@@ -209,7 +214,7 @@ class Pump:
 
     def _begin(self) -> None:
         """Find where the last process ended; a new notifier is not told what was over before it."""
-        views = self._journal.latest("view")
+        views = {w: e for kind in TOLD_OF for w, e in self._journal.latest(kind).items()}
         told = self._journal.latest(self._kind)
         newest = max((entry.seq for entry in views.values()), default=0)
         if "" not in told:
@@ -231,9 +236,12 @@ class Pump:
         """
         watch_id = entry.watch_id
         told = self._told.get(watch_id) or self._recalled(watch_id)
+        began = entry.data.get("started_at")
+        if told.get("began", began) != began:
+            told = {}  # a region's new episode is told anew, not in the message of an old one
         memo = Memo(
             told.get("memo", {}),
-            lambda data: self._keep(watch_id, told.get("seq", 0), data),
+            lambda data: self._keep(watch_id, told.get("seq", 0), data, began),
             f"{self.name}/{watch_id}/{entry.seq}",
         )
         try:
@@ -241,17 +249,17 @@ class Pump:
             if self._is_worth_telling(view, known="seq" in told):
                 self._notifier.tell(view, memo)
                 self._shown[watch_id] = (self._now(), _grown(view))
-                self._keep(watch_id, entry.seq, memo.data)
+                self._keep(watch_id, entry.seq, memo.data, began)
                 self._telemetry.notified(self.name, "sent")
         except Transient:
             raise
         except (Permanent, NotAView) as error:
             self._trouble("failed", entry, error)
-            self._keep(watch_id, entry.seq, memo.data)
+            self._keep(watch_id, entry.seq, memo.data, began)
         except Exception:
             log.exception("notifier broke", notifier=self.name, watch=watch_id)
             self._telemetry.notified(self.name, "failed")
-            self._keep(watch_id, entry.seq, memo.data)
+            self._keep(watch_id, entry.seq, memo.data, began)
         if entry.data.get("final"):
             self._told.pop(watch_id, None)  # seldom does anything follow; the journal has it
 
@@ -265,8 +273,8 @@ class Pump:
     def _is_worth_telling(self, view: WatchView, *, known: bool) -> bool:
         return known or not self._pace.only_trouble or view.phase not in QUIET
 
-    def _keep(self, watch_id: str, seq: int, memo: Mapping[str, Any]) -> None:
-        told = {"seq": seq, "memo": dict(memo)}
+    def _keep(self, watch_id: str, seq: int, memo: Mapping[str, Any], began: object) -> None:
+        told = {"seq": seq, "memo": dict(memo), "began": began}
         self._note(watch_id, told)
         self._told[watch_id] = told
 

@@ -20,6 +20,7 @@ from rollbackd.notifiers.wording import (
     change,
     course,
     headline,
+    is_region,
     severity,
     strongest,
 )
@@ -77,6 +78,13 @@ BUTTONS = {
         "Hold {what}? Nothing is done meanwhile, not even if it is plainly bad.",
     ),
     Verb.RESUME: Button("Resume"),
+    Verb.FAIL_OVER: Button(
+        "Fail over", "danger", "Move the traffic of {what} away? The guards are asked."
+    ),
+    Verb.FAIL_BACK: Button(
+        "Fail back", "", "Bring the traffic of {what} back? The guards are asked."
+    ),
+    Verb.FOLLOW: Button("Follow again"),
     Verb.RELEASE: Button("Release hold", "", "Let go of what is held for {what}? {held}"),
 }
 
@@ -122,6 +130,8 @@ def _traces(signals: Sequence[SignalView]) -> str:
 
 def _what(view: WatchView) -> str:
     where = parts(view)
+    if is_region(view):
+        return f"region {code(view.workload)}, compared with {escape(view.baseline)}"
     moved = f"{code(view.baseline or '?')} → {code(view.canary)}"
     return f"{code(view.workload)} on {code(where['cluster'])}:  {moved}"
 
@@ -138,8 +148,9 @@ def _change(view: WatchView) -> list[str]:
 
 def _case(view: WatchView) -> list[str]:
     evidence = f"evidence {write_e(view.evidence)} of {write_e(view.limit)}"
+    weighed = "" if is_region(view) else f"  ({evidence})"
     return [
-        f"*{escape(view.verdict)}*  ({evidence})",
+        f"*{escape(view.verdict)}*{weighed}",
         *(f"• {escape(reason, 600)}" for reason in strongest(view)),
     ]
 

@@ -69,6 +69,12 @@ def _paths() -> dict[str, Any]:
         "description": "As in WatchView.id; its slashes may be left as they are.",
         "schema": {"type": "string", "minLength": 1},
     }
+    of_workload = {
+        "name": "workload",
+        "in": "query",
+        "description": "Only watches of this workload: namespace/name.",
+        "schema": {"type": "string"},
+    }
     decide = {
         "summary": "Decide about a watch: approve, reject, rollback, snooze, resume, release",
         "security": [{"token": []}],
@@ -106,6 +112,7 @@ def _paths() -> dict[str, Any]:
         "/api/v1/watches": {
             "get": {
                 "summary": "Every watch, as it stood at the last tick",
+                "parameters": [of_workload],
                 "responses": {
                     "200": {"description": "All."} | _json({"type": "array", "items": watch})
                 },

@@ -9,13 +9,15 @@ from urllib.parse import quote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from actions.marks import COMMIT
 from actions.ports import Entry
+from analyzer.region import RegionPhase
 from analyzer.wording import duration, e_value, progress
 from rollbackd.config.problems import Problem
 from rollbackd.config.settings import PolicyRule
 from rollbackd.decisions import Answer, Verb, offer_key, offers
 from rollbackd.report.page import TONES, section
-from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL, COMMIT
+from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL
 from rollbackd.views import WatchView
 from rollbackd.web.visitors import Visitor, Visitors
 
@@ -34,6 +36,13 @@ WORDS: Mapping[Verb, tuple[str, str, str]] = {
     Verb.REJECT: ("Reject", "", "Nothing is done; the watch ends and a person has to look."),
     Verb.SNOOZE: ("Snooze 30 min", "", "Evidence is gathered on; nothing is decided meanwhile."),
     Verb.RESUME: ("Resume", "good", "The snooze ends now."),
+    Verb.FAIL_OVER: (
+        "Fail over",
+        "harm",
+        "Its traffic is moved to the other regions, past the guards, whatever the evidence says.",
+    ),
+    Verb.FAIL_BACK: ("Fail back", "", "Its traffic is brought back, past the guards."),
+    Verb.FOLLOW: ("Follow again", "good", "It is judged and moved as before it needed a human."),
     Verb.RELEASE: (
         "Release hold",
         "",
@@ -66,6 +75,15 @@ SAID_OF: Mapping[str, str] = {
 }
 """What annotations are called on the page."""
 
+_REGION_TONES: Mapping[str, tuple[str, str]] = {
+    RegionPhase.NORMAL: ("good", "✓"),
+    RegionPhase.SICK: ("harm", "✗"),
+    RegionPhase.REPORTED: ("harm", "✗"),
+    RegionPhase.AWAITING_APPROVAL: ("harm", "?"),
+    RegionPhase.NEEDS_HUMAN: ("harm", "!"),
+}
+"""From a region's phase to how it is shown; the others are under way."""
+
 URGENT = ("needs a human", "awaiting approval", "acting", "verifying", "degraded", "held")
 
 
@@ -93,8 +111,17 @@ class Offer:
     meaning: str
 
 
-def overview(views: Iterable[WatchView], now: float, visitor: Visitor) -> str:
-    """Return the page of all rollouts: those that need somebody first, then the youngest."""
+def overview(
+    views: Iterable[WatchView], now: float, visitor: Visitor, regions: Sequence[WatchView] = ()
+) -> str:
+    """Return the page of all rollouts: those that need somebody first, then the youngest.
+
+    Args:
+        views: their snapshots.
+        now: seconds since the epoch.
+        visitor: who is asking.
+        regions: snapshots of the configured regions.
+    """
     ordered = sorted(views, key=_urgency)
     lines = [_line(view, now) for view in ordered[:MAX_WATCHES]]
     groups = (
@@ -106,7 +133,38 @@ def overview(views: Iterable[WatchView], now: float, visitor: Visitor) -> str:
         ("Ended", [n for n in lines if n.watch.final and n.watch.phase not in URGENT]),
     )
     state = f"{sum(not v.final for v in ordered)} rollouts being watched"
-    return _page("overview", visitor, groups=groups, state=state, hidden=len(ordered) - len(lines))
+    return _page(
+        "overview",
+        visitor,
+        groups=groups,
+        state=state,
+        hidden=len(ordered) - len(lines),
+        regions=[_region(view, now, visitor) for view in regions],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RegionLine:
+    """One region, and what a visitor may decide about it."""
+
+    view: WatchView
+    tone: str
+    sign: str
+    age: str
+    offers: Sequence[Offer]
+
+
+def regions(views: Sequence[WatchView], now: float, visitor: Visitor, said: str) -> str:
+    """Return the page of regions: how each stands, where its traffic goes, what can be decided.
+
+    Args:
+        views: their snapshots.
+        now: seconds since the epoch.
+        visitor: who is asking; only somebody gets buttons.
+        said: outcome of a decision that led here, or "".
+    """
+    lines = [_region(view, now, visitor) for view in views]
+    return _page("regions", visitor, lines=lines, said=SAID.get(said), clock=clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +290,17 @@ def _line(view: WatchView, now: float) -> Line:
         weight=f"{e_value(view.evidence)} of the {e_value(view.limit)} that decide",
         why=view.reasons[0] if view.reasons else view.note,
         age=duration(max(0.0, now - view.started_at)),
+    )
+
+
+def _region(view: WatchView, now: float, visitor: Visitor) -> RegionLine:
+    tone, sign = _REGION_TONES.get(view.phase, ("open", "…"))
+    return RegionLine(
+        view=view,
+        tone=tone,
+        sign=sign,
+        age=duration(max(0.0, now - view.since)),
+        offers=[_offer(view, v) for v in offers(view)] if visitor.person is not None else (),
     )
 
 

@@ -22,6 +22,7 @@ from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import PolicyRule
 from rollbackd.decisions import Decision, Outcome, Verb
 from rollbackd.notifiers.links import NO_LINKS, Links
+from rollbackd.regions.portrait import region_of
 from rollbackd.views import WatchView
 from rollbackd.web import pages
 from rollbackd.web.stream import Stream
@@ -77,6 +78,7 @@ class Site:
         visitors: tells who is asking. journal: searches the journal; raises ActionError.
         course: the newest entries of one watch, for people; raises ActionError.
         links: what a watch's page links to. refused: counts what was refused, by reason.
+        regions: how every region stands; empty when none are configured.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -88,6 +90,7 @@ class Site:
     course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
     links: Links = NO_LINKS
     refused: Callable[[str], None] = lambda _reason: None
+    regions: Callable[[], tuple[WatchView, ...]] = tuple
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
@@ -95,6 +98,7 @@ class Site:
         return [
             Route("/", self._overview),
             Route("/watches/{watch_id:path}", self._watch),
+            Route("/regions", self._regions),
             Route("/journal", self._journal),
             Route("/policies", self._policies),
             Route("/policies", self._check, methods=["POST"]),
@@ -109,7 +113,13 @@ class Site:
     # Reading
 
     def _overview(self, request: Request) -> Response:
-        return _html(pages.overview(self.views(), time.time(), self._visitor(request)))
+        now, visitor = time.time(), self._visitor(request)
+        return _html(pages.overview(self.views(), now, visitor, self.regions()))
+
+    def _regions(self, request: Request) -> Response:
+        said = request.query_params.get("said", "")
+        visitor = self._visitor(request)
+        return _html(pages.regions(self.regions(), time.time(), visitor, said))
 
     def _watch(self, request: Request) -> Response:
         visitor, wanted = self._visitor(request), request.path_params["watch_id"]
@@ -222,7 +232,10 @@ class Site:
             said = (await run_in_threadpool(self.decide, decision)).answer.value
         except Transient:
             said = "unrecorded"
-        return RedirectResponse(f"/watches/{quote(view.id, safe='/@')}?said={said}", 303)
+        page = f"/watches/{quote(view.id, safe='/@')}"
+        if region_of(view.id) is not None:
+            page = "/regions"
+        return RedirectResponse(f"{page}?said={said}", 303)
 
     def _foreign(self, request: Request) -> Response:
         self.refused("foreign")

@@ -7,10 +7,12 @@ from actions.apply import Applier, Patience, always
 from actions.ports import Entry
 from analyzer.comparison import Comparison
 from analyzer.policy import Mode, Policy
+from analyzer.region_events import RegionWish
 from analyzer.rollout import Rollout
 from analyzer.signal import HistogramSignal, RatioSignal, Selector
 from rollbackd.collect import Collector
 from rollbackd.controller import Controller
+from rollbackd.decisions import Deed
 from rollbackd.desk import ActionDesk
 from rollbackd.planning import Planning, Precautions
 from rollbackd.releases import Released, Releases
@@ -118,6 +120,11 @@ class Lifetime:
             return self.releases.release(watch_id, by)
         finally:
             self.controller.redraw(watch_id)
+
+    def decided(self, watch_id: str, deed: Deed) -> None:
+        """Let a decision happen to its watch; there are no regions here."""
+        assert not isinstance(deed, RegionWish)
+        self.controller.handle(watch_id, deed)
 
     def _pause(self, seconds: float) -> bool:
         del seconds

@@ -49,7 +49,7 @@ def running(
 def taking(life: Lifetime, deciders: Deciders = ALLOWED) -> Decisions:
     return Decisions(
         views=life.controller.views,
-        handle=life.controller.handle,
+        handle=life.decided,
         release=life.release,
         deciders=lambda _: deciders,
         journal=life.journal,

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from actions.ports import ActionError, Conflict, Transient
-from analyzer.events import Approved, Event, Rejected
+from analyzer.events import Approved, Rejected
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import Deciders
-from rollbackd.decisions import Decision, Decisions, Outcome, Person
+from rollbackd.decisions import Decision, Decisions, Deed, Outcome, Person
 from rollbackd.http import MAX_BODY, Doors, HttpServer, application
 from rollbackd.releases import Released
 from rollbackd.views import WatchView
@@ -38,7 +38,7 @@ class House:
     )
     why_not: str = ""
     deciders: Deciders = field(default_factory=Deciders)
-    decisions: list[tuple[str, Event]] = field(default_factory=list)
+    decisions: list[tuple[str, Deed]] = field(default_factory=list)
     trouble: Exception | None = None
     refused: list[str] = field(default_factory=list)
     token: str | Exception = TOKEN
@@ -59,7 +59,7 @@ class House:
     def decide(self, decision: Decision) -> Outcome:
         return self.desk.decide(decision)
 
-    def handle(self, watch_id: str, event: Event) -> None:
+    def handle(self, watch_id: str, event: Deed) -> None:
         """As the controller does: only the plan in force can be approved."""
         assert self.held.wait(10)
         if self.trouble is not None:

@@ -85,7 +85,7 @@ def office(
         current = [deciders]
         people = Decisions(
             views=life.controller.views,
-            handle=life.controller.handle,
+            handle=life.decided,
             release=life.release,
             deciders=lambda _: current[-1],
             journal=journal,

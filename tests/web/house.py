@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from actions.ports import Entry, Transient
-from analyzer.events import Approved, Demanded, Event, Rejected, Snoozed
+from analyzer.events import Approved, Demanded, Rejected, Snoozed
 from rollbackd.config.settings import Deciders, PolicyRule, TrustedProxy
-from rollbackd.decisions import Decisions
+from rollbackd.decisions import Decisions, Deed
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.notifiers.links import Links
 from rollbackd.releases import Released
@@ -42,15 +42,16 @@ class House:
     """What the site is about; decisions change it as the controller would."""
 
     seen: tuple[WatchView, ...] = (WAITING, WATCHED, sample_views.healthy())
+    regions: tuple[WatchView, ...] = ()
     deciders: Deciders = field(default_factory=Deciders)
-    events: list[tuple[str, Event]] = field(default_factory=list)
+    events: list[tuple[str, Deed]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     trouble: Transient | None = None
     unreadable: Transient | None = None
     refused: list[str] = field(default_factory=list)
 
-    def handle(self, watch_id: str, event: Event) -> None:
+    def handle(self, watch_id: str, event: Deed) -> None:
         if self.trouble is not None:
             raise self.trouble
         self.events.append((watch_id, event))
@@ -68,6 +69,10 @@ class House:
             if view.id == watch_id
             else view
             for view in self.seen
+        )
+        self.regions = tuple(
+            replace(view, turn=view.turn + 1) if view.id == watch_id else view
+            for view in self.regions
         )
 
     def release(self, watch_id: str, by: str) -> Released:
@@ -103,7 +108,7 @@ def open_house(
 ) -> Iterator[str]:
     """Serve the house; yield its address."""
     decisions = Decisions(
-        views=lambda: house.seen,
+        views=lambda: (*house.seen, *house.regions),
         handle=house.handle,
         release=house.release,
         deciders=lambda _: house.deciders,
@@ -124,6 +129,7 @@ def open_house(
     )
     site = Site(
         views=lambda: house.seen,
+        regions=lambda: house.regions,
         rules=(PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,
