@@ -93,6 +93,10 @@ class OnePolicy:
         """Return the policy, by its name only."""
         return self.policy if name == self.policy.name else None
 
+    def lapsed(self, name: str) -> bool:
+        """Tell whether it is another policy's name."""
+        return name != self.policy.name
+
 
 @dataclass(slots=True)
 class Follower:

@@ -15,6 +15,7 @@ from prometheus_client.samples import Sample
 
 from analyzer.watch import Phase
 from rollbackd.cli import main
+from rollbackd.config.custom_resource import definition
 from rollbackd.config.models import json_schema
 from rollbackd.http import DecisionModel, ReleaseModel
 from rollbackd.kubernetes.cache import CacheState, Snapshot
@@ -30,6 +31,7 @@ def write_all(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     pages = {
         "configuration.md": configuration(json_schema()),
+        "rollbackpolicy.md": custom_resource(definition()),
         "commands.md": commands(main),
         "metrics.md": metrics(),
         "policy.md": policy(json_schema()),
@@ -202,6 +204,59 @@ def _kind(value: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     return {"object": "mapping", "string": "text", "boolean": "true or false"}.get(
         str(value.get("type")), str(value.get("type", "any value"))
     )
+
+
+def custom_resource(made: Mapping[str, Any]) -> str:
+    """Return the page of a custom resource: its columns, and one section for each mapping in it."""
+    spec = made["spec"]
+    (version,) = spec["versions"]
+    names = spec["names"]
+    schema = version["schema"]["openAPIV3Schema"]
+    short = ", ".join(f"`{name}`" for name in names["shortNames"])
+    parts = [
+        f"# {names['kind']}\n",
+        f"`apiVersion: {spec['group']}/{version['name']}`; short name: {short}.\n",
+        f"{schema['description']}\n",
+        "How to use it: [](../how-to/policies-as-resources.md).\n",
+        "| column | of |",
+        "|---|---|",
+        *(f"| {c['name']} | `{c['jsonPath']}` |" for c in version["additionalPrinterColumns"]),
+        "",
+    ]
+    for key in ("spec", "status"):
+        parts += _mapping(schema["properties"][key], key)
+    return "\n".join(parts)
+
+
+def _mapping(schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield the section of one mapping, and then those of the mappings in it."""
+    yield f"(rbp-{_anchor(path)})=\n## {path}\n"
+    yield f"{schema.get('description', '')}\n"
+    for rule in schema.get("x-kubernetes-validations", ()):
+        yield f"Refused: {rule['message']}.\n"
+    required = set(schema.get("required", ()))
+    inner = []
+    for key, value in schema["properties"].items():
+        of, suffix = (value["items"], "[]") if value.get("type") == "array" else (value, "")
+        where = f"{path}.{key}{suffix}"
+        kind = _kind({**value, "type": _type(value)}, {})
+        if "properties" in of:
+            inner.append((of, where))
+            link = f"[{where}](#rbp-{_anchor(where)})"
+            kind = f"list of {link}" if suffix else link
+        default = f"Default: `{value['default']}`. " if "default" in value else ""
+        needed = "Required. " if key in required else default
+        yield f"`{key}`\n: {kind}. {needed}{value.get('description', '')}\n"
+    for of, where in inner:
+        yield from _mapping(of, where)
+
+
+def _type(value: Mapping[str, Any]) -> str:
+    return "number or text" if value.get("x-kubernetes-int-or-string") else str(value["type"])
+
+
+def _anchor(path: str) -> str:
+    return path.replace(".", "-").replace("[]", "").replace("_", "-").lower()
 
 
 def _title(name: str) -> str:

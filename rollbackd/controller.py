@@ -162,7 +162,8 @@ class Controller:
             recorded = policies[watch_id].data if watch_id in policies else None
             named = self._policies.named(watch.policy)
             policy = None if named is None else resumed(named, recorded)
-            if policy is None and watch.phase in _MUST_END and recorded is not None:
+            goes_on = watch.phase in _MUST_END or not self._policies.lapsed(watch.policy)
+            if policy is None and goes_on and recorded is not None:
                 policy = policy_from_json(recorded)
             if policy is None:
                 log.warning("watch dropped", watch=watch_id, reason="its policy is gone")
@@ -236,6 +237,7 @@ class Controller:
         with self._telemetry.spans.ticking() as span:
             self._follow_rollouts(now)
             span.set_attribute("rollbackd.watches", len(self._tracked))
+            self._end_ungoverned()
             self._tend_comparison()
             if self._traces is not None:
                 self._traces.tend(self._comparison.traces)
@@ -330,6 +332,20 @@ class Controller:
                 if newer is None and tracked.absent < ABSENT_LOOKS:
                     continue
                 event = Superseded(newer.canary) if newer else Ended("the rollout is gone")
+                self._guarded(watch_id, partial(self.handle, watch_id, event))
+
+    def _end_ungoverned(self) -> None:
+        """End watches whose policy was deleted, but never in the middle of an action.
+
+        One that is made anew at once, as tools do that replace objects, was not taken back.
+        """
+        for watch_id, tracked in list(self._tracked.items()):
+            if tracked.watch.phase.final or tracked.watch.phase in _MUST_END:
+                continue
+            lapsed = self._policies.lapsed(tracked.policy.name)
+            tracked.ungoverned = tracked.ungoverned + 1 if lapsed else 0
+            if tracked.ungoverned >= ABSENT_LOOKS:
+                event = Ended(f"its policy {tracked.policy.name} was deleted")
                 self._guarded(watch_id, partial(self.handle, watch_id, event))
 
     def _follow(self, rollout: Rollout, now: float) -> None:

@@ -41,6 +41,8 @@ from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
+from rollbackd.policies.book import PolicyBook
+from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
@@ -71,6 +73,8 @@ LATE_S = 30.0
 HOUSEKEEPING_S = 3600.0
 HOLDS_S = 2.0
 """How often it is looked whether a rollout is to be held: a rolling update does not wait."""
+POLICIES_S = 5.0
+"""How often it is looked whether the status of a policy of the cluster is to be written."""
 KEEP_ENDED_S = 90 * 86400.0
 """How long the journal keeps watches that are over."""
 REVIEW_S = 300.0
@@ -131,16 +135,16 @@ class Daemon:
         stack.callback(parts.close)
         telemetry.count_spans(parts.span_fates)
         telemetry.follow_caches(parts.caches)
+        self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
         if parts.traces is not None:
             self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
         self._journal, self._telemetry = journal, telemetry
+        self._clerk = self._made_clerk(parts)
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
-        self._keeper = self._keep_regions(stack)
-        self._conductor = self._conduct_trains(stack)
-        telemetry.follow_regions(self._standing_regions, self._standing_trains)
+        self._build_regional(stack)
         if not role.is_elected:
             role.begin()
             self._restore()
@@ -191,6 +195,12 @@ class Daemon:
                 stack.callback(each.close)
         stack.callback(self._stopping.set)
 
+    def _build_regional(self, stack: ExitStack) -> None:
+        """Build who keeps regions and who conducts trains, as far as they are configured."""
+        self._keeper = self._keep_regions(stack)
+        self._conductor = self._conduct_trains(stack)
+        self._telemetry.follow_regions(self._standing_regions, self._standing_trains)
+
     def _regional(self, doors: Doors) -> list[Route]:
         """Return the routes of regions, trains and withdrawals, as far as they are configured."""
         routes = withdrawal_routes(self._withdrawals.withdraw, doors)
@@ -225,7 +235,7 @@ class Daemon:
         return Site(
             views=self._views,
             regions=self._regions,
-            rules=self._config.policies,
+            rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
             visitors=Visitors(_reader(http.token), http.proxies, self._cluster_word),
@@ -300,13 +310,13 @@ class Daemon:
         regions = self._config.regions
         if policy == REGION_POLICY and regions is not None:
             return regions.deciders
-        return self._config.deciders(policy)
+        return self._policies.deciders(policy)
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
         return Controller(
             sources=parts.rollouts,
-            policies=config,
+            policies=self._policies,
             collector=Collector(parts.source, config.tick_s, config.settle_s, telemetry),
             comparison=Comparison(config.tick_s),
             journal=journal,
@@ -318,15 +328,16 @@ class Daemon:
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
         applier = Applier(performers, journal, time.time, self._pause, permit=self._role.permit)
-        settings = {rule.policy.name: rule.guards for rule in self._config.policies}
-        precautions = Precautions(settings, parts.schemas, frozenset({gitops_hold.NAME}))
+        precautions = Precautions(
+            self._policies.guards, parts.schemas, frozenset({gitops_hold.NAME})
+        )
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
         remark = partial(self._controller.remark, urgent=False)
         self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         self._withdrawals = Withdrawals(
-            planning, applier, journal, self._config.named, time.time, self._role.permit
+            planning, applier, journal, self._policies.named, time.time, self._role.permit
         )
         desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
@@ -349,9 +360,14 @@ class Daemon:
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
             return None
-        rules = self._config.policies
-        settings = {r.policy.name: r.hold for r in rules if r.hold is not None}
+        settings = self._policies.holds
         return Holds(*parts.holdings, self._controller, settings, journal, time.time)
+
+    def _made_clerk(self, parts: Parts) -> StatusClerk | None:
+        if parts.policies is None:
+            return None
+        resources, api = parts.policies
+        return StatusClerk(resources, self._controller.views, api, self._telemetry, time.time)
 
     def _keep_regions(self, stack: ExitStack) -> RegionKeeper | None:
         """Build the keeper of the configured regions."""
@@ -433,6 +449,8 @@ class Daemon:
         if self._holds is not None:
             seconds = min(HOLDS_S, tick_s)
             scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
+        if self._clerk is not None:
+            scheduler.add_job(self._tell_policies, "interval", seconds=POLICIES_S, id="policies")
         if self._keeper is not None:
             scheduler.add_job(
                 self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
@@ -441,6 +459,11 @@ class Daemon:
             scheduler.add_job(
                 self._tick_trains, "interval", seconds=tick_s, id="trains", next_run_time=at_once
             )
+
+    def _tell_policies(self) -> None:
+        """Write the status of the cluster's policies; before the first tick nothing is known."""
+        if self._clerk is not None and self._role.leads and self._ticked_at is not None:
+            self._clerk.tend()
 
     def _tick_regions(self) -> None:
         if self._keeper is not None and self._role.leads:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -44,11 +44,15 @@ DECISIONS = (
 )  # fmt: skip
 ANSWERS = ("taken", "stale", "forbidden", "unknown", "failed")
 NOTIFICATION_OUTCOMES = ("sent", "retried", "failed", "dropped")
+TASKS = (
+    "tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains", "policies",
+)  # fmt: skip
+POLICY_STATES = ("valid", "invalid")
+STATUS_WRITES = ("written", "failed")
 REFUSALS = (
     "signature", "repeated", "too large", "not text", "broken", "not authorised", "foreign", "slow",
     "too many",
 )  # fmt: skip
-TASKS = ("tick", "housekeeping", "access-review", "take-over", "holds", "regions", "trains")
 JOBS = ("plan", "act")
 CONCLUSIONS = (Phase.DEGRADED, Phase.HEALTHY, Phase.INCONCLUSIVE)
 """Phases that a verdict, or the lack of one, brings about."""
@@ -108,6 +112,7 @@ class Telemetry:
         self._leads = False
         self._sources_up = True
         self._rights_missing = dict.fromkeys(RIGHT_USES, 0)
+        self._policies = dict.fromkeys(POLICY_STATES, 0)
         self._ticks = meter.create_counter("rollbackd.ticks", "1", "Ticks by outcome.")
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
@@ -179,16 +184,7 @@ class Telemetry:
             "rollbackd.leader", [lambda _: [Observation(int(self._leads))]], "1",
             "Whether this replica leads: it alone looks at rollouts, and acts.",
         )  # fmt: skip
-        meter.create_observable_gauge(
-            "rollbackd.rights.missing",
-            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
-            "1",
-            "Rights in the cluster that are not granted, by what they are needed for.",
-        )
-        meter.create_observable_gauge(
-            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
-            "Whether every source told its rollouts at the last tick.",
-        )  # fmt: skip
+        self._status_writes = self._tell_of_cluster(meter)
         meter.create_observable_gauge(
             "rollbackd.last.tick.timestamp",
             [self._observe_last_tick],
@@ -196,6 +192,28 @@ class Telemetry:
             "When the last tick ended, seconds since the epoch.",
         )
         self._create_at_zero()
+
+    def _tell_of_cluster(self, meter: Meter) -> Counter:
+        """Export what is known of rights, rollouts and policies; return the count of status writes."""
+        meter.create_observable_gauge(
+            "rollbackd.rights.missing",
+            [lambda _: [Observation(n, {"use": u}) for u, n in self._rights_missing.items()]],
+            "1",
+            "Rights in the cluster that are not granted, by what they are needed for.",
+        )
+        meter.create_observable_gauge(
+            "rollbackd.policy.resources",
+            [lambda _: [Observation(n, {"state": s}) for s, n in self._policies.items()]],
+            "1",
+            "Policies of the cluster, by whether their newest version is valid.",
+        )
+        meter.create_observable_gauge(
+            "rollbackd.rollout.source.up", [lambda _: [Observation(int(self._sources_up))]], "1",
+            "Whether every source told its rollouts at the last tick.",
+        )  # fmt: skip
+        return meter.create_counter(
+            "rollbackd.policy.status.writes", "1", "Writes of policies' status by outcome."
+        )
 
     def _export(self) -> MetricReader:
         """Send traces and metrics by OTLP; imported only when asked for."""
@@ -221,6 +239,7 @@ class Telemetry:
             (self._actions, "outcome", ACTION_OUTCOMES),
             (self._missed, "task", TASKS),
             (self._refused, "reason", REFUSALS),
+            (self._status_writes, "outcome", STATUS_WRITES),
         )
         for counter, label, values in sets:
             for value in values:
@@ -352,6 +371,14 @@ class Telemetry:
     def lacking_rights(self, to_watch: int, to_act: int) -> None:
         """Set how many rights are missing, to watch or lead, and to act."""
         self._rights_missing = {"watch": to_watch, "act": to_act}
+
+    def policies(self, valid: int, invalid: int) -> None:
+        """Set how many policies of the cluster are valid, and how many are not."""
+        self._policies = {"valid": valid, "invalid": invalid}
+
+    def status_write(self, outcome: str) -> None:
+        """Count a write of a policy's status: "written" or "failed"."""
+        self._status_writes.add(1, {"outcome": outcome})
 
     def told_rollouts(self, all_told: bool) -> None:
         """Set whether every source told its rollouts."""

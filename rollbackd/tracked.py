@@ -12,13 +12,16 @@ from rollbackd.portrait import Portrait
 
 
 class Policies(Protocol):
-    """The configured policies."""
+    """The policies, of the file and of the cluster."""
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody wants it watched."""
 
     def named(self, name: str) -> Policy | None:
-        """Return a policy by name, or None when it is gone."""
+        """Return a policy of the file by name, or None when there is none."""
+
+    def lapsed(self, name: str) -> bool:
+        """Tell whether a policy is known to be gone; of one of the cluster that may be unknown."""
 
 
 @dataclass(slots=True)
@@ -28,7 +31,8 @@ class Tracked:
     ``rollout`` is None after a restart until its source reports it again; ``distress`` is then
     seen anew, which can only delay; ``standing`` is what the journal says of it, None when that was
     another process; ``armed`` names the
-    signals whose beginning is in the journal; ``absent`` counts the looks that did not see it;
+    signals whose beginning is in the journal; ``absent`` counts the looks that did not see it, and
+    ``ungoverned`` those at which its policy was gone;
     ``compared`` and ``marked`` tell what the comparison knows of it; ``policy_recorded``: whether the
     journal holds the policy in force; ``unshowable`` is set when an error of our own keeps its
     portrait from being drawn.
@@ -46,5 +50,6 @@ class Tracked:
     marked: bool = False
     unshowable: bool = False
     absent: int = 0
+    ungoverned: int = 0
     policy_recorded: bool = False
     id_labels: tuple[str, ...] = ()

@@ -45,6 +45,8 @@ from rollbackd.sources.http_access import BasicAuth, HttpAccess
 from rollbackd.traces.fates import Fate
 
 if TYPE_CHECKING:
+    from rollbackd.policies.clerk import StatusApi
+    from rollbackd.policies.source import PolicyResources
     from rollbackd.sources.prometheus import PrometheusSource
 
 SLACK_S = 60.0
@@ -68,7 +70,8 @@ class Parts:
     """The adapters that the configuration asks for.
 
     ``schemas``: who knows whether a database schema allows a way back. ``holdings``: what shows
-    and what pauses the workloads that can be held.
+    and what pauses the workloads that can be held. ``policies``: those of the cluster, and the
+    connection by which their status is written.
     """
 
     source: MetricSource
@@ -76,6 +79,7 @@ class Parts:
     actuators: Mapping[str, Actuator]
     schemas: tuple[SchemaGuard, ...] = ()
     holdings: tuple[Standings, Pauses] | None = None
+    policies: "tuple[PolicyResources, StatusApi] | None" = None
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     traces: TraceSource | None = None
     span_fates: Callable[[], Mapping[Fate, int]] = dict
@@ -129,7 +133,10 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             parts.intake.start()
             source, traces = parts.beside(source), parts.counters
             span_fates = parts.fates
-        rollouts = _rollout_sources(config, cluster, known_good)
+        policies = _policy_resources(config, cluster)
+        if policies is not None:
+            stack.callback(policies[0].close)
+        rollouts = _rollout_sources(config, cluster, known_good, policies)
         for each in rollouts:
             stack.callback(each.close)
         notifiers = _notifiers(config, cluster)
@@ -140,6 +147,7 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             actuators,
             schemas=schemas,
             holdings=holdings,
+            policies=policies,
             notifiers=notifiers,
             traces=traces,
             span_fates=span_fates,
@@ -211,8 +219,27 @@ def _scraper(settings: ScrapeSettings, config: Config) -> MetricSource:
     return source
 
 
+def _policy_resources(
+    config: Config, cluster: Connection | None
+) -> "tuple[PolicyResources, StatusApi] | None":
+    """Return the policies of the cluster, followed, and who writes their status."""
+    watched = config.rollouts.kubernetes
+    if cluster is None or watched is None or watched.policy_resources is None:
+        return None
+    from rollbackd.config.manifests import Limits  # noqa: PLC0415  only when used
+    from rollbackd.policies.source import PolicyResources  # noqa: PLC0415
+
+    limits = Limits.of(config)
+    policies = PolicyResources(cluster, watched.cluster, limits, namespaces=watched.namespaces)
+    policies.start()
+    return policies, cluster
+
+
 def _rollout_sources(
-    config: Config, cluster: Connection | None, known_good: KnownGood
+    config: Config,
+    cluster: Connection | None,
+    known_good: KnownGood,
+    policies: "tuple[PolicyResources, StatusApi] | None",
 ) -> tuple[RolloutSource, ...]:
     sources: list[RolloutSource] = []
     settings = config.rollouts
@@ -228,6 +255,7 @@ def _rollout_sources(
             id_labels=watched.id_labels,
             follow_for_s=max(watched.follow_for_s, longest + SLACK_S),
             known_good=known_good,
+            longest_s=_longest(policies),
         )
         rollouts = KubernetesRollouts(
             cluster,
@@ -243,6 +271,19 @@ def _rollout_sources(
 
         sources.append(StaticRollouts(settings.static, file=settings.static_file, clock=time.time))
     return tuple(sources)
+
+
+def _longest(policies: "tuple[PolicyResources, StatusApi] | None") -> Callable[[], float]:
+    """Return what tells how long a complete rollout may still be watched by the cluster's policies."""
+    if policies is None:
+        return float
+    resources = policies[0]
+
+    def longest() -> float:
+        horizon_s = resources.longest_horizon_s()
+        return horizon_s + SLACK_S if horizon_s else 0.0
+
+    return longest
 
 
 def _notifiers(config: Config, cluster: Connection | None) -> dict[str, Notifier]:

@@ -47,6 +47,11 @@ class Strength(StrEnum):
         return _OUTCOMES[self]
 
 
+def stronger(one: Strength, other: Strength) -> Strength:
+    """Return the one of two strengths that objects more."""
+    return max(one, other, key=tuple(Strength).index)
+
+
 class OwnerRule(StrEnum):
     """What is done about a GitOps owner that would put the canary back."""
 

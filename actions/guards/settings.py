@@ -1,8 +1,9 @@
 """What users can set about guards."""
 
 from dataclasses import dataclass
+from typing import Self
 
-from actions.guards.guard import Freeze, OwnerRule, Strength
+from actions.guards.guard import Freeze, OwnerRule, Strength, stronger
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,22 @@ class GuardSettings:
     schema: Strength = Strength.REFUSE
     returned: Strength = Strength.ASK
     gitops: OwnerRule = OwnerRule.REFUSE
+
+    def tightened(self, own: Self) -> Self:
+        """Return these guards, stricter where ``own`` are; nothing becomes weaker.
+
+        A stop of a GitOps owner's sync needs rights of its own, so ``own`` cannot ask for it: it
+        can only refuse.
+        """
+        return type(self)(
+            namespace_budget=min(self.namespace_budget, own.namespace_budget),
+            cluster_budget=min(self.cluster_budget, own.cluster_budget),
+            budget_window_s=max(self.budget_window_s, own.budget_window_s),
+            incident_workloads=min(self.incident_workloads, own.incident_workloads),
+            incident_window_s=max(self.incident_window_s, own.incident_window_s),
+            freezes=(*self.freezes, *(f for f in own.freezes if f not in self.freezes)),
+            capacity=stronger(self.capacity, own.capacity),
+            schema=stronger(self.schema, own.schema),
+            returned=stronger(self.returned, own.returned),
+            gitops=own.gitops if own.gitops is OwnerRule.REFUSE else self.gitops,
+        )

@@ -34,6 +34,18 @@ def load_or_exit(file: Path) -> "Config":
         sys.exit(BAD_CONFIGURATION)
 
 
+def is_manifest_or_exit(file: Path) -> bool:
+    """Tell whether a file holds objects of a cluster; print its problems and exit with 2 when any."""
+    from rollbackd.config import ConfigError  # noqa: PLC0415 - pydantic, when needed
+    from rollbackd.config.manifests import is_manifest  # noqa: PLC0415
+
+    try:
+        return is_manifest(file)
+    except ConfigError as error:
+        print_problems(error)
+        sys.exit(BAD_CONFIGURATION)
+
+
 def print_problems(error: "ConfigError") -> None:
     """Print every problem of a file on stderr: line and key, what is wrong, what to do."""
     count = len(error.problems)

@@ -1,18 +1,24 @@
 """``rollbackd validate``: every problem of a file, or what it would make the daemon do."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rollbackd.cli.configuration import load_or_exit
+from rollbackd.cli.configuration import (
+    BAD_CONFIGURATION,
+    is_manifest_or_exit,
+    load_or_exit,
+    print_problems,
+)
 
 if TYPE_CHECKING:
     from analyzer.policy import Policy
     from rollbackd.config import Config
     from rollbackd.config.region_settings import RegionsSettings
-    from rollbackd.config.settings import Match
+    from rollbackd.config.settings import Match, PolicyRule
     from rollbackd.config.train_settings import TrainSettings
 
 MAY_DO = {
@@ -29,12 +35,24 @@ MAY_DO = {
     is_flag=True,
     help="Ask the cluster, too, whether it grants every right that this configuration needs.",
 )
-def validate(file: Path, cluster: bool) -> None:
-    """Check a configuration FILE.
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="Configuration that RollbackPolicies are to be checked against, too: its actions and limits.",
+)
+def validate(file: Path, cluster: bool, against: Path | None) -> None:
+    """Check a FILE: a configuration, or a manifest of RollbackPolicies.
 
     Prints what would be watched and what may be done about it; or every problem, and exits with 2.
     Connects to nothing, except with --cluster, which exits with 1 when a right is missing.
     """
+    if is_manifest_or_exit(file):
+        if cluster:
+            raise click.UsageError("--cluster is for configurations")
+        _validate_policies(file, against)
+        return
+    if against is not None:
+        raise click.UsageError("--against is for manifests of RollbackPolicies")
     config = load_or_exit(file)
     from rollbackd.config.notes import notes  # noqa: PLC0415 - after pydantic has been paid for
 
@@ -45,6 +63,32 @@ def validate(file: Path, cluster: bool) -> None:
         click.secho(f"\nnote: {note}", fg="yellow")
     if cluster:
         _review(config)
+
+
+def _validate_policies(file: Path, against: Path | None) -> None:
+    """Print what each RollbackPolicy of a manifest says; exit with 2 when any is wrong."""
+    from rollbackd.config import ConfigError  # noqa: PLC0415 - as above
+    from rollbackd.config.manifests import Limits, load_manifests  # noqa: PLC0415
+
+    limits = Limits() if against is None else Limits.of(load_or_exit(against))
+    try:
+        found = load_manifests(file, limits)
+    except ConfigError as error:
+        print_problems(error)
+        sys.exit(BAD_CONFIGURATION)
+    click.secho(f"{file}: valid", fg="green")
+    for read in found.policies:
+        for line in _policy(read.rule):
+            click.echo(line)
+        if read.asked is not read.rule.policy.mode:
+            text = f"it asks for mode {read.asked}, and {against} allows {read.rule.policy.mode}"
+            click.secho(f"\nnote: {text}", fg="yellow")
+    if found.others:
+        kinds = ", ".join(dict.fromkeys(found.others))
+        click.secho(f"\nnote: not looked at: {kinds}", fg="yellow")
+    if against is None:
+        text = "with --against CONFIGURATION, the names of actions are checked, too"
+        click.secho(f"\nnote: {text}", fg="yellow")
 
 
 def _review(config: "Config") -> None:
@@ -94,16 +138,20 @@ def summary(config: "Config") -> Iterator[str]:
         told = "of trouble only" if notifier.only_trouble else "of every rollout"
         yield f"  notifier  {notifier.name} ({kind}) is told {told}"
     for rule in config.policies:
-        policy = rule.policy
-        using = f": {', then '.join(policy.actuators)}" if policy.actuators else ""
-        yield ""
-        yield f"  policy {policy.name}, for {_match(rule.match)}"
-        yield f"    {policy.mode:8}  {MAY_DO[policy.mode]}{using}"
-        yield from _signals(policy)
+        yield from _policy(rule)
     if config.regions is not None:
         yield from _regions(config.regions)
     for train in config.trains:
         yield from _train(train)
+
+
+def _policy(rule: "PolicyRule") -> Iterator[str]:
+    policy = rule.policy
+    using = f": {', then '.join(policy.actuators)}" if policy.actuators else ""
+    yield ""
+    yield f"  policy {policy.name}, for {_match(rule.match)}"
+    yield f"    {policy.mode:8}  {MAY_DO[policy.mode]}{using}"
+    yield from _signals(policy)
 
 
 def _regions(regions: "RegionsSettings") -> Iterator[str]:
@@ -149,6 +197,9 @@ def _rollouts(config: "Config") -> Iterator[str]:
         chosen = f" with {kubernetes.label_selector}" if kubernetes.label_selector else ""
         kinds = ", ".join(kubernetes.kinds)
         yield f"{kinds} of cluster {kubernetes.cluster}, {where}{chosen}"
+        if (resources := kubernetes.policy_resources) is not None:
+            using = ", ".join(config.resource_actions) or "no action"
+            yield f"under RollbackPolicies, too: mode {resources.mode} at most, with {using}"
     for static in rollouts.static:
         yield (
             f"{static.namespace}/{static.name}: {static.baseline.label} "
@@ -165,6 +216,8 @@ def _match(match: "Match") -> str:
         parts.append(f"namespace {' or '.join(match.namespaces)}")
     if match.names:
         parts.append(f"name {' or '.join(match.names)}")
+    if match.kinds:
+        parts.append(f"kind {' or '.join(match.kinds)}")
     parts.extend(f"{key}={value}" for key, value in match.labels.items())
     return ", ".join(parts) or "every rollout"
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -135,4 +135,6 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
             return None
         if get_origin(current) in {Union, UnionType}:
             current = next(a for a in get_args(current) if a is not type(None))
+        if get_origin(current) is Annotated:
+            current = get_args(current)[0]
     return current if isinstance(current, type) and issubclass(current, BaseModel) else None

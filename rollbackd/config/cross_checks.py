@@ -5,6 +5,7 @@ Values of a wrong kind are skipped here; the models complain about them.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -24,6 +25,20 @@ EVENTS = ("ratio", "interval", "traces")
 """Kinds of signals that count events, and so have rates."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What policies can build on, for checking them; None: not known, so not checked.
+
+    Attributes:
+        actions: names of those they may use. rollbacks: which of them roll back in the cluster.
+        traces: whether traces come from anywhere.
+    """
+
+    actions: tuple[str, ...] | None = None
+    rollbacks: frozenset[str] | None = None
+    traces: bool | None = None
+
+
 def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     """Yield what does not fit together."""
     yield from _source(values)
@@ -38,15 +53,52 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
-    yield from _holds(values, policies)
-    known = [a["name"] for _, a in _items(values, "actions") if isinstance(a.get("name"), str)]
+    offer = _offer(values)
     for i, policy in policies:
-        yield from _policy(("policies", i), policy, known)
-        yield from _traced(("policies", i), policy, values)
+        yield from policy_checks(("policies", i), policy, offer)
+    yield from _policy_resources(values, offer)
     yield from _login(values)
     regions = values.get("regions")
     if isinstance(regions, dict):
         yield from _signals(("regions",), regions)
+
+
+def policy_checks(location: Location, policy: dict[str, Any], offer: Offer) -> Iterator[Fault]:
+    """Yield what does not fit together in one policy, or with what it builds on."""
+    yield from _hold(location, policy, offer)
+    yield from _policy(location, policy, offer)
+    yield from _traced(location, policy, offer)
+
+
+def _offer(values: dict[str, Any]) -> Offer:
+    named = [
+        (a["name"], a) for _, a in _items(values, "actions") if isinstance(a.get("name"), str)
+    ]
+    return Offer(
+        actions=tuple(name for name, _ in named),
+        rollbacks=frozenset(n for n, a in named if a.get("kubernetes-rollback") is not None),
+        traces=values.get("traces") is not None,
+    )
+
+
+def _policy_resources(values: dict[str, Any], offer: Offer) -> Iterator[Fault]:
+    """Yield what cannot be allowed to policies of the cluster."""
+    location: Location = ("rollouts", "kubernetes", "policy_resources")
+    found: object = values
+    for key in location:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return
+    names = found.get("actions")
+    yield from _action_names((*location, "actions"), names, offer.actions or ())
+    if found.get("mode") in {"approve", "enforce"} and not (
+        offer.rollbacks if names is None else names
+    ):
+        yield Fault(
+            (*location, "mode"),
+            f"mode {found['mode']} needs at least one action that such policies may use",
+            "add a kubernetes-rollback action, or use mode observe",
+        )
 
 
 def _login(values: dict[str, Any]) -> Iterator[Fault]:
@@ -69,9 +121,9 @@ def _traces(values: dict[str, Any]) -> Iterator[Fault]:
         yield from _exactly_one(("traces",), traces, TRACES)
 
 
-def _traced(location: Location, policy: dict[str, Any], values: dict[str, Any]) -> Iterator[Fault]:
+def _traced(location: Location, policy: dict[str, Any], offer: Offer) -> Iterator[Fault]:
     """Yield signals of traces where no traces come from anywhere."""
-    if values.get("traces") is not None:
+    if offer.traces is not False:
         return
     for i, signal in _items(policy, "signals"):
         if signal.get("traces") is not None:
@@ -160,21 +212,18 @@ def _gitops(values: dict[str, Any], actions: list[tuple[int, dict[str, Any]]]) -
             )
 
 
-def _holds(values: dict[str, Any], policies: list[tuple[int, dict[str, Any]]]) -> Iterator[Fault]:
-    rollbacks = {
-        action.get("name")
-        for _, action in _items(values, "actions")
-        if action.get("kubernetes-rollback") is not None
-    }
-    for i, policy in policies:
-        names = policy.get("actions")
-        used = {n for n in names if isinstance(n, str)} if isinstance(names, list) else set()
-        if policy.get("hold") is not None and not rollbacks & used:
-            yield Fault(
-                ("policies", i, "hold"),
-                "a rollout that is held and found bad could not be rolled back",
-                "add a kubernetes-rollback action to the policy",
-            )
+def _hold(location: Location, policy: dict[str, Any], offer: Offer) -> Iterator[Fault]:
+    """Yield a hold whose rollout could not be rolled back."""
+    if policy.get("hold") is None or offer.rollbacks is None:
+        return
+    names = policy.get("actions")
+    used = {n for n in names if isinstance(n, str)} if isinstance(names, list) else set()
+    if not offer.rollbacks & used:
+        yield Fault(
+            (*location, "hold"),
+            "a rollout that is held and found bad could not be rolled back",
+            "add a kubernetes-rollback action to the policy",
+        )
 
 
 def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
@@ -197,7 +246,8 @@ def _leadership(values: dict[str, Any]) -> Iterator[Fault]:
         )
 
 
-def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) -> Iterator[Fault]:
+def _policy(location: Location, policy: dict[str, Any], offer: Offer) -> Iterator[Fault]:
+    known = offer.actions
     signals = _items(policy, "signals")
     yield from _signals(location, policy)
     acting = [signal for _, signal in signals if signal.get("tier", _tier(signal)) != "info"]
@@ -227,7 +277,8 @@ def _policy(location: Location, policy: dict[str, Any], known: Sequence[str]) ->
             "mode observe changes nothing, and a hold pauses Deployments",
             "use mode approve or enforce, or remove hold",
         )
-    yield from _action_names((*location, "actions"), names, known)
+    if known is not None:
+        yield from _action_names((*location, "actions"), names, known)
 
 
 def _tier(signal: dict[str, Any]) -> str:

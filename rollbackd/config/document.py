@@ -1,13 +1,13 @@
 """Reading a YAML file: its values, the line of every key, and what is wrong with the text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rollbackd.config.problems import ConfigError, Location, Problem, key_path
+from rollbackd.config.problems import ConfigError, Fault, Location, Problem, key_path
 
 MAX_BYTES = 4 * 1024 * 1024
 """Nobody writes more by hand; a larger file is the wrong file."""
@@ -36,6 +36,11 @@ class Document:
             location = location[:-1]
         return self.lines.get(location, 1)
 
+    def problem(self, fault: Fault) -> Problem:
+        """Return a fault with its line."""
+        line = self.line(fault.location)
+        return Problem(line, key_path(fault.location), fault.what, fault.hint)
+
 
 def read(file: Path) -> Document:
     """Read a YAML file of plain values.
@@ -43,18 +48,44 @@ def read(file: Path) -> Document:
     Raises:
         ConfigError: it cannot be read, is no text, no YAML, or empty.
     """
+    return _read(file, _only)[0]
+
+
+def read_all(file: Path) -> list[Document]:
+    """Read a YAML file of one or more documents, as manifests are; those without content are left out.
+
+    Raises:
+        ConfigError: as ``read``.
+    """
+    return _read(file, _each)
+
+
+def _only(loader: yaml.SafeLoader) -> Iterator[yaml.Node]:
+    node = loader.get_single_node()
+    if node is not None:
+        yield node
+
+
+def _each(loader: yaml.SafeLoader) -> Iterator[yaml.Node]:
+    while loader.check_node():
+        node = loader.get_node()
+        is_empty = isinstance(node, yaml.ScalarNode) and node.value in {"", "~", "null"}
+        if node is not None and not is_empty:
+            yield node
+
+
+def _read(file: Path, nodes: Callable[[yaml.SafeLoader], Iterator[yaml.Node]]) -> list[Document]:
     text = _text(file)
     loader = yaml.SafeLoader(text)
+    found = []
     try:
-        node = loader.get_single_node()
-        if node is None:
-            raise ConfigError(
-                file,
-                [Problem(0, "", "the file is empty", "see examples/ for one to begin with")],
-            )
-        repeated = tuple(_repeated(node))
-        values = loader.construct_document(node)
-        lines = dict(_lines(node, ()))
+        for node in nodes(loader):
+            repeated = tuple(_repeated(node))
+            values = loader.construct_document(node)
+            found.append(Document(file, values, dict(_lines(node, ())), repeated))
+        if not found:
+            hint = "see examples/ for one to begin with"
+            raise ConfigError(file, [Problem(0, "", "the file is empty", hint)])
     except yaml.MarkedYAMLError as error:
         raise ConfigError(file, [_syntax(error)]) from error
     except (yaml.YAMLError, ValueError) as error:
@@ -63,7 +94,7 @@ def read(file: Path) -> Document:
         raise ConfigError(file, [Problem(0, "", "nested too deeply")]) from error
     finally:
         loader.dispose()
-    return Document(file, values, lines, repeated)
+    return found
 
 
 def _text(file: Path) -> str:

@@ -11,7 +11,7 @@ from rollbackd.config.cross_checks import cross_checks, static_checks
 from rollbackd.config.document import Document, read
 from rollbackd.config.models import ConfigModel
 from rollbackd.config.models.rollouts import StaticModel
-from rollbackd.config.problems import ConfigError, Fault, Problem, key_path
+from rollbackd.config.problems import ConfigError, Fault, Problem
 from rollbackd.config.quantities import shown
 from rollbackd.config.settings import Config, StaticRollout
 
@@ -56,11 +56,6 @@ def _validated(document: Document, model: type[M], more: Iterable[Fault]) -> M:
     except ValidationError as error:
         found.extend(faults(error, model))
     if validated is None or found or document.repeated:
-        problems = {_problem(document, fault) for fault in found}
+        problems = {document.problem(fault) for fault in found}
         raise ConfigError(document.file, problems | set(document.repeated))
     return validated
-
-
-def _problem(document: Document, fault: Fault) -> Problem:
-    line = document.line(fault.location)
-    return Problem(line, key_path(fault.location), fault.what, fault.hint)

@@ -16,6 +16,8 @@ _BYTES = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
+_LONGEST = 32
+"""Characters of a quantity, for the schemas: nobody needs more."""
 _LINE = 60
 """Longer values are cut in messages."""
 
@@ -156,7 +158,14 @@ def _more_than_one(ratio: float) -> float:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION}$", "examples": ["10s", "1h30m"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^{_DURATION}$",
+            "maxLength": _LONGEST,
+            "examples": ["10s", "1h30m"],
+        }
+    ),
 ]
 """Seconds, zero allowed."""
 
@@ -174,13 +183,27 @@ Increase = Annotated[
     float,
     BeforeValidator(parse_ratio),
     AfterValidator(_more_than_one),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["+25%", 1.25]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": rf"^(?:\+{_NUMBER} ?%|{_NUMBER})$",
+            "maxLength": _LONGEST,
+            "examples": ["+25%", 1.25],
+        }
+    ),
 ]
 """A ratio of canary to baseline that is harmful: more than 1."""
 
 Share = Annotated[
     float,
     BeforeValidator(parse_share),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["0.1%", 0.001]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": f"^{_SHARE}$",
+            "maxLength": _LONGEST,
+            "examples": ["0.1%", 0.001],
+        }
+    ),
 ]
 """A share of all events, 0 to 1."""

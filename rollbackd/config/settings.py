@@ -11,9 +11,10 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actions.canary_scale import KIND as CANARY_DEPLOYMENT
 from actions.guards.settings import GuardSettings
 from actions.hold_settings import HoldSettings
-from analyzer.policy import NOT_WATCHED, Policy
+from analyzer.policy import NOT_WATCHED, Mode, Policy
 from analyzer.rollout import Rollout
 from rollbackd.config.notifiers import NotifierSettings
 from rollbackd.config.region_settings import RegionsSettings
@@ -213,6 +214,19 @@ SourceSettings = PrometheusSettings | ScrapeSettings | RecordedSettings
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyResourcesSettings:
+    """How far policies go that are read from the cluster, whatever they say themselves.
+
+    Attributes:
+        mode: the furthest. actions: those they may use, by name; None = every rollback in the
+            cluster, which stays in the workload's namespace.
+    """
+
+    mode: Mode = Mode.OBSERVE
+    actions: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KubernetesSettings:
     """A cluster whose workloads are watched.
 
@@ -228,6 +242,7 @@ class KubernetesSettings:
         id_labels: metric labels that hold the namespace and the pod's name, in this order; a
             single one holds the pod's name.
         argocd_namespace: where Argo CD's Applications are.
+        policy_resources: RollbackPolicy resources are read, and count so much; None = they are not.
     """
 
     cluster: str
@@ -242,6 +257,7 @@ class KubernetesSettings:
     kinds: tuple[str, ...] = ("Deployment", "StatefulSet", "DaemonSet")
     events: bool = False
     argocd_namespace: str = "argocd"
+    policy_resources: PolicyResourcesSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,11 +351,13 @@ class Match:
     """Which rollouts a policy is for; every part that is not empty must fit.
 
     ``namespaces`` and ``names`` may hold shell patterns (``shop-*``); labels must be equal.
+    ``kinds``: of workloads; a canary Deployment beside a stable one is a Deployment, too.
     """
 
     namespaces: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
 
     def fits(self, rollout: Rollout) -> bool:
         """Say whether the policy is for this rollout."""
@@ -348,7 +366,12 @@ class Match:
             _any_fits(self.namespaces, workload.namespace)
             and _any_fits(self.names, workload.name)
             and all(rollout.labels.get(key) == value for key, value in self.labels.items())
+            and (not self.kinds or _PLAIN_KINDS.get(workload.kind, workload.kind) in self.kinds)
         )
+
+
+_PLAIN_KINDS = {CANARY_DEPLOYMENT: "Deployment"}
+"""Kinds of our own, and what people call them in a policy."""
 
 
 def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
@@ -392,6 +415,7 @@ class Config:
         settle_s: samples younger than this are not looked at yet.
         policies: in the file's order; names are unique.
         leadership: used when the journal may have several replicas, in PostgreSQL that is.
+        guards: those of all policies.
     """
 
     file: Path
@@ -409,6 +433,21 @@ class Config:
     regions: RegionsSettings | None = None
     trains: tuple["TrainSettings", ...] = ()
     leadership: LeadershipSettings = LeadershipSettings()
+    guards: GuardSettings = field(default_factory=GuardSettings)
+
+    @property
+    def rollbacks(self) -> tuple[str, ...]:
+        """Names of the actions that roll back in the cluster."""
+        return tuple(a.name for a in self.actions if isinstance(a, KubernetesRollbackSettings))
+
+    @property
+    def resource_actions(self) -> tuple[str, ...]:
+        """Names of the actions that policies of the cluster may use."""
+        cluster = self.rollouts.kubernetes
+        if cluster is None or cluster.policy_resources is None:
+            return ()
+        named = cluster.policy_resources.actions
+        return self.rollbacks if named is None else named
 
     def policy_for(self, rollout: Rollout) -> Policy | None:
         """Return the policy of a rollout, or None when nobody asked to watch it.
@@ -426,6 +465,10 @@ class Config:
     def named(self, name: str) -> Policy | None:
         """Return the policy of this name, or None when there is none."""
         return next((r.policy for r in self.policies if r.policy.name == name), None)
+
+    def lapsed(self, name: str) -> bool:
+        """Tell whether there is no policy of this name."""
+        return self.named(name) is None
 
     def deciders(self, name: str) -> Deciders:
         """Return who may decide under the policy of this name; nobody when there is none."""

@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -131,7 +131,7 @@ class Reflector(Generic[T]):
         self._thread = threading.Thread(target=self._run, name=f"reflector {path}", daemon=True)
         self._stream_lock = threading.Lock()
         self._stream: EventStream | None = None
-        # Only the thread touches these three.
+        # Only the thread changes these three.
         self._version: str | None = None
         self._failures = 0
         self._is_absent = False
@@ -140,6 +140,11 @@ class Reflector(Generic[T]):
     def is_running(self) -> bool:
         """Whether the cache is being followed."""
         return self._thread.is_alive()
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the server knows no such collection, which may be so when it is optional."""
+        return self._is_absent
 
     def start(self) -> None:
         """Start following; returns at once."""
@@ -190,9 +195,10 @@ class Reflector(Generic[T]):
 
     def _rest(self) -> None:
         """Hold nothing while there is no such collection, and wait."""
-        if self._cache.replace({}).removed or not self._is_absent:
+        # Said before the cache is emptied: who finds nothing in it is to know why.
+        was_absent, self._is_absent = self._is_absent, True
+        if self._cache.replace({}).removed or not was_absent:
             self._log.info("collection absent", asks_again_s=self._pace.watch_s)
-        self._is_absent = True
         self._failures = 0
         self._stopping.wait(self._pace.watch_s)
 
@@ -256,6 +262,11 @@ class Reflector(Generic[T]):
         say = self._log.warning if self._failures == 1 else self._log.debug
         say("collection lost", error=str(error), failures=self._failures, wait_s=round(wait_s, 2))
         self._stopping.wait(wait_s)
+
+
+def scopes(namespaces: Sequence[str]) -> list[str]:
+    """Return the part of a path that names the namespace, one for each; all of the cluster: ""."""
+    return [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
 
 
 def _is_earlier(version: str, than: str | None) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from actions.gitops_hold import NAME as HOLD
+from actions.guards.guard import OwnerRule
 from analyzer.policy import Mode
 from rollbackd.config.settings import (
     ActionSettings,
@@ -109,6 +110,8 @@ _HOLD_OWNERS = (
 )
 _DELETE_STUCK = _Grant(("delete",), "", "pods")
 _EVENTS = _Grant(("create",), "", "events")
+_POLICIES = _Grant(("list", "watch"), "rollbackd.io", "rollbackpolicies")
+_POLICY_STATUS = _Grant(("patch",), "rollbackd.io", "rollbackpolicies/status")
 _REVIEWS = (
     _Grant(("create",), "authentication.k8s.io", "tokenreviews"),
     _Grant(("create",), "authorization.k8s.io", "subjectaccessreviews"),
@@ -125,6 +128,10 @@ def needs(config: Config) -> tuple[Need, ...]:
     kinds = [_KINDS[kind] for kind in cluster.kinds]
     follow = [*(grant for kind in kinds for grant in kind.follow()), _PODS]
     found = [*_needs(follow, followed, "following rollouts", essential=True)]
+    if cluster.policy_resources is not None:
+        found += _needs([_POLICIES], followed, "reading policies", essential=True)
+        telling = "writing the status of policies"
+        found += _needs([_POLICY_STATUS], followed, telling, essential=False)
     modes = {mode for action in config.actions for mode in _modes(config, action)}
     planned = [grant for kind in kinds for grant in kind.plan()]
     if modes:
@@ -135,7 +142,7 @@ def needs(config: Config) -> tuple[Need, ...]:
     if modes - {Mode.OBSERVE}:
         written = [grant for kind in kinds for grant in kind.act()]
         found += _needs(written, followed, "rolling back", essential=False)
-    if any(HOLD in rule.policy.actuators and _acts(rule) for rule in config.policies):
+    if _holds_owners(config):
         # owners live in other namespaces; of Argo CD and Flux only the one that is there matters
         feature = "holding GitOps owners, where these are used"
         found += _needs(_HOLD_OWNERS, ("",), feature, essential=False)
@@ -158,6 +165,23 @@ def needs(config: Config) -> tuple[Need, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _holds_owners(config: Config) -> bool:
+    """Tell whether any policy that acts stops the sync of GitOps owners first."""
+    if any(HOLD in rule.policy.actuators and _acts(rule) for rule in config.policies):
+        return True
+    mode, used = _of_resources(config)
+    rolls_back = not used.isdisjoint(config.rollbacks)
+    return mode is not Mode.OBSERVE and rolls_back and config.guards.gitops is OwnerRule.HOLD
+
+
+def _of_resources(config: Config) -> tuple[Mode, frozenset[str]]:
+    """Return how far policies of the cluster may go, and by which actions."""
+    cluster = config.rollouts.kubernetes
+    resources = cluster.policy_resources if cluster is not None else None
+    mode = Mode.OBSERVE if resources is None else resources.mode
+    return mode, frozenset(config.resource_actions)
+
+
 def _acts(rule: PolicyRule) -> bool:
     return rule.policy.mode is not Mode.OBSERVE
 
@@ -167,7 +191,9 @@ def _modes(config: Config, action: ActionSettings) -> set[Mode]:
     if not isinstance(action, KubernetesRollbackSettings):
         return set()
     policies = (rule.policy for rule in config.policies)
-    return {policy.mode for policy in policies if action.name in policy.actuators}
+    modes = {policy.mode for policy in policies if action.name in policy.actuators}
+    mode, used = _of_resources(config)
+    return modes | {mode} if action.name in used else modes
 
 
 def _needs(

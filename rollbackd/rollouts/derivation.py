@@ -37,12 +37,14 @@ class Reading:
         follow_for_s: a rollout that settled is followed until its canary is this old, in
             seconds; at least the longest observation that a policy asks for.
         known_good: the ledger of good revisions.
+        longest_s: how long it must be followed for what policies of the cluster ask now.
     """
 
     cluster: str = "default"
     id_labels: tuple[str, ...] = ("namespace", "pod")
     follow_for_s: float = 600.0
     known_good: KnownGood = nothing_known
+    longest_s: Callable[[], float] = float
 
     def __post_init__(self) -> None:
         """Refuse labels that we have no values for."""
@@ -133,13 +135,14 @@ def _rollout(
 ) -> Rollout | None:
     deployment, workload = family.deployment, reading.workload(family)
     known_good = reading.known_good(workload)
+    follow_for_s = max(reading.follow_for_s, reading.longest_s())
     is_complete = not any(map(family.is_active, family.others(current)))
     started_at = _started_at(family, current, trace, now, is_complete=is_complete)
     if (
         deployment.is_deleting
         or deployment.replicas == 0
         or _is_first(family, current)
-        or (is_complete and now - started_at >= reading.follow_for_s)
+        or (is_complete and now - started_at >= follow_for_s)
         or _is_restored(family, current, known_good)
     ):
         return None

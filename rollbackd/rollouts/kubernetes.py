@@ -11,7 +11,7 @@ from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Missing
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.kubernetes.errors import Denied
-from rollbackd.kubernetes.reflector import Collections, Pace, Reflector
+from rollbackd.kubernetes.reflector import Collections, Pace, Reflector, scopes
 from rollbackd.rollouts.argo import argo_rollout_of, argo_rollouts
 from rollbackd.rollouts.derivation import NO_MEMORY, Memory, Reading, derive
 from rollbackd.rollouts.flagger import KIND as FLAGGER
@@ -94,7 +94,7 @@ class KubernetesRollouts:
                     optional=group != "apps/v1",
                     pace=pace,
                 )
-                for scope in _scopes(namespaces)
+                for scope in scopes(namespaces)
             ]
 
         self._deployments = follow(DEPLOYMENT, "deployments", deployment_of)
@@ -110,7 +110,7 @@ class KubernetesRollouts:
         self._revisions = follow(with_revisions, "controllerrevisions", controller_revision_of)
         self._pods: list[Reflector[Pod]] = [
             Reflector(api, f"/api/v1{scope}/pods", pod_of, pace=pace)
-            for scope in _scopes(namespaces)
+            for scope in scopes(namespaces)
         ]
 
     @property
@@ -217,11 +217,6 @@ def _standing(workload: Workload, family: Family) -> Standing:
         is_paused=deployment.is_paused,
         held_by=deployment.held_by,
     )
-
-
-def _scopes(namespaces: Sequence[str]) -> list[str]:
-    """Return the part of a path that names the namespace, one for each; all of the cluster: ""."""
-    return [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
 
 
 def _items(reflectors: Sequence[Reflector[T]]) -> list[T]:

@@ -82,15 +82,15 @@ class Site:
     """
 
     views: Callable[[], tuple[WatchView, ...]]
-    rules: Sequence[PolicyRule]
+    rules: Callable[[], Sequence[PolicyRule]]
     offered: Callable[[str], tuple[WatchView, Verb] | None]
     decide: Callable[[Decision], Outcome]
     visitors: Visitors
     journal: JournalSearch
     course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
     links: Links = NO_LINKS
-    refused: Callable[[str], None] = lambda _reason: None
     regions: Callable[[], tuple[WatchView, ...]] = tuple
+    refused: Callable[[str], None] = lambda _reason: None
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
@@ -155,7 +155,7 @@ class Site:
         )
 
     def _policies(self, request: Request) -> Response:
-        return _html(pages.policies(self.rules, self._visitor(request)))
+        return _html(pages.policies(self.rules(), self._visitor(request)))
 
     async def _check(self, request: Request) -> Response:
         form = await _form(request, MAX_CONFIGURATION)
@@ -165,7 +165,7 @@ class Site:
         text = form.get("text", "")
         problems = await run_in_threadpool(_problems, text)
         visitor = await run_in_threadpool(self._visitor, request)
-        return _html(pages.policies(self.rules, visitor, text=text, problems=problems))
+        return _html(pages.policies(self.rules(), visitor, text=text, problems=problems))
 
     def _sign_in(self, request: Request) -> Response:
         return _html(pages.sign_in(self._visitor(request), self.visitors, refused=False))

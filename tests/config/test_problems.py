@@ -42,6 +42,7 @@ def static(**keys: object) -> Change:
 
 
 P, S0, S1 = "policies[0]", "policies[0].signals[0]", "policies[0].signals[1]"
+FREEZE = {"name": "x", "cron": "0 18 * * fri", "lasts": "1h"}
 NGINX = {"upstream_file": "u", "upstream": "shop"}
 
 WRONG: list[tuple[Change, str, str]] = [
@@ -51,6 +52,8 @@ WRONG: list[tuple[Change, str, str]] = [
     (lambda v: v.update(settle="-1s"), "settle", "cannot be negative"),
     (lambda v: v.update(tik="1s"), "tik", 'unknown key → did you mean "tick"?'),
     (lambda v: v.update(alpha=0.1), "alpha", "unknown key → it belongs under policies[]"),
+    (lambda v: v.update(guards={"freezes": [{**FREEZE, "timezon": "UTC"}]}),
+     "guards.freezes[0].timezon", 'unknown key → did you mean "timezone"?'),
     (lambda v: v.update(zzz=1), "zzz", "unknown key → known here: tick, settle, journal"),
     (lambda v: v.pop("source"), "source", "is missing → Where samples come from"),
     (lambda v: v.pop("policies"), "policies", "is missing"),

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     """Some of its top-level keys; the others are those of ``test_docs.REST``."""
     VALUES = "# values.yaml"
     """Of the chart, in part, as Helm merges them."""
+    POLICY = "apiVersion: rollbackd.io/"
     MANIFEST = "# Kubernetes"
     """An object of Kubernetes, or a part of one."""
     COLLECTOR = "# OpenTelemetry Collector"
@@ -87,6 +88,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 def _words(line: str) -> list[str]:
     try:
-        return shlex.split(line.removeprefix("$ "), comments=True)
+        words = shlex.split(line.removeprefix("$ "), comments=True)
     except ValueError:  # what follows is a part of a longer text
         return []
+    return words[: words.index("|")] if "|" in words else words

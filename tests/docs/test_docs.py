@@ -21,6 +21,7 @@ from analyzer.signal import Selector, Signal
 from rollbackd.catalogue import CATALOGUE
 from rollbackd.cli import main
 from rollbackd.config import load
+from rollbackd.config.manifests import Limits, load_manifests
 from tests.dashboards.exported import exposition
 from tests.docs.blocks import PAGES, ROOT, Block, Kind, blocks, commands
 
@@ -50,6 +51,8 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     page = (tmp_path / "reference" / "metrics.html").read_text(encoding="utf-8")
     missing = {name for name in documented() if name not in page}
     assert not missing
+    page = (tmp_path / "reference" / "rollbackpolicy.html").read_text(encoding="utf-8")
+    assert "spec.signals[].ratio" in page
 
 
 def documented() -> set[str]:
@@ -80,6 +83,9 @@ def test_what_is_shown_is_accepted(block: Block, tmp_path: Path) -> None:
             defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
             schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
             jsonschema.validate(_merged(defaults, yaml.safe_load(block.text)), schema)
+        case Kind.POLICY:
+            file.write_text(block.text, encoding="utf-8")
+            assert load_manifests(file, Limits()).policies
         case Kind.MANIFEST | Kind.COLLECTOR | Kind.WORKFLOW:
             assert isinstance(yaml.safe_load(block.text), dict)
         case None:
@@ -176,3 +182,8 @@ def selectors(signal: Signal) -> Iterator[Selector]:
     """Yield what a signal reads."""
     values = (getattr(signal, field.name) for field in fields(signal))
     yield from (value for value in values if isinstance(value, Selector))
+
+
+def test_the_example_of_a_policy_names_its_namespace() -> None:
+    found = load_manifests(ROOT / "examples" / "rollback-policy.yaml", Limits())
+    assert [read.rule.policy.name for read in found.policies] == ["shop/web", "shop/rest"]

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from rollbackd.config import load
+from rollbackd.config.custom_resource import definition
 from rollbackd.config.settings import Config
 from tests.helm.golden_files import CASES, golden_file, options
 from tests.helm.helm_program import CHART, Helm, Manifest
@@ -229,3 +230,21 @@ def test_replicas_share_no_volume_and_roll_pod_by_pod(helm4: Helm) -> None:
 def test_without_postgresql_one_pod_stops_before_the_next_starts(helm4: Helm) -> None:
     spec = only(helm4.manifests(), "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_definition_comes_with_what_reads_it(any_helm: Helm) -> None:
+    def definitions(*extra: str) -> list[Manifest]:
+        found = any_helm.manifests(*extra)
+        return [m for m in found if m["kind"] == "CustomResourceDefinition"]
+
+    reading = ("--set-json", "config.rollouts.kubernetes.policy_resources={}")
+    assert definitions() == []
+    (made,) = definitions(*reading)
+    for version in KUBERNETES:
+        kubernetes_validate.validate(made, version, strict=True)
+    assert made["spec"] == definition()["spec"]
+    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert made["metadata"]["labels"]["app.kubernetes.io/name"] == "rollbackd"
+    (taken,) = definitions(*reading, "--set", "crds.keep=false")
+    assert "annotations" not in taken["metadata"]
+    assert definitions(*reading, "--set", "crds.create=false") == []

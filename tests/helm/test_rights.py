@@ -4,6 +4,7 @@ The rendered configuration is wired up as the daemon does it, against the fake A
 rollout goes through everything that its policy allows. The server's log is what was called.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,12 +20,15 @@ from analyzer.policy import Mode
 from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
+from rollbackd.config.custom_resource import definition
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import Need, needs
 from rollbackd.leadership.kubernetes import KubernetesLease
 from rollbackd.leadership.lease import Lease
 from rollbackd.notifiers.port import Memo
+from rollbackd.policies.clerk import StatusClerk
 from rollbackd.rollouts.flagger import KIND as FLAGGER
+from rollbackd.telemetry import Telemetry
 from rollbackd.views import TimelineItem
 from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.wiring import Parts, assemble, cluster_access
@@ -35,6 +39,7 @@ from tests.helm.helm_program import Helm, Manifest
 from tests.kubernetes import argo, flagger, sets
 from tests.kubernetes.gitops import TRACKING, argo_application, helm_release, kustomization
 from tests.kubernetes.shop import manifest
+from tests.policies.shelf import policy
 
 pytestmark = pytest.mark.servers
 
@@ -237,6 +242,24 @@ def tell(parts: Parts, rollout: Rollout) -> None:
         notifier.tell(view, Memo({}, lambda _: None))
 
 
+def write_status(api: FakeKubeApi, parts: Parts, namespaces: tuple[str, ...]) -> None:
+    """Write a policy in each namespace, and let the clerk write its status as the daemon does."""
+    if parts.policies is None:
+        return
+    resources, status_api = parts.policies
+    for namespace in namespaces:
+        api.create(policy(namespace=namespace))
+
+    def is_read(_: FakeKubeApi) -> bool:
+        found = resources.all()
+        return not isinstance(found, Missing) and len(found) == len(namespaces)
+
+    api.wait_until(is_read, what="every policy seen")
+    telemetry = Telemetry(version="test", environ={})
+    StatusClerk(resources, tuple, status_api, telemetry, time.time).tend()
+    telemetry.close()
+
+
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
@@ -250,6 +273,9 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
         kinds = watched.kinds
         followed = {"pods", *(REVISIONS[kind] for kind in kinds)}
         followed |= {PLURALS.get(kind, f"{kind.lower()}s") for kind in kinds}
+        if watched.policy_resources is not None:
+            followed.add("rollbackpolicies")
+            api.create(definition())
         stuck = any(getattr(action, "delete_stuck_pods", False) for action in config.actions)
         if FLAGGER in kinds:
             flagger.install(api)
@@ -270,6 +296,7 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
             for rollout in rollouts(parts):
                 act(parts, config, rollout)
                 tell(parts, rollout)
+            write_status(api, parts, namespaces)
         elect(api, config)
         let_in(config)
         return called(api)

@@ -217,3 +217,32 @@ def test_owners_are_asked_for_where_a_policy_that_acts_holds_them(tmp_path: Path
     values["policies"][0]["mode"] = "observe"
     observing = needs(load(write(tmp_path, values)))
     assert not {need.right.verb for need in observing} & WRITING
+
+
+def test_policies_of_the_cluster_need_to_be_read_and_their_status_written(tmp_path: Path) -> None:
+    reading: dict[str, Any] = {"rollouts": {"kubernetes": {"policy_resources": {}}}}
+    more = set(needs(config(tmp_path, **reading))) - set(needs(config(tmp_path)))
+    assert {(str(need.right), need.essential) for need in more} == {
+        ("list rollbackpolicies.rollbackd.io in all namespaces", True),
+        ("watch rollbackpolicies.rollbackd.io in all namespaces", True),
+        ("patch rollbackpolicies/status.rollbackd.io in all namespaces", False),
+    }
+
+
+def test_what_such_policies_may_do_decides_about_the_rights_to_act(tmp_path: Path) -> None:
+    acting: dict[str, Any] = {
+        "rollouts": {"kubernetes": {"policy_resources": {"mode": "approve"}}}
+    }
+    more = rights(config(tmp_path, **acting)) - rights(config(tmp_path))
+    kinds = ("deployments", "statefulsets", "daemonsets")
+    assert {f"patch {kind}.apps in all namespaces" for kind in kinds} <= more
+    assert not {right for right in more if "applications" in right}
+    held = rights(config(tmp_path, **acting, guards={"gitops": "hold"}))
+    assert "patch applications.argoproj.io in all namespaces" in held
+    only = {"policy_resources": {"mode": "approve", "actions": ["switch"]}}
+    switch = {"name": "switch", "nginx-switch": {"upstream_file": "u", "upstream": "shop"}}
+    others: dict[str, Any] = {
+        "rollouts": {"kubernetes": only},
+        "actions": [{"name": "rollback", "kubernetes-rollback": {}}, switch],
+    }
+    assert not {right for right in rights(config(tmp_path, **others)) if "patch deploy" in right}

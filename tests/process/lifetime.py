@@ -53,6 +53,9 @@ class Rules:
         every = (self.usual, *self.special.values())
         return next((policy for policy in every if policy.name == name), None)
 
+    def lapsed(self, name: str) -> bool:
+        return self.named(name) is None
+
 
 class MortalJournal(MemoryJournal):
     """A journal whose process may die before and after each write."""

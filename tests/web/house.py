@@ -130,7 +130,7 @@ def open_house(
     site = Site(
         views=lambda: house.seen,
         regions=lambda: house.regions,
-        rules=(PolicyRule(POLICY),),
+        rules=lambda: (PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,
         visitors=Visitors(read, proxies, cluster),

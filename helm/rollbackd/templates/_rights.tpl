@@ -5,10 +5,32 @@
 {{- if kindIs "map" .Values.config.rollouts.kubernetes }}yes{{ end }}
 {{- end }}
 
+{{/* Not empty when RollbackPolicy resources are read. */}}
+{{- define "rollbackd.readsPolicies" -}}
+{{- if kindIs "map" (.Values.config.rollouts.kubernetes).policy_resources }}yes{{ end }}
+{{- end }}
+
+{{/*
+What decides about rights: the policies of the configuration, and one that stands for all of the
+cluster, which may go as far as policy_resources allows. A JSON list.
+*/}}
+{{- define "rollbackd.policies" -}}
+{{- $policies := .Values.config.policies }}
+{{- if include "rollbackd.readsPolicies" . }}
+{{- $allowed := .Values.config.rollouts.kubernetes.policy_resources }}
+{{- $rollbacks := list }}
+{{- range .Values.config.actions }}
+{{- if kindIs "map" (index . "kubernetes-rollback") }}{{ $rollbacks = append $rollbacks .name }}{{ end }}
+{{- end }}
+{{- $policies = append $policies (dict "name" "those of the cluster" "mode" (default "observe" $allowed.mode) "actions" (default $rollbacks $allowed.actions)) }}
+{{- end }}
+{{- toJson $policies }}
+{{- end }}
+
 {{/* The names of the policies that may act in the cluster, as a JSON list. */}}
 {{- define "rollbackd.actingPolicies" -}}
 {{- $acting := list }}
-{{- range .Values.config.policies }}
+{{- range include "rollbackd.policies" . | fromJsonArray }}
 {{- if and (has .mode (list "approve" "enforce")) (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
 {{- $acting = append $acting .name }}
 {{- end }}
@@ -25,7 +47,7 @@
 
 {{/* Not empty when a policy that may act names an action that may delete stuck pods. */}}
 {{- define "rollbackd.deletesPods" -}}
-{{- range $policy := .Values.config.policies }}
+{{- range $policy := include "rollbackd.policies" . | fromJsonArray }}
 {{- range $.Values.config.actions }}
 {{- $rollback := index . "kubernetes-rollback" }}
 {{- if and (has $policy.mode (list "approve" "enforce")) (has .name $policy.actions) $rollback $rollback.delete_stuck_pods }}yes{{ end }}
@@ -70,7 +92,7 @@
 {{- $proposes := "" }}
 {{- $workloads := include "rollbackd.workloads" . | fromJsonArray }}
 {{- $revisions := include "rollbackd.revisions" . | fromJsonArray }}
-{{- range .Values.config.policies }}
+{{- range include "rollbackd.policies" . | fromJsonArray }}
 {{- $proposes = printf "%s%s" $proposes (include "rollbackd.usesRollback" (dict "policy" . "config" $.Values.config)) }}
 {{- end }}
 {{- $gets := or $proposes (include "rollbackd.writesEvents" .) }}
@@ -81,6 +103,15 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+{{- if include "rollbackd.readsPolicies" . }}
+# Policies of the cluster: they are read, and their status is written.
+- apiGroups: [rollbackd.io]
+  resources: [rollbackpolicies]
+  verbs: [list, watch]
+- apiGroups: [rollbackd.io]
+  resources: [rollbackpolicies/status]
+  verbs: [patch]
+{{- end }}
 {{- if $proposes }}
 # Planning a rollback, in mode observe, too: the workload as it is now, and its revisions.
 {{- if has "controllerrevisions" $revisions }}
@@ -171,7 +202,7 @@
 {{- define "rollbackd.holdsOwners" -}}
 {{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
 {{- $common := dig "guards" "gitops" "refuse" (toJson .Values.config | fromJson) }}
-{{- range .Values.config.policies }}
+{{- range include "rollbackd.policies" . | fromJsonArray }}
 {{- if and (has .name $acting) (eq (dig "guards" "gitops" $common (toJson . | fromJson)) "hold") }}yes{{ end }}
 {{- end }}
 {{- end }}

@@ -84,6 +84,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             trains=tuple(train.settings(base) for train in self.trains),
             leadership=self.leadership.settings(),
             traces=None if self.traces is None else self.traces.settings(base),
+            guards=guards,
         )
 
 

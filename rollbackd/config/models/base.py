@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -35,8 +36,11 @@ def default(text: object) -> Any:  # noqa: ANN401 - as pydantic's Field: the ann
     return Field(default=text)
 
 
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+
+
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", text):
+    if not re.fullmatch(_NAME, text):
         raise fault(
             f"{shown(text)} cannot be a name",
             "up to 63 letters, digits, - _ and ., beginning and ending with a letter or digit",
@@ -83,7 +87,11 @@ def _url(text: str) -> str:
 Text = Annotated[str, Field(min_length=1)]
 """Text, not empty."""
 
-Name = Annotated[Text, AfterValidator(_name)]
+Name = Annotated[
+    Text,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 63, "pattern": f"^{_NAME}$"}),
+]
 """A name that can stand in metrics, URLs and annotations."""
 
 LabelName = Annotated[Text, AfterValidator(_label_name)]

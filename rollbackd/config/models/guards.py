@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from actions.guards.guard import Freeze, OwnerRule, Strength
 from actions.guards.settings import GuardSettings
@@ -15,6 +15,8 @@ from rollbackd.config.quantities import PositiveDuration, fault, format_duration
 
 MAX_WINDOW_S = 86400.0
 """Budgets and incidents look back at most a day."""
+
+MOST_FREEZES = 50
 
 _MOMENT = "%Y-%m-%d %H:%M"
 
@@ -47,7 +49,13 @@ def _lasts(seconds: float) -> float:
     return seconds
 
 
-Moment = Annotated[Text, AfterValidator(_moment)]
+Moment = Annotated[
+    Text,
+    AfterValidator(_moment),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$", "maxLength": 16}
+    ),
+]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Window = Annotated[PositiveDuration, AfterValidator(_window)]
 
@@ -130,7 +138,7 @@ class GuardsModel(Model):
     nothing is rolled back, people are called. Default: 5."""
     incident_window: Window | None = None
     """The window of an incident (duration, at most 1d). Default: 10m."""
-    freezes: list[FreezeModel] | None = None
+    freezes: Annotated[list[FreezeModel], Field(max_length=MOST_FREEZES)] | None = None
     """Times in which nothing is changed. Default: none."""
     capacity: Strength | None = None
     """When the revision to go back to could not run at full size. Default: refuse."""

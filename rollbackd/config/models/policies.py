@@ -1,5 +1,6 @@
 """``policies``: what is measured, how sure the daemon must be, and what it may do."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -12,33 +13,55 @@ from rollbackd.config import settings
 from rollbackd.config.models.base import Bool, Model, Name, Text, default
 from rollbackd.config.models.guards import GuardsModel
 from rollbackd.config.models.hold import HoldModel
+from rollbackd.config.models.rollouts import Kind
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, format_duration
 
+MOST_SIGNALS = 50
+MOST_ACTIONS = 10
+MOST_NAMES = 100
+"""More of them is a mistake; the API server wants a bound, to know what its checks cost."""
+
+Signals = Annotated[list[SignalModel], Field(min_length=1, max_length=MOST_SIGNALS)]
+
 AUTO = BeforeValidator(
     lambda value: None if value == "auto" else value,
-    json_schema_input_type=Literal["auto"] | list[SignalModel] | None,
+    json_schema_input_type=Literal["auto"] | Signals | None,
 )
 """``auto`` stands for no list: the signals are found when a watch begins."""
 
 
-class MatchModel(Model):
-    """Which rollouts a policy is for; every part that is there must fit. Empty: all."""
+class WorkloadMatchModel(Model):
+    """Which workloads a policy is for; every part that is there must fit. Empty: all."""
 
-    namespaces: list[Text] = Field(default_factory=list)
-    """Namespaces, or shell patterns such as shop-*."""
-    names: list[Text] = Field(default_factory=list)
+    names: list[Text] = Field(default_factory=list, max_length=MOST_NAMES)
     """Names of workloads, or shell patterns."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the workload, all of them equal."""
+    kinds: list[Kind] = Field(default_factory=list, max_length=MOST_NAMES)
+    """Kinds of workloads; default: all."""
+
+    def match(self, namespaces: Sequence[str]) -> settings.Match:
+        """Return the frozen settings; ``namespaces``: those it is limited to, or none."""
+        kinds = tuple(kind.value for kind in self.kinds)
+        return settings.Match(tuple(namespaces), tuple(self.names), self.labels, kinds)
+
+
+class _NamespacesModel(Model):
+    namespaces: list[Text] = Field(default_factory=list)
+    """Namespaces, or shell patterns such as shop-*."""
+
+
+class MatchModel(WorkloadMatchModel, _NamespacesModel):
+    """Which rollouts a policy is for; every part that is there must fit. Empty: all."""
 
 
 class DecidersModel(Model):
     """Who may press the buttons of a message. Over HTTP, the token decides instead."""
 
-    users: list[Text] = Field(default_factory=list)
+    users: list[Text] = Field(default_factory=list, max_length=MOST_NAMES)
     """Slack user ids (U...), or e-mail addresses when the app may read them."""
-    groups: list[Text] = Field(default_factory=list)
+    groups: list[Text] = Field(default_factory=list, max_length=MOST_NAMES)
     """Slack user groups, by id (S...)."""
     four_eyes: Bool = False
     """Whoever the annotation rollbackd.io/author names does not decide about that rollout."""
@@ -48,15 +71,11 @@ class DecidersModel(Model):
         return settings.Deciders(tuple(self.users), tuple(self.groups), self.four_eyes)
 
 
-class PolicyModel(Model):
-    """One policy. The first in the file that matches a rollout is used."""
+class TermsModel(Model):
+    """What a policy says, wherever it is written and whatever it is for."""
 
-    name: Name
-    """Unique; workloads can ask for it by this name."""
     mode: Mode = Mode.OBSERVE
     """observe: everything but the last step; approve: a person approves; enforce: act at once."""
-    match: MatchModel = Field(default_factory=MatchModel)
-    """Which rollouts it is for; default: all."""
     alpha: Annotated[float, Field(gt=0, le=0.5, strict=True)] = 0.01
     """Tolerated probability of rolling back a healthy rollout, per rollout; above 0, at most 0.5."""
     warm_up: Duration = default("1m")
@@ -84,7 +103,7 @@ class PolicyModel(Model):
     """An approval that has not come by then is void, and people are called (duration)."""
     cool_down: Duration = default("30m")
     """A workload acted on is not acted on again this long (duration)."""
-    actions: list[Name] = Field(default_factory=list)
+    actions: list[Name] = Field(default_factory=list, max_length=MOST_ACTIONS)
     """Names of actions, used in this order."""
     guards: GuardsModel = Field(default_factory=GuardsModel)
     """Reasons not to act; what is not set here is as under guards for all policies."""
@@ -92,7 +111,7 @@ class PolicyModel(Model):
     """Who may decide by a message's buttons; default: nobody."""
     hold: HoldModel | None = None
     """Hold a Deployment's rolling update back until it is judged. Default: it is not held."""
-    signals: Annotated[list[SignalModel] | None, Field(min_length=1), AUTO] = None
+    signals: Annotated[Signals | None, AUTO] = None
     """What is measured. auto: ready-made signals, found when a watch begins from what the source
     exposes for its instances; rollbackd signals lists them."""
 
@@ -108,19 +127,26 @@ class PolicyModel(Model):
             )
         return horizon
 
-    def rule(self, guards: GuardSettings, rollbacks: frozenset[str]) -> settings.PolicyRule:
+    def terms(
+        self,
+        name: str,
+        match: settings.Match,
+        own_guards: GuardSettings,
+        rollbacks: frozenset[str],
+    ) -> settings.PolicyRule:
         """Return the policy, what it is for, and its guards.
 
         Args:
-            guards: those of all policies.
+            name: by which it is known everywhere.
+            match: what it is for.
+            own_guards: its guards, complete.
             rollbacks: names of the actions that a GitOps owner would undo.
         """
-        own_guards = self.guards.settings(guards)
         # A hold comes first: once the rollback is written, the owner may already undo it.
         is_undone = own_guards.gitops is OwnerRule.HOLD and not rollbacks.isdisjoint(self.actions)
         hold = (HOLD,) if is_undone else ()
         policy = Policy(
-            name=self.name,
+            name=name,
             signals=tuple(signal.signal() for signal in self.signals or ()),
             discovers=self.signals is None,
             mode=self.mode,
@@ -139,9 +165,27 @@ class PolicyModel(Model):
             facts=self.facts,
             facts_after_s=self.facts_after,
         )
-        match = settings.Match(
-            tuple(self.match.namespaces), tuple(self.match.names), self.match.labels
-        )
         hold_back = self.hold.settings() if self.hold is not None else None
         deciders = self.deciders.settings()
         return settings.PolicyRule(policy, match, deciders, own_guards, hold_back)
+
+
+class _HeadModel(Model):
+    name: Name
+    """Unique; workloads can ask for it by this name."""
+    match: MatchModel = Field(default_factory=MatchModel)
+    """Which rollouts it is for; default: all."""
+
+
+class PolicyModel(TermsModel, _HeadModel):
+    """One policy. The first in the file that matches a rollout is used."""
+
+    def rule(self, guards: GuardSettings, rollbacks: frozenset[str]) -> settings.PolicyRule:
+        """Return the policy, what it is for, and its guards.
+
+        Args:
+            guards: those of all policies.
+            rollbacks: names of the actions that a GitOps owner would undo.
+        """
+        match = self.match.match(self.match.namespaces)
+        return self.terms(self.name, match, self.guards.settings(guards), rollbacks)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from analyzer.policy import Mode
 from rollbackd.config import settings
 from rollbackd.config.models.base import Bool, LabelName, Model, Name, Text, Url, default, path
 from rollbackd.config.quantities import Duration, fault, shown
@@ -20,6 +21,23 @@ class Kind(StrEnum):
     """Of Argo Rollouts; that it is not installed is no error."""
     CANARY = "Canary"
     """Of Flagger; that it is not installed is no error."""
+
+
+class PolicyResourcesModel(Model):
+    """Policies of the cluster: RollbackPolicy resources. ``{}`` takes every default.
+
+    Each counts for the workloads of its own namespace, before the policies of this file.
+    """
+
+    mode: Mode = Mode.OBSERVE
+    """They go this far at most, whatever they say; the rights to act follow from it."""
+    actions: list[Name] | None = None
+    """Names of the actions that they may use. Default: every kubernetes-rollback action."""
+
+    def settings(self) -> settings.PolicyResourcesSettings:
+        """Return the frozen settings."""
+        named = None if self.actions is None else tuple(self.actions)
+        return settings.PolicyResourcesSettings(self.mode, named)
 
 
 class KubernetesModel(Model):
@@ -46,6 +64,8 @@ class KubernetesModel(Model):
     Canary Flagger's."""
     events: Bool = False
     """Write an Event on the workload for each change of a watch; needs the right to create events."""
+    policy_resources: PolicyResourcesModel | None = None
+    """Read RollbackPolicy resources, too, and write their status. Default: they are not read."""
     follow_for: Duration = default("10m")
     """A complete rollout is still watched this long (duration)."""
     argocd_namespace: Name = "argocd"
@@ -94,6 +114,7 @@ class KubernetesModel(Model):
             events=self.events,
             kinds=tuple(dict.fromkeys(kind.value for kind in self.kinds)),
             argocd_namespace=self.argocd_namespace,
+            policy_resources=self.policy_resources.settings() if self.policy_resources else None,
         )
 
 

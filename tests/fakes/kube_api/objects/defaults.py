@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from .custom_schemas import fit_to_schema
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,7 +39,9 @@ _PROBE_DEFAULTS: JsonObject = {
 
 
 def set_defaults(kind: ResourceKind, obj: JsonObject) -> None:
-    """Fill in the defaults of a built-in kind, in place."""
+    """Fill in the defaults of a kind, in place; of a custom one as its schema says."""
+    if kind.schema is not None:
+        fit_to_schema(kind.schema, obj)
     fill = _DEFAULTS.get(kind.kind)
     if fill is not None and not kind.is_custom:
         fill(obj)

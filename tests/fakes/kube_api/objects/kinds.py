@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import unknown_resource
@@ -32,6 +32,8 @@ class ResourceKind:
     # Events of both groups are the same stored objects, so storage has a name of its own.
     storage_group: str | None = None
     scale_replicas_path: str = ".spec.replicas"
+    # Of a custom kind: the OpenAPI schema of its definition.
+    schema: JsonObject | None = field(default=None, compare=False)
 
     @property
     def api_version(self) -> str:
@@ -216,6 +218,7 @@ def custom_kinds(definition: JsonObject) -> list[ResourceKind]:
                 short_names=tuple(names.get("shortNames") or ()),
                 is_custom=True,
                 scale_replicas_path=scale.get("specReplicasPath", ".spec.replicas"),
+                schema=(version.get("schema") or {}).get("openAPIV3Schema"),
             )
         )
     return kinds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .custom_schemas import schema_causes
 from .errors import invalid
 from .metadata import labels_of
 from .selectors import from_label_selector_object, labels_match
@@ -29,6 +30,8 @@ _MUTABLE_POD_FIELDS = frozenset({"activeDeadlineSeconds", "tolerations", "nodeNa
 def require_valid(kind: ResourceKind, obj: JsonObject, previous: JsonObject | None) -> None:
     """Refuse with 422 an object which breaks its kind's rules, naming every fault."""
     causes = _metadata_causes(obj)
+    if kind.schema is not None:
+        causes += schema_causes(kind.schema, obj)
     if not kind.is_custom:
         spec = obj.get("spec") or {}
         if kind.kind in _WITH_TEMPLATE:
