@@ -165,9 +165,14 @@ class GitOpsHold:
         return found
 
 
+def held(step: Step) -> str:
+    """Return what a step holds, for people."""
+    return f"the automatic sync of {_owner(step)}"
+
+
 def released(step: Step) -> Step:
     """Return the step that puts back what a hold took away, its key not yet made."""
-    summary = f"put the automatic sync of {_owner(step)} back"
+    summary = f"put {held(step)} back"
     desired = {key: value for key, value in step.expected.items() if key != "summary"}
     expected = {key: value for key, value in step.desired.items() if key != "summary"}
     return replace(

@@ -80,6 +80,8 @@ class Region:
         well_since: since when a drained region has been healthy without a break, or None.
         renewed_at: when its evidence was last weighed anew.
         relapsed: it fell sick while its traffic came back.
+        turn: how many decisions people took; what they are offered is bound to it.
+        episode: how many times it ceased to be normal.
     """
 
     name: str
@@ -101,6 +103,8 @@ class Region:
     well_since: float | None = None
     renewed_at: float = 0.0
     relapsed: bool = False
+    turn: int = 0
+    episode: int = 0
 
 
 Next = tuple[Region, tuple[RegionCommand, ...]]
@@ -140,7 +144,9 @@ def same_words(one: str, other: str) -> bool:
 
 
 def _enter(region: Region, phase: RegionPhase, note: str, now: float) -> Region:
-    return replace(region, phase=phase, note=note, since=now)
+    begins = region.phase is RegionPhase.NORMAL and phase is not RegionPhase.NORMAL
+    episode = region.episode + begins
+    return replace(region, phase=phase, note=note, since=now, episode=episode)
 
 
 def _call_people(region: Region, note: str, now: float) -> Next:
@@ -319,6 +325,7 @@ def _answered(
         return region, ()
     if now - region.since >= policy.approval_expires_s:
         return _call_people(region, f"the approval by {event.by} came too late", now)
+    region = replace(region, turn=region.turn + 1)
     if isinstance(event, Rejected):
         return _call_people(region, f"the plan was rejected by {event.by}", now)
     return _begin(region, f"approved by {event.by}", now)
@@ -382,6 +389,7 @@ def _ordered(region: Region, event: Ordered, now: float) -> Next:
         return region, ()
     phase = RegionPhase.FAILED_OVER if region.away else RegionPhase.SICK
     region = replace(region, ordered_by=event.by, attempts=0, plan_key="", relapsed=False)
+    region = replace(region, turn=region.turn + 1)
     note = f"{event.by} wants it to {event.direction.value}"
     return _enter(region, phase, note, now), (PlanMove(event.direction),)
 
@@ -390,7 +398,7 @@ def _released(region: Region, event: Released, now: float) -> Next:
     if region.phase not in {RegionPhase.NEEDS_HUMAN, RegionPhase.REPORTED}:
         return region, ()
     free = replace(region, ordered_by="", attempts=0, relapsed=False, renewed_at=now)
-    free = replace(free, well_since=None)
+    free = replace(free, well_since=None, turn=region.turn + 1)
     return _enter(free, _home(region), f"released by {event.by}", now), (Renew(),)
 
 

@@ -101,6 +101,9 @@ class Restored:
     by: str
 
 
+RegionWish = Ordered | Released
+"""What a person may want of a region at any time, besides answering a plan."""
+
 RegionEvent = (
     Assessed
     | MovePlanned

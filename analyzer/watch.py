@@ -2,8 +2,8 @@
 
 Invariants, each proved by a property test: only a degraded verdict or a person's demand leads to
 ``MakePlan`` and only a plan to ``Act``; missing data never does; a plan is acted on at most once, and
-a new one is made only after a conflict, when nothing was written; a final phase stays final; an
-event that does not apply changes nothing.
+a new one is made only after a conflict, when nothing was written; a final phase stays final, except
+that a person may demand what was only reported; an event that does not apply changes nothing.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Phase(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing will change this any more."""
+        """Whether nothing will change this by itself any more."""
         return self in _FINAL
 
 
@@ -110,6 +110,7 @@ class Watch:
         demanded_by: the person whose demand, not a verdict, led to the plan, or "".
         approved_by: the person who approved the plan in force, or "".
         turn: how many decisions people took; what they are offered is bound to it.
+        was_reported: it had ended as reported, and a person demanded the rollback after all.
         annotations: what the rollout said of itself when it began.
         after_promotion: it compares a revision that took over with the workload's own past.
     """
@@ -133,6 +134,7 @@ class Watch:
     demanded_by: str = ""
     approved_by: str = ""
     turn: int = 0
+    was_reported: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     after_promotion: bool = False
 
@@ -174,7 +176,8 @@ def step(watch: Watch, event: Event, policy: Policy, now: float) -> Next:
 
     Total: an event that does not apply to the phase returns the watch unchanged and no commands.
     """
-    if watch.phase.final:
+    is_demand_of_reported = watch.phase is Phase.REPORTED and isinstance(event, Demanded)
+    if watch.phase.final and not is_demand_of_reported:
         return watch, ()
     match event:
         case Judged():
@@ -392,9 +395,11 @@ def _paused(watch: Watch, event: Snoozed | Resumed, now: float) -> Next:
 
 def _demanded(watch: Watch, event: Demanded, now: float) -> Next:
     """Let a person have what they want, in every mode; the guards are asked all the same."""
-    if watch.phase not in _COLLECTING:
+    was_reported = watch.phase is Phase.REPORTED
+    if watch.phase not in _COLLECTING and not was_reported:
         return watch, ()
-    asked = replace(watch, demanded_by=event.by, turn=watch.turn + 1)
+    turn = watch.turn + 1
+    asked = replace(watch, demanded_by=event.by, turn=turn, was_reported=was_reported)
     note = f"{event.by} wants it rolled back now"
     return _enter(asked, Phase.DEMANDED, note, now), (Announce(note), MakePlan())
 
@@ -402,11 +407,14 @@ def _demanded(watch: Watch, event: Demanded, now: float) -> Next:
 def _demand_refused(watch: Watch, event: PlanRefused, now: float) -> Next:
     """Go on watching: a demand that the guards refuse must not cost the rollout its protection.
 
-    From ``warming`` the next tick leads to where the evidence stands; a snooze goes on.
+    From ``warming`` the next tick leads to where the evidence stands; a snooze goes on, and what was
+    reported stays so.
     """
     note = f"not rolled back as {watch.demanded_by} wanted: " + "; ".join(event.reasons)
     refused = replace(watch, demanded_by="")
     told = (Announce(note, urgent=True),)
+    if watch.was_reported:
+        return _enter(refused, Phase.REPORTED, note, now), told
     if now < watch.snoozed_until:
         return _hold(refused, Hold.SNOOZED, note, now), told
     return _enter(refused, Phase.WARMING, note, now), told

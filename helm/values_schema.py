@@ -18,6 +18,9 @@ TARGET = HERE / "rollbackd" / "values.schema.json"
 CHART_OWNED = ("journal", "leadership", "http")
 """Sections of the configuration that the chart writes; not to be set in ``config``."""
 
+WAYS_IN = ("proxy", "kubernetes")
+"""How people sign in: keys of the daemon's ``http`` that are set in the chart's."""
+
 _MODELS = "#/$defs/"
 _DEFINITIONS = "#/definitions/"
 
@@ -30,6 +33,9 @@ def values_schema() -> dict[str, Any]:
     definitions = {**chart["definitions"], **config.pop("$defs")}
     for section in CHART_OWNED:
         del config["properties"][section]
+    ways_in = definitions["HttpModel"]["properties"]
+    for way in WAYS_IN:
+        chart["properties"]["http"]["properties"][way] = ways_in[way]
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         **chart,

@@ -45,7 +45,7 @@ from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
 from rollbackd.known_good import KnownGood
 from rollbackd.left_behind import MUST_END, LeftBehind, left_behind
-from rollbackd.policy_record import policy_to_json
+from rollbackd.policy_record import policy_from_json, policy_to_json
 from rollbackd.portrait import Portrait
 from rollbackd.promotion import PromotionGuard
 from rollbackd.records import (
@@ -60,6 +60,7 @@ from rollbackd.sight import sight
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
+from rollbackd.traces.exemplars import ExemplarDesk, Question
 from rollbackd.tracked import Policies, Tracked
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, view_to_json
@@ -111,7 +112,9 @@ class Controller:
         self._now = now
         self._promotion = PromotionGuard(sources, collector.source, collector.settle_s)
         self._traces: TraceDesk | None = None
+        self._exemplars: ExemplarDesk | None = None
         self._desk: ActionDesk | None = None
+        self._held: Callable[[str], tuple[str, ...]] = lambda _watch_id: ()
         self._tracked: dict[str, Tracked] = {}
         self._ended: set[str] = set()
         self._good = KnownGood()
@@ -126,16 +129,25 @@ class Controller:
         """Connect the desk, which needs ``handle`` to answer to."""
         self._desk = desk
 
+    def show_held(self, held: Callable[[str], tuple[str, ...]]) -> None:
+        """Ask this, whenever a watch is shown, what is held for it; it must answer at once."""
+        self._held = held
+
     def consult(self, traces: TraceDesk) -> None:
         """Ask the desk for traces, before each tick, which operations there are."""
         self._traces = traces
 
+    def exhibit(self, exemplars: ExemplarDesk) -> None:
+        """Show exemplars of the metrics that accuse a canary."""
+        self._exemplars = exemplars
+
     def restore(self) -> None:
-        """Take up every watch that is not over.
+        """Take up every watch that is not over, and show those that ended lately.
 
         Raises:
             Transient: the journal cannot be read.
         """
+        ended: list[LeftBehind] = []
         for left in left_behind(self._journal):
             watch, watch_id = left.watch, left.watch_id
             if watch is None:
@@ -146,6 +158,7 @@ class Controller:
                 self._conclude(watch)
                 roster = left.roster.data if left.roster is not None else None
                 self._promotion.recall(watch, roster, left.policy)
+                ended.append(left)
                 continue
             policy = left.policy_by(self._policies)
             if policy is None:
@@ -156,6 +169,34 @@ class Controller:
                 watch, policy, standing=None, policy_recorded=known
             )
             self._guarded(watch_id, partial(self._resume, tracked, left))
+        holding = [left for left in ended if self._held(left.watch_id)]
+        for left in {e.watch_id: e for e in (*holding, *ended[-KEEP_FINAL:])}.values():
+            self._recall(left)
+
+    def _recall(self, left: LeftBehind) -> None:
+        """Show a watch that was over before: people may still decide about some of them."""
+        watch = left.watch
+        if watch is None or left.view is None:
+            return
+        known = self._policies.named(watch.policy)
+        try:
+            if left.policy is not None:
+                known = policy_from_json(left.policy)
+            if known is None:
+                return
+            tracked = Tracked(watch, known, policy_recorded=True)
+            shown = view_from_json(left.view.data)
+            tracked.portrait = Portrait.from_view(shown)
+            if left.roster is not None:
+                tracked.roster = roster_from_json(left.roster.data)
+                tracked.id_labels = tuple(left.roster.data["id_labels"])
+            if left.armed is not None:
+                tracked.armed = frozenset(left.armed.data["signals"])
+        except (KeyError, TypeError, ValueError):
+            log.exception("ended watch not readable, it is not shown", watch=watch.id)
+            return
+        self._tracked[watch.id] = tracked
+        self._views = self._views | {watch.id: replace(shown, held=self._held(watch.id))}
 
     def _resume(self, tracked: Tracked, left: LeftBehind) -> None:
         """Take up one watch. Raises whatever a damaged entry makes of it."""
@@ -208,9 +249,22 @@ class Controller:
             if tracked.compared and watch.phase.final:
                 self._comparison.leave(watch_id)
                 tracked.compared = False
+                if self._exemplars is not None:
+                    self._exemplars.forget(watch_id)
+            elif watch.was_reported and not watch.phase.final and not tracked.compared:
+                self._guarded(watch_id, partial(self._rejoin, tracked))
             elif tracked.compared and watch.phase is Phase.VERIFYING and not tracked.marked:
                 self._comparison.mark(watch_id, watch.since)
                 tracked.marked = True
+
+    def _rejoin(self, tracked: Tracked) -> None:
+        """Compare a watch again that had ended, with what its comparison began with."""
+        newest: Entry | None = None
+        kinds = frozenset({"armed"})
+        for entry in self._journal.entries(watch_id=tracked.watch.id, kinds=kinds):
+            newest = entry
+        self._compare(tracked, armed_from_json(newest.data) if newest is not None else {})
+        tracked.marked = False
 
     def _guarded(self, watch_id: str, work: Callable[[], None]) -> None:
         """Run one watch's work; an error of our own ends that watch in "needs a human"."""
@@ -255,6 +309,8 @@ class Controller:
         for watch_id, tracked in list(self._tracked.items()):
             if watch_id in current or tracked.watch.phase.final:
                 tracked.absent = 0
+                if untold is None and watch_id not in current:
+                    self._guarded(watch_id, partial(self._keep_current, tracked, None))
                 continue
             newer = newest.get(tracked.watch.workload)
             if newer is not None and newer.watch_id == watch_id.removesuffix(AFTER):
@@ -307,6 +363,7 @@ class Controller:
             mode = tracked.watch.mode.value
             log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
         if tracked.watch.phase.final:
+            self._keep_current(tracked, rollout)
             return
         tracked.rollout = rollout
         tracked.id_labels = rollout.id_labels
@@ -324,6 +381,16 @@ class Controller:
         over = self._promotion.handed_over(tracked, rollout, now)
         if over is not None:
             self.handle(watch_id, over)
+
+    def _keep_current(self, tracked: Tracked, rollout: Rollout | None) -> None:
+        """Take note whether what was only reported is still there: people may want it left."""
+        if tracked.watch.phase is not Phase.REPORTED:
+            return
+        changed = (tracked.rollout is None) is not (rollout is None)
+        tracked.rollout = rollout
+        view = self._views.get(tracked.watch.id)
+        if changed or (view is not None and view.can_demand is not (rollout is not None)):
+            self.redraw(tracked.watch.id)
 
     def _follow_restored(self, tracked: Tracked, now: float) -> None:
         """Take note of the restored baseline's instances: after a rollback there is no rollout."""
@@ -351,6 +418,9 @@ class Controller:
     def _consider(self, watch_id: str, evidence: Mapping[str, Evidence], now: float) -> None:
         """Judge one watch, or measure its recovery, and give again what was not answered."""
         tracked = self._tracked[watch_id]
+        if self._exemplars is not None:
+            asked = Question(watch_id, tracked.policy, tracked.roster, tracked.id_labels)
+            evidence = self._exemplars.show(asked, evidence, now)
         tracked.look(evidence, self._comparison, now)
         self._note_armed(tracked)
         if tracked.watch.phase is Phase.VERIFYING:
@@ -483,7 +553,13 @@ class Controller:
         if tracked.unshowable:
             return None
         try:
-            return tracked.portrait.view(watch, tracked.policy, now)
+            can_demand = watch.phase is Phase.REPORTED and tracked.rollout is not None
+            seen = self._views.get(watch.id)
+            if watch.phase.final and seen is not None and seen.final:
+                view = replace(seen, timeline=tuple(tracked.portrait.timeline))
+            else:
+                view = tracked.portrait.view(watch, tracked.policy, now)
+            return replace(view, held=self._held(watch.id), can_demand=can_demand)
         except Exception:
             log.exception("watch cannot be shown", watch=watch.id)
             tracked.unshowable = True
@@ -503,8 +579,10 @@ class Controller:
     def _publish(self, now: float) -> None:
         with self._lock:
             over = [t for t in self._tracked.values() if t.watch.phase.final and not t.compared]
-            for tracked in sorted(over, key=lambda t: -t.watch.since)[KEEP_FINAL:]:
+            over.sort(key=lambda t: (not self._held(t.watch.id), -t.watch.since))
+            for tracked in over[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
+                self._telemetry.spans.forget(tracked.watch.id)
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
             drawn = ((t.watch.id, self._current_view(t, now)) for t in kept)
@@ -525,12 +603,28 @@ class Controller:
             return tuple(tracked.watch for tracked in self._tracked.values())
 
     def remark(self, watch_id: str, text: str, *, urgent: bool) -> None:
-        """Put a remark into a watch's time line while it goes on, and tell people."""
+        """Put a remark into a watch's time line, and tell people."""
         with self._lock:
             tracked = self._tracked.get(watch_id)
-            if tracked is not None and not tracked.watch.phase.final:
+            if tracked is not None:
                 tracked.portrait.note(self._now(), "hold", text)
         log.log(30 if urgent else 20, "announced", watch=watch_id, text=text)
+        self.redraw(watch_id)
+
+    def redraw(self, watch_id: str) -> None:
+        """Show a watch anew, also one that is over, and write down what is shown."""
+        with self._lock:
+            tracked = self._tracked.get(watch_id)
+            if tracked is None:
+                return
+            try:
+                view, _ = self._journal_watch(tracked.watch, tracked)
+            except Transient as error:
+                self._telemetry.journal_failed()
+                log.warning("watch not written as it is shown", watch=watch_id, error=str(error))
+                view = self._draw(tracked.watch, tracked, self._now())
+            if view is not None:
+                self._views = self._views | {watch_id: view}
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""

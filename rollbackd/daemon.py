@@ -16,17 +16,22 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from starlette.routing import Route
 
 from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
+from analyzer.events import Acted, ActFailed, Approved, Event, Rejected
+from analyzer.region import Region
+from analyzer.region_events import RegionWish
 from analyzer.rollout import Workload
+from analyzer.train import Train
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
-from rollbackd.config.settings import Config
+from rollbackd.config.settings import Config, Deciders
 from rollbackd.controller import KEEP_FINAL, Controller
-from rollbackd.decisions import Decisions
+from rollbackd.decisions import Decisions, Deed
 from rollbackd.desk import ActionDesk
 from rollbackd.flagger_gate import flagger_routes
 from rollbackd.holds import Holds
@@ -35,7 +40,6 @@ from rollbackd.kubernetes.access_review import AccessReview
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import needs
 from rollbackd.leadership.role import Role
-from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.staff import hire
 from rollbackd.planning import Planning, Precautions
 from rollbackd.policies.book import PolicyBook
@@ -43,16 +47,24 @@ from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
 from rollbackd.regions.doors import region_routes
 from rollbackd.regions.keeper import RegionKeeper
-from rollbackd.releases import Releases
+from rollbackd.regions.portrait import POLICY as REGION_POLICY
+from rollbackd.regions.portrait import region_of
+from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
+from rollbackd.slow_clients import impatient
 from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
+from rollbackd.trains.conductor import Conductor
+from rollbackd.trains.doors import train_routes, withdrawal_routes
 from rollbackd.views import WatchView
-from rollbackd.web.site import PAGE, Site
-from rollbackd.web.visitors import Visitors
+from rollbackd.web.cluster_login import ClusterLogin
+from rollbackd.web.relay import Relay
+from rollbackd.web.site import COURSE, PAGE, Site
+from rollbackd.web.visitors import ClusterWord, Visitors
 from rollbackd.wiring import KnownGood, Parts, Permit, assemble, cluster_access
+from rollbackd.withdrawals import Withdrawals
 
 log = structlog.get_logger()
 
@@ -97,6 +109,7 @@ class Daemon:
         self._stopping = threading.Event()
         self._ticked_at: float | None = None
         self._review: AccessReview | None = None
+        self._cluster_word: ClusterWord | None = None
         self.is_deposed = False
 
     def __enter__(self) -> Self:
@@ -125,77 +138,93 @@ class Daemon:
         telemetry.follow_caches(parts.caches)
         self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
-        if parts.traces is not None:
-            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
-        self._pumps = self._made_pumps(parts, journal, telemetry)
-        for pump in self._pumps:
-            stack.callback(pump.close)
         self._journal, self._telemetry = journal, telemetry
         self._clerk = self._made_clerk(parts)
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
-        keeper = self._keeper = self._keep_regions(stack)
+        self._build_regional(stack)
         if not role.is_elected:
             role.begin()
             self._restore()
         stack.callback(role.close)  # after the desk: another may lead once our steps are at rest
         decisions = Decisions(
-            views=self._views,
-            handle=self._controller.handle,
+            views=self._decidable,
+            handle=self._let_happen,
+            release=self._release,
             permit=self._role.permit,
-            deciders=self._policies.deciders,
+            deciders=self._deciders,
             journal=journal,
             telemetry=telemetry,
             now=time.time,
         )
-        staff = self._staff = hire(config, decisions, journal, telemetry)
+        staff = self._staff = hire(config, decisions, journal, telemetry, parts.notifiers)
         stack.callback(staff.close)
+        reviewer = self._connect_reviewer(stack)
+        if reviewer is not None and config.http.login is not None:
+            self._cluster_word = ClusterLogin(reviewer, config.http.login).person
         doors = Doors(
             views=self._views,
             metrics=telemetry.exposition,
             open_metrics=telemetry.open_metrics,
             unready=self._unready,
             decide=decisions.decide,
-            release=self._releases.release,
+            release=decisions.release,
             token=_reader(config.http.token),
+            cluster=self._cluster_word,
+            refused=telemetry.refused_request,
         )
         site = self._site(decisions, journal)
-        regional = [] if keeper is None else region_routes(keeper, doors, role.permit)
         asked = [] if parts.flagger is None else flagger_routes(parts.flagger, self._views)
-        app = application(doors, [*staff.routes, *site.routes(), *regional, *asked])
-        server = HttpServer(app, config.http.host, config.http.port)
+        app = application(doors, [*staff.routes, *site.routes(), *self._regional(doors), *asked])
+        relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
+        patience = impatient(telemetry.refused_request)
+        server = HttpServer(relay, config.http.host, config.http.port, patience)
         stack.callback(server.close)
         server.start()
         self.port = server.port
         scheduler = stack.enter_context(self._scheduled())
-        self._review_rights(scheduler, stack)
+        self._review_rights(scheduler, reviewer)
         if role.is_elected:
             role.stand(partial(self._lead, scheduler), self._depose)
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
-        if keeper is not None:
-            stack.callback(keeper.close)
+        for each in (self._withdrawals, self._keeper, self._conductor):
+            if each is not None:
+                stack.callback(each.close)
         stack.callback(self._stopping.set)
 
-    def _made_pumps(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> list[Pump]:
-        for name in parts.notifiers:
-            telemetry.expect_notifier(name)
-        return [
-            Pump(name, notifier, journal=journal, telemetry=telemetry, now=time.time)
-            for name, notifier in parts.notifiers.items()
-        ]
+    def _build_regional(self, stack: ExitStack) -> None:
+        """Build who keeps regions and who conducts trains, as far as they are configured."""
+        self._keeper = self._keep_regions(stack)
+        self._conductor = self._conduct_trains(stack)
+        self._telemetry.follow_regions(self._standing_regions, self._standing_trains)
 
-    def _review_rights(self, scheduler: BackgroundScheduler, stack: ExitStack) -> None:
-        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+    def _regional(self, doors: Doors) -> list[Route]:
+        """Return the routes of regions, trains and withdrawals, as far as they are configured."""
+        routes = withdrawal_routes(self._withdrawals.withdraw, doors)
+        if self._keeper is not None:
+            routes += region_routes(self._keeper, doors, self._role.permit)
+        if self._conductor is not None:
+            routes += train_routes(self._conductor, doors, self._role.permit)
+        return routes
+
+    def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
+        """Return a connection without a permit: a follower asks for reviews, too."""
         cluster = self._config.rollouts.kubernetes
         if cluster is None:
-            return
+            return None
         connection = Connection(cluster_access(cluster))
         stack.callback(connection.close)
+        return connection
+
+    def _review_rights(self, scheduler: BackgroundScheduler, reviewer: Connection | None) -> None:
+        """Ask for the rights that are needed, now and again: somebody may grant what is missing."""
+        if reviewer is None:
+            return
         telling = self._telemetry.lacking_rights
-        review = self._review = AccessReview(connection, needs(self._config), telling)
+        review = self._review = AccessReview(reviewer, needs(self._config), telling)
         at_once = datetime.now(UTC)
         scheduler.add_job(
             review.look, "interval", seconds=REVIEW_S, id="access-review", next_run_time=at_once
@@ -203,16 +232,19 @@ class Daemon:
 
     def _site(self, decisions: Decisions, journal: SqlJournal) -> Site:
         http = self._config.http
-        proxies = (http.proxy,) if http.proxy is not None else ()
         return Site(
             views=self._views,
+            regions=self._regions,
             rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
-            visitors=Visitors(_reader(http.token), proxies),
+            visitors=Visitors(_reader(http.token), http.proxies, self._cluster_word),
             journal=lambda watch, kind, before: journal.newest(
                 PAGE, watch=watch, kind=kind, before=before
             ),
+            course=lambda watch: journal.course(watch, COURSE),
+            links=self._config.links,
+            refused=self._telemetry.refused_request,
         )
 
     def _lead(self, scheduler: BackgroundScheduler) -> None:
@@ -245,9 +277,44 @@ class Daemon:
         """Return what is to be seen: until the first tick, what the leader before left."""
         return self._stored() if self._ticked_at is None else self._controller.views()
 
+    def _regions(self) -> tuple[WatchView, ...]:
+        """Return how regions stand; nothing while another replica leads, which knows them."""
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.views()
+
+    def _standing_regions(self) -> tuple[Region, ...]:
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.regions()
+
+    def _standing_trains(self) -> tuple[Train, ...]:
+        if self._conductor is None or not self._role.leads:
+            return ()
+        return self._conductor.trains()
+
+    def _decidable(self) -> tuple[WatchView, ...]:
+        """Return everything that people decide about."""
+        return (*self._views(), *self._regions())
+
+    def _let_happen(self, id_: str, deed: Deed) -> None:
+        """Let a decision happen to the watch or the region that it is about."""
+        region = region_of(id_)
+        if region is not None and self._keeper is not None:
+            if isinstance(deed, Approved | Rejected | RegionWish):
+                self._keeper.handle(region, deed)
+        elif not isinstance(deed, RegionWish):
+            self._controller.handle(id_, deed)
+
+    def _deciders(self, policy: str) -> Deciders:
+        regions = self._config.regions
+        if policy == REGION_POLICY and regions is not None:
+            return regions.deciders
+        return self._policies.deciders(policy)
+
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
-        return Controller(
+        controller = Controller(
             sources=parts.rollouts,
             policies=self._policies,
             collector=Collector(parts.source, config.tick_s, config.settle_s, telemetry),
@@ -257,6 +324,11 @@ class Daemon:
             now=time.time,
             finder=SignalFinder(parts.source, config.settle_s),
         )
+        if parts.traces is not None:
+            controller.consult(TraceDesk(parts.traces))
+        if parts.exemplars is not None:
+            controller.exhibit(parts.exemplars)
+        return controller
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}
@@ -266,12 +338,29 @@ class Daemon:
         )
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
-        self._releases = Releases(applier, journal, gates, time.time)
+        remark = partial(self._controller.remark, urgent=False)
+        self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
-        desk = ActionDesk(planning, applier, journal, self._controller.handle, telemetry)
+        self._withdrawals = Withdrawals(
+            planning, applier, journal, self._policies.named, time.time, self._role.permit
+        )
+        desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
         self._controller.employ(desk)
+        self._controller.show_held(self._releases.held)
         telemetry.count_jobs(desk.in_hand)
         return desk
+
+    def _take_answer(self, watch_id: str, event: Event) -> None:
+        """Let an action's outcome happen to its watch, with what is held since."""
+        if isinstance(event, Acted | ActFailed):
+            self._releases.look(watch_id)
+        self._controller.handle(watch_id, event)
+
+    def _release(self, watch_id: str, by: str) -> Released:
+        try:
+            return self._releases.release(watch_id, by)
+        finally:
+            self._controller.redraw(watch_id)
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
@@ -302,11 +391,30 @@ class Daemon:
         )
         return region_keeper(self._config, settings, around, stack)
 
+    def _conduct_trains(self, stack: ExitStack) -> Conductor | None:
+        """Build the conductor of the configured trains."""
+        if not self._config.trains:
+            return None
+        from rollbackd.trains.wiring import Surroundings, conductor  # noqa: PLC0415  if used
+
+        around = Surroundings(
+            journal=self._journal,
+            now=time.time,
+            pause=self._pause,
+            permit=self._role.permit,
+            views=self._views,
+            withdraw=self._withdrawals.withdraw,
+        )
+        return conductor(self._config.trains, around, stack)
+
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
+        self._releases.restore()
         self._controller.restore()
         if self._keeper is not None:
             self._keeper.restore()
+        if self._conductor is not None:
+            self._conductor.restore()
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -320,7 +428,7 @@ class Daemon:
         """Run what jobs there will be. A thread for each, so that none delays a tick."""
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(7)},
+            executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         scheduler.add_listener(
@@ -336,8 +444,6 @@ class Daemon:
     def _tick_regularly(self, scheduler: BackgroundScheduler) -> None:
         """Look at rollouts, tell people and listen to them, from now on: only who leads does."""
         # Notifiers keep notes in the journal, which only the leader may write.
-        for pump in self._pumps:
-            pump.start()
         self._staff.start()
         tick_s = self._config.tick_s
         at_once = datetime.now(UTC)
@@ -354,6 +460,10 @@ class Daemon:
             scheduler.add_job(
                 self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
             )
+        if self._conductor is not None:
+            scheduler.add_job(
+                self._tick_trains, "interval", seconds=tick_s, id="trains", next_run_time=at_once
+            )
 
     def _tell_policies(self) -> None:
         """Write the status of the cluster's policies; before the first tick nothing is known."""
@@ -363,6 +473,10 @@ class Daemon:
     def _tick_regions(self) -> None:
         if self._keeper is not None and self._role.leads:
             self._keeper.tick()
+
+    def _tick_trains(self) -> None:
+        if self._conductor is not None and self._role.leads:
+            self._conductor.tick()
 
     def _tick(self) -> None:
         if not self._role.leads:

@@ -11,15 +11,18 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import assert_never
+from typing import Literal, assert_never
 
 import structlog
 
 from actions.plan import checksum
-from actions.ports import Entry, Journal
+from actions.ports import ActionError, Entry, Journal, Transient
 from analyzer.events import Approved, Demanded, Event, Rejected, Resumed, Snoozed
+from analyzer.region_events import Direction, Ordered, RegionWish
+from analyzer.region_events import Released as RegionReleased
 from analyzer.watch import Hold, Phase
 from rollbackd.config.settings import Deciders
+from rollbackd.releases import NOTHING, Released
 from rollbackd.rollouts.annotations import AUTHOR
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
@@ -40,6 +43,14 @@ class Verb(StrEnum):
     REJECT = "reject"
     SNOOZE = "snooze"
     RESUME = "resume"
+    RELEASE = "release"
+    """Let go of what is held for the watch, which may be over."""
+    FAIL_OVER = "fail over"
+    """Move a region's traffic away."""
+    FAIL_BACK = "fail back"
+    """Bring a region's traffic back."""
+    FOLLOW = "follow"
+    """Follow a region again after it needed a human."""
 
 
 class Answer(StrEnum):
@@ -51,6 +62,8 @@ class Answer(StrEnum):
     FORBIDDEN = "forbidden"
     UNKNOWN = "unknown"
     """There is no such watch."""
+    FAILED = "failed"
+    """It was tried, and not all of it could be done; what is left can be decided again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,9 @@ class Person:
         is_member: tells whether the person belongs to a group that ``deciders.groups`` names;
             may raise Transient.
         trusted: whoever let the person in has settled what they may do (a bearer token).
+        may_decide: tells of a workload's namespace and name whether the cluster lets this person
+            decide about it, for those whom the cluster knows; then this alone counts, and not the
+            policy's ``deciders``. May raise Transient.
     """
 
     name: str
@@ -73,6 +89,7 @@ class Person:
     aliases: tuple[str, ...] = ()
     is_member: Callable[[str], bool] = field(default=lambda _: False, compare=False)
     trusted: bool = False
+    may_decide: Callable[[str, str], bool] | None = field(default=None, compare=False)
 
     def is_surely(self, who: str) -> bool:
         """Tell whether this is the person's id or address; case does not matter."""
@@ -104,20 +121,39 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a decision, in words for the person; ``phase`` is the watch's now, or ""."""
+    """What became of a decision, in words for the person; ``phase`` is the watch's now, or "".
+
+    ``released`` is what a release let go, and what it could not.
+    """
 
     answer: Answer
     text: str
     phase: str = ""
+    released: Released = NOTHING
 
 
+_EventVerb = Literal[
+    Verb.ROLL_BACK, Verb.APPROVE, Verb.REJECT, Verb.SNOOZE, Verb.RESUME,
+    Verb.FAIL_OVER, Verb.FAIL_BACK, Verb.FOLLOW,
+]  # fmt: skip
+"""Verbs that are something that happens to the watch, or to the region."""
+Deed = Event | RegionWish
+"""What happens to a watch or a region by a decision."""
 _COLLECTING = frozenset({Phase.WARMING, Phase.OBSERVING, Phase.HELD})
 
 
 def offers(view: WatchView) -> tuple[Verb, ...]:
-    """Return what can be decided about a watch in its present state."""
+    """Return what can be decided about a watch, or a region, in its present state."""
+    if view.offered:
+        return tuple(Verb(verb) for verb in view.offered)
+    return (*_about_the_rollout(view), *((Verb.RELEASE,) if view.held else ()))
+
+
+def _about_the_rollout(view: WatchView) -> tuple[Verb, ...]:
     if view.phase == Phase.AWAITING_APPROVAL:
         return (Verb.APPROVE, Verb.REJECT)
+    if view.phase == Phase.REPORTED and view.can_demand:
+        return (Verb.ROLL_BACK,)
     if view.phase not in _COLLECTING:
         return ()
     pause = Verb.RESUME if view.hold == Hold.SNOOZED else Verb.SNOOZE
@@ -126,17 +162,32 @@ def offers(view: WatchView) -> tuple[Verb, ...]:
 
 def offer_key(view: WatchView, verb: Verb) -> str:
     """Return the opaque key of one offer: what a button carries. It says nothing by itself."""
-    return checksum([view.id, verb.value, view.plan_key, view.turn])
+    held = view.held if verb is Verb.RELEASE else ()
+    return checksum([view.id, verb.value, view.plan_key, view.turn, *held])
 
 
-def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> str:
+def refusal(
+    by: Person,
+    deciders: Deciders,
+    annotations: Mapping[str, str],
+    about: tuple[str, str] = ("", ""),
+) -> str:
     """Return why this person may not decide about a rollout, or "".
 
+    Args:
+        by: the person.
+        deciders: who may under the policy.
+        annotations: of the rollout.
+        about: the namespace and the name of its workload.
+
     Raises:
-        Transient: it cannot be told now whether the person belongs to a group.
+        Transient: it cannot be told now whether the person belongs to a group, or has the right.
     """
-    known = by.trusted or any(by.is_surely(user) for user in deciders.users)
-    if not known and not any(by.is_member(group) for group in deciders.groups):
+    namespace, name = about
+    if by.may_decide is not None:
+        if not by.may_decide(namespace, name):
+            return f"the cluster does not let {by.name} decide about {namespace}/{name}"
+    elif not by.trusted and not _is_named(by, deciders):
         return f"{by.name} is not among those who may decide under this policy"
     if not deciders.four_eyes:
         return ""
@@ -150,29 +201,38 @@ def refusal(by: Person, deciders: Deciders, annotations: Mapping[str, str]) -> s
     return ""
 
 
+def _is_named(by: Person, deciders: Deciders) -> bool:
+    return any(by.is_surely(user) for user in deciders.users) or any(
+        by.is_member(group) for group in deciders.groups
+    )
+
+
 class Decisions:
     """Takes decisions, one at a time. Thread-safe.
 
     Args:
-        views: the newest snapshots. handle: lets an event happen to a watch.
+        views: the newest snapshots, of regions, too. handle: lets an event happen to one of them.
+        release: lets go of what a watch holds, by its id and on whose word.
         deciders: who may decide under a policy, by its name.
         journal: where each decision is written before it has its effect.
         telemetry: counts them. now: seconds since the epoch.
         permit: raises Fenced (a Transient) when another process decides.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts it works with
         self,
         *,
         views: Callable[[], tuple[WatchView, ...]],
-        handle: Callable[[str, Event], None],
+        handle: Callable[[str, Deed], None],
         deciders: Callable[[str], Deciders],
         journal: Journal,
         telemetry: Telemetry,
         now: Callable[[], float],
+        release: Callable[[str, str], Released] = lambda _watch_id, _by: NOTHING,
         permit: Callable[[], None] = lambda: None,
     ) -> None:
         self._permit = permit
+        self._release = release
         self._views = views
         self._handle = handle
         self._deciders = deciders
@@ -218,6 +278,55 @@ class Decisions:
             outcome = self._decide(decision)
         return self._answered(decision.verb, decision.by, decision.watch_id, outcome)
 
+    def release(self, watch_id: str, by: Person) -> Outcome:
+        """Let go of whatever a watch holds now, seen or not; nothing when it holds nothing.
+
+        Raises:
+            Transient: as ``decide``.
+        """
+        self._permit()
+        with self._lock:
+            outcome = self._release_all(watch_id, by)
+        return self._answered(Verb.RELEASE, by, watch_id, outcome)
+
+    def _release_all(self, watch_id: str, by: Person) -> Outcome:
+        view = self._find(watch_id)
+        if view is None:
+            return Outcome(Answer.UNKNOWN, "there is no such watch")
+        why_not = self._refusal(by, view)
+        if why_not:
+            return Outcome(Answer.FORBIDDEN, why_not, view.phase)
+        return self._let_go(Decision(view.id, Verb.RELEASE, by, view.plan_key, view.turn), view)
+
+    def _refusal(self, by: Person, view: WatchView) -> str:
+        # the right to decide about a region is one in the whole cluster
+        namespace, _, name = view.workload.rpartition("/")
+        about = namespace, name
+        return refusal(by, self._deciders(view.policy), view.annotations, about)
+
+    def _let_go(self, decision: Decision, view: WatchView) -> Outcome:
+        """Release what is held. Done twice it lets nothing go: there is nothing held any more."""
+        self._note(decision, view)
+        try:
+            released = self._release(view.id, decision.by.name)
+        except Transient:
+            raise
+        except ActionError as error:
+            return Outcome(Answer.FAILED, f"not all was let go: {error}", view.phase)
+        if released.failed:
+            text = f"not all was let go: {'; '.join(released.failed)}"
+            return Outcome(Answer.FAILED, text, view.phase, released)
+        text = "; ".join(released.done) or "nothing was held any more"
+        return Outcome(Answer.TAKEN, text, view.phase, released)
+
+    def _note(self, decision: Decision, view: WatchView) -> None:
+        """Write down a decision before it has its effect. Raises Transient."""
+        by = decision.by
+        said = {"decision": decision.verb.value, "by": by.name, "id": by.id, "via": by.via}
+        about = {"plan": decision.plan_key, "turn": decision.turn}
+        key = offer_key(view, decision.verb)
+        self._journal.append(Entry(self._now(), view.id, "decision", key, said | about))
+
     def _answered(self, verb: Verb, by: Person, watch_id: str, outcome: Outcome) -> Outcome:
         self._telemetry.decided(verb.value, outcome.answer.value)
         log.info(
@@ -235,19 +344,17 @@ class Decisions:
         view = self._find(decision.watch_id)
         if view is None:
             return Outcome(Answer.UNKNOWN, "there is no such watch")
-        why_not = refusal(decision.by, self._deciders(view.policy), view.annotations)
+        why_not = self._refusal(decision.by, view)
         if why_not:
             return Outcome(Answer.FORBIDDEN, why_not, view.phase)
         now = self._standing(view)
         seen = (decision.plan_key, decision.turn)
         if decision.verb not in offers(view) or not seen == now.seen == (view.plan_key, view.turn):
             return now.stale(view)
-        by = decision.by
-        said = {"decision": decision.verb.value, "by": by.name, "id": by.id, "via": by.via}
-        about = {"plan": decision.plan_key, "turn": decision.turn}
-        key = offer_key(view, decision.verb)
-        self._journal.append(Entry(self._now(), view.id, "decision", key, said | about))
-        self._handle(view.id, self._event(decision))
+        if decision.verb is Verb.RELEASE:
+            return self._let_go(decision, view)
+        self._note(decision, view)
+        self._handle(view.id, self._event(decision.verb, decision))
         after = self._standing(view)
         if after.turn <= now.turn:
             return after.stale(view)  # it moved on between the look and the deed
@@ -268,9 +375,9 @@ class Decisions:
         known = self._find(view.id) or view
         return _Standing(known.plan_key, known.turn, known.phase, known.note)
 
-    def _event(self, decision: Decision) -> Event:
+    def _event(self, verb: "_EventVerb", decision: Decision) -> Deed:
         by = decision.by.name
-        match decision.verb:
+        match verb:
             case Verb.ROLL_BACK:
                 return Demanded(by)
             case Verb.APPROVE:
@@ -281,8 +388,14 @@ class Decisions:
                 return Snoozed(self._now() + min(decision.for_s, MAX_SNOOZE_S), by)
             case Verb.RESUME:
                 return Resumed(by)
+            case Verb.FAIL_OVER:
+                return Ordered(Direction.AWAY, by)
+            case Verb.FAIL_BACK:
+                return Ordered(Direction.BACK, by)
+            case Verb.FOLLOW:
+                return RegionReleased(by)
             case _:
-                assert_never(decision.verb)
+                assert_never(verb)
 
     def _find(self, watch_id: str) -> WatchView | None:
         return next((view for view in self._views() if view.id == watch_id), None)

@@ -17,6 +17,10 @@ from rollbackd.records import watch_from_json
 log = structlog.get_logger()
 
 
+_HOLDING = frozenset({"pausing", "paused", "stays", "not let go"})
+"""Deeds after which a rollout is held."""
+
+
 class Standings(Protocol):
     """Shows how workloads stand."""
 
@@ -110,6 +114,10 @@ class Holds:
                 self._do(standing, LetGo(watch_id, f"released by {by}"))
                 return f"the rollout of {standing.workload} goes on"
         return None
+
+    def holding(self, watch_id: str) -> str:
+        """Name what this watch holds, as far as was seen; see ``rollbackd.releases.Gate``."""
+        return "its rollout" if self._last.get(watch_id) in _HOLDING else ""
 
     def _due(
         self, seen: Standing, watch: Watch | None, followed: Mapping[str, Watch]

@@ -1,10 +1,11 @@
 """What the daemon answers over HTTP: metrics, health, the API. Reads only immutable snapshots."""
 
+import asyncio
 import hmac
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Annotated
 
@@ -14,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
-from actions.ports import ActionError, Transient
+from actions.ports import Transient
 from rollbackd.config.secrets import SecretError
 from rollbackd.decisions import (
     MAX_SNOOZE_S,
@@ -29,10 +31,11 @@ from rollbackd.decisions import (
     Person,
     Verb,
 )
-from rollbackd.releases import Released
+from rollbackd.slow_clients import impatient
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
 from rollbackd.web.openapi import document
+from rollbackd.web.visitors import ClusterWord
 
 log = structlog.get_logger()
 
@@ -41,7 +44,19 @@ GRACE_S = 2
 MAX_BODY = 4096
 """Bytes of a request's body that are read; an approval needs a hundred."""
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404}
+STATUS = {Answer.STALE: 409, Answer.FORBIDDEN: 403, Answer.UNKNOWN: 404, Answer.FAILED: 409}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody sent who may decide; ``person``: whom the cluster vouches for, if it does."""
+
+    body: bytes
+    person: Person | None = None
+
+    def by(self, name: str) -> Person:
+        """Return who it is; whoever has the daemon's token is who they say."""
+        return self.person or Person(name, "http", name, trusted=True)
 
 
 class DecisionModel(BaseModel):
@@ -56,9 +71,9 @@ class DecisionModel(BaseModel):
     by: str = Field(min_length=1, max_length=200)
     for_s: float = Field(default=SNOOZE_S, gt=0, le=MAX_SNOOZE_S)
 
-    def decision_(self) -> Decision:
-        """Return the decision; whoever has the token is who they say."""
-        by = Person(self.by, "http", self.by, trusted=True)
+    def decision_(self, asked: "Asked") -> Decision:
+        """Return the decision."""
+        by = asked.by(self.by)
         return Decision(self.watch, self.decision, by, self.plan, self.turn, self.for_s)
 
 
@@ -84,14 +99,18 @@ class Doors:
         release: lets go of what a watch holds.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
+        cluster: knows people by their tokens of the cluster, or None; may raise Transient.
+        refused: counts what was refused, by reason.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
     metrics: Callable[[], bytes]
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
-    release: Callable[[str, str], Released]
+    release: Callable[[str, Person], Outcome]
     token: Callable[[], str] | None = None
+    cluster: ClusterWord | None = None
+    refused: Callable[[str], None] = lambda _reason: None
     open_metrics: Callable[[], bytes] | None = None
 
 
@@ -111,8 +130,10 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
         why = doors.unready()
         return PlainTextResponse(f"{why or 'ready'}\n", 503 if why else 200)
 
-    def watches(_: Request) -> Response:
-        return _strict_json(views_to_json(doors.views()))
+    def watches(request: Request) -> Response:
+        wanted = request.query_params.get("workload")
+        found = (v for v in doors.views() if wanted in {None, v.workload})
+        return _strict_json(views_to_json(found))
 
     def watch(request: Request) -> Response:
         found = _find(doors, request.path_params["watch_id"])
@@ -143,8 +164,13 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             Route("/api/v1/watches/{watch_id:path}", watch),
             *pages,
         ],
-        exception_handlers={HTTPException: _refused},
+        exception_handlers={HTTPException: _refused, ClientDisconnect: _left},
     )
+
+
+def _left(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: they went, or were too slow, before their request was whole."""
+    return PlainTextResponse("the request was not whole\n", 400)
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -171,11 +197,11 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Take a decision: ``{"watch", "decision", "plan", "turn", "by"}`` with a bearer token."""
-    body = await authorised_body(doors, request)
-    if isinstance(body, Response):
-        return body
+    asked = await _asked(doors, request)
+    if isinstance(asked, Response):
+        return asked
     try:
-        decision = DecisionModel.model_validate_json(body).decision_()
+        decision = DecisionModel.model_validate_json(asked.body).decision_(asked)
     except ValueError as error:
         return _strict_json({"error": f"not a decision: {error}"}, 422)
     try:  # it writes to disk: not on the thread that answers everybody
@@ -191,40 +217,65 @@ async def _decide(doors: Doors, request: Request) -> Response:
 
 async def _release(doors: Doors, request: Request) -> Response:
     """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
-    body = await authorised_body(doors, request)
-    if isinstance(body, Response):
-        return body
+    asked = await _asked(doors, request)
+    if isinstance(asked, Response):
+        return asked
     try:
-        asked = ReleaseModel.model_validate_json(body)
+        wanted = ReleaseModel.model_validate_json(asked.body)
     except ValueError as error:
         return _strict_json({"error": f"not a release: {error}"}, 422)
-    if _find(doors, asked.watch) is None:
-        return _strict_json({"error": "there is no such watch"}, 404)
     try:
-        released = await run_in_threadpool(doors.release, asked.watch, asked.by)
-    except ActionError as error:
+        outcome = await run_in_threadpool(doors.release, wanted.watch, asked.by(wanted.by))
+    except Transient as error:
         return _strict_json({"error": f"not all was let go, ask again: {error}"}, 503)
-    answer = {"done": list(released.done), "failed": list(released.failed)}
-    return _strict_json(answer, 409 if released.failed else 200)
+    released = outcome.released
+    if outcome.answer is Answer.TAKEN or released.failed:
+        answer = {"done": list(released.done), "failed": list(released.failed)}
+        return _strict_json(answer, 409 if released.failed else 200)
+    said = {"error": outcome.text, "phase": outcome.phase}
+    return _strict_json(said, STATUS[outcome.answer])
 
 
 async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
-    """Return what somebody with the token sent, or the answer that refuses it."""
+    """Return what somebody with the daemon's token sent, or the answer that refuses it."""
+    asked = await _asked(replace(doors, cluster=None), request)
+    return asked if isinstance(asked, Response) else asked.body
+
+
+async def _asked(doors: Doors, request: Request) -> Asked | Response:
+    """Return what somebody with a token sent, or the answer that refuses it."""
+    person: Person | None = None
     try:
-        authorised = _authorised(doors, request)
+        if not _authorised(doors, request):
+            person = await run_in_threadpool(_known_to_cluster, doors, request)
+            if person is None:
+                doors.refused("not authorised")
+                client = request.client.host if request.client is not None else ""
+                log.warning(
+                    "request refused", reason="token", path=request.url.path, client=client
+                )
+                return _strict_json({"error": "not authorised to decide"}, 403)
     except SecretError as error:
         log.warning("token not readable", error=str(error))
         return _strict_json({"error": "the daemon cannot read its token now"}, 503)
-    if not authorised:
-        client = request.client.host if request.client is not None else ""
-        log.warning("request refused", reason="token", path=request.url.path, client=client)
-        return _strict_json({"error": "not authorised to decide"}, 403)
+    except Transient as error:
+        return _strict_json({"error": f"read only for now: {error}"}, 503)
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
+            doors.refused("too large")
+            log.warning("request refused", path=request.url.path, reason="too large")
             return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
-    return body
+    return Asked(body, person)
+
+
+def _known_to_cluster(doors: Doors, request: Request) -> Person | None:
+    """Return whose token of the cluster it is, or None. Raises Transient."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if doors.cluster is None or scheme.lower() != "bearer":
+        return None
+    return doors.cluster(token.strip(), "http")
 
 
 def _authorised(doors: Doors, request: Request) -> bool:
@@ -240,12 +291,19 @@ class HttpServer:
     Args:
         application: what is served.
         host: address to listen on. port: 0 for any free one.
+        protocol: how connections are dealt with; None: by a protocol that closes slow ones.
 
     Raises:
         OSError: the address cannot be listened on.
     """
 
-    def __init__(self, application: Starlette, host: str, port: int) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        host: str,
+        port: int,
+        protocol: type[asyncio.Protocol] | None = None,
+    ) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -258,6 +316,7 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         settings = uvicorn.Config(
             application,
+            http=protocol or impatient(lambda _: None),
             log_config=None,
             access_log=False,
             lifespan="off",

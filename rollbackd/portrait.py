@@ -57,19 +57,20 @@ class Thinned:
 
 @dataclass(slots=True)
 class Portrait:
-    """The trail of one watch."""
+    """The trail of one watch; ``before`` is what was seen of it before a restart."""
 
     signals: dict[str, Thinned] = field(default_factory=dict)
     timeline: list[TimelineItem] = field(default_factory=list)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     plan: str | None = None
     checks: tuple[Check, ...] = ()
+    before: WatchView | None = None
 
     @classmethod
     def from_view(cls, view: WatchView) -> "Portrait":
         """Return the portrait that continues a view from before a restart."""
         checks = tuple(Check(g.guard, CheckOutcome(g.outcome), g.text) for g in view.guards)
-        portrait = cls(timeline=list(view.timeline), plan=view.plan, checks=checks)
+        portrait = cls(timeline=list(view.timeline), plan=view.plan, checks=checks, before=view)
         for signal in view.signals:
             trail = portrait.signals.setdefault(signal.name, Thinned())
             for point in signal.points:
@@ -102,7 +103,7 @@ class Portrait:
 
     def view(self, watch: Watch, policy: Policy, now: float) -> WatchView:
         """Return the immutable snapshot."""
-        judgement = watch.judgement
+        verdict, reasons, evidence, limit = self._case(watch, policy)
         return WatchView(
             id=watch.id,
             workload=str(watch.workload),
@@ -111,10 +112,10 @@ class Portrait:
             policy=policy.name,
             mode=watch.mode.value,
             phase=watch.phase.value,
-            verdict=judgement.verdict.value if judgement else "inconclusive",
-            reasons=tuple(r.text for r in judgement.reasons) if judgement else (),
-            evidence=judgement.e_value if judgement else 0.0,
-            limit=judgement.limit if judgement else 1.0 / policy.alpha,
+            verdict=verdict,
+            reasons=reasons,
+            evidence=evidence,
+            limit=limit,
             started_at=watch.started_at,
             updated_at=now,
             final=watch.phase.final,
@@ -131,6 +132,16 @@ class Portrait:
             decided_by=watch.demanded_by or watch.approved_by,
             annotations=watch.annotations,
         )
+
+    def _case(self, watch: Watch, policy: Policy) -> tuple[str, tuple[str, ...], float, float]:
+        """Return verdict, reasons, e-value and limit; those from before a restart until the next."""
+        judgement, before = watch.judgement, self.before
+        if judgement is not None:
+            reasons = tuple(reason.text for reason in judgement.reasons)
+            return judgement.verdict.value, reasons, judgement.e_value, judgement.limit
+        if before is not None:
+            return before.verdict, before.reasons, before.evidence, before.limit
+        return "inconclusive", (), 0.0, 1.0 / policy.alpha
 
     def _signals(self, policy: Policy) -> tuple[SignalView, ...]:
         weights = policy.weights
@@ -209,6 +220,8 @@ def outlook(watch: Watch, policy: Policy, now: float) -> str:
         case Phase.VERIFYING:
             wait = duration(max(0.0, watch.since + policy.recovery_s - now))
             return f"measures for up to {wait} whether the action helped"
+        case Phase.REPORTED:
+            return "nothing more is done by itself, for the mode is observe; people decide"
         case Phase.NEEDS_HUMAN:
             return "nothing more is done; somebody has to look"
         case _:

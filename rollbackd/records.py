@@ -53,6 +53,7 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
         "demanded_by": watch.demanded_by,
         "approved_by": watch.approved_by,
         "turn": watch.turn,
+        "was_reported": watch.was_reported,
         "annotations": dict(watch.annotations),
         "after_promotion": watch.after_promotion,
     }
@@ -79,6 +80,7 @@ def watch_from_json(data: Mapping[str, Any]) -> Watch:
         demanded_by=data.get("demanded_by", ""),
         approved_by=data.get("approved_by", ""),
         turn=data.get("turn", 0),
+        was_reported=data.get("was_reported", False),
         annotations=data.get("annotations", {}),
         after_promotion=data.get("after_promotion", False),
     )

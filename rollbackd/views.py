@@ -83,7 +83,10 @@ class WatchView:
     ``plan_key`` names the plan in force, which an approval is bound to; ``turn`` counts the
     decisions that people took, and what is offered to them is bound to it. ``note`` says why it is
     in its phase, since ``since``; ``hold`` why it is held, or "". ``decided_by`` is the person who
-    let the plan be carried out, or "". ``annotations`` are what the rollout says of itself: author,
+    let the plan be carried out, or "". ``held`` names what is held for the watch until somebody lets
+    it go; ``can_demand`` says of a watch that ended as reported that its rollout is still there, so
+    that a person may still demand it back. ``offered`` names the decisions offered about something
+    that is no watch, such as a region, whose phases are its own. ``annotations`` are what the rollout says of itself: author,
     commit, link.
     """
 
@@ -112,4 +115,7 @@ class WatchView:
     note: str = ""
     hold: str = ""
     decided_by: str = ""
+    held: tuple[str, ...] = ()
+    can_demand: bool = False
+    offered: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)

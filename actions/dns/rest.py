@@ -91,11 +91,13 @@ def _refusal(doing: str, status: int, answer: object) -> ActionError:
 
 
 def _said(answer: object) -> str:
-    """Return a refusal's own words, as Google and Cloudflare write them."""
+    """Return a refusal's own words, as Google, Cloudflare and GitHub write them."""
     match answer:
         case {"error": {"message": str(message)}}:
             return message[:SHOWN]
         case {"errors": [{"message": str(message)}, *_]}:
+            return message[:SHOWN]
+        case {"message": str(message)}:
             return message[:SHOWN]
         case _:
             return ""

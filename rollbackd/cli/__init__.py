@@ -17,6 +17,7 @@ from rollbackd.cli.run import run
 from rollbackd.cli.schema import schema
 from rollbackd.cli.signals import signals
 from rollbackd.cli.status import status
+from rollbackd.cli.train import train
 from rollbackd.cli.validate import validate
 from rollbackd.cli.wait import wait
 
@@ -44,7 +45,7 @@ def main(context: click.Context, log_format: str, log_level: str) -> None:
 
 COMMANDS = (
     run, validate, signals, status, explain, wait, replay, approve, reject, rollback, snooze, resume,
-    release, dns, demo, schema,
+    release, dns, train, demo, schema,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

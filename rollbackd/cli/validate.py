@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rollbackd.config import Config
     from rollbackd.config.region_settings import RegionsSettings
     from rollbackd.config.settings import Match, PolicyRule
+    from rollbackd.config.train_settings import TrainSettings
 
 MAY_DO = {
     "observe": "does nothing, only says what it would do",
@@ -140,6 +141,8 @@ def summary(config: "Config") -> Iterator[str]:
         yield from _policy(rule)
     if config.regions is not None:
         yield from _regions(config.regions)
+    for train in config.trains:
+        yield from _train(train)
 
 
 def _policy(rule: "PolicyRule") -> Iterator[str]:
@@ -159,6 +162,19 @@ def _regions(regions: "RegionsSettings") -> Iterator[str]:
     for record in regions.records:
         yield f"    {'record':8}  {record.name} {record.type}, in {record.dns}"
     yield from _signals(regions.compare)
+
+
+def _train(train: "TrainSettings") -> Iterator[str]:
+    mode = train.policy.mode
+    doing = {
+        "observe": "says when the next region may be released",
+        "approve": "releases the next region when a person approves",
+        "enforce": "releases the next region at once",
+    }
+    then = {"stop": "stops", "roll_back": "stops, and takes the release back where it is"}
+    yield ""
+    yield f"  train {train.name}: {' → '.join(stop.region for stop in train.stops)}"
+    yield f"    {mode:8}  {doing[mode]}; after a failure it {then[train.policy.on_failure]}"
 
 
 def _source(config: "Config") -> str:

@@ -49,6 +49,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     yield from _unique(("notifiers",), notifiers, "notifier")
     for i, notifier in notifiers:
         yield from _exactly_one(("notifiers", i), notifier, NOTIFIERS)
+    yield from _unique(("trains",), _items(values, "trains"), "train")
     yield from _leadership(values)
     policies = _items(values, "policies")
     yield from _unique(("policies",), policies, "policy")
@@ -56,6 +57,7 @@ def cross_checks(values: dict[str, Any]) -> Iterator[Fault]:
     for i, policy in policies:
         yield from policy_checks(("policies", i), policy, offer)
     yield from _policy_resources(values, offer)
+    yield from _login(values)
     regions = values.get("regions")
     if isinstance(regions, dict):
         yield from _signals(("regions",), regions)
@@ -96,6 +98,18 @@ def _policy_resources(values: dict[str, Any], offer: Offer) -> Iterator[Fault]:
             (*location, "mode"),
             f"mode {found['mode']} needs at least one action that such policies may use",
             "add a kubernetes-rollback action, or use mode observe",
+        )
+
+
+def _login(values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield when people are to be known by a cluster, and there is none."""
+    http, rollouts = values.get("http"), values.get("rollouts")
+    asked = isinstance(http, dict) and http.get("kubernetes") is not None
+    if asked and isinstance(rollouts, dict) and rollouts.get("kubernetes") is None:
+        yield Fault(
+            ("http", "kubernetes"),
+            "there is no cluster that could tell who people are",
+            "name it under rollouts.kubernetes, or sign people in by http.proxy",
         )
 
 

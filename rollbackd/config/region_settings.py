@@ -11,7 +11,7 @@ from analyzer.region_policy import RegionPolicy
 from rollbackd.config.secrets import Secret
 
 if TYPE_CHECKING:
-    from rollbackd.config.settings import PrometheusSettings
+    from rollbackd.config.settings import Deciders, PrometheusSettings
 
 Address = tuple[str, int]
 
@@ -112,6 +112,7 @@ class RegionsSettings:
         moves: when traffic moves. compare: how regions are judged. limits: what a move respects.
         steps: share of its weight that a region has given up after each stage.
         id_labels: metric labels that identify an instance within its region.
+        deciders: who may decide by a message's buttons.
     """
 
     moves: RegionPolicy
@@ -122,6 +123,7 @@ class RegionsSettings:
     dns: tuple[DnsSettings, ...]
     records: tuple[RecordSettings, ...]
     members: tuple[MemberSettings, ...]
+    deciders: "Deciders"
 
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the key path it is configured at."""

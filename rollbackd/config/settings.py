@@ -23,6 +23,7 @@ from rollbackd.notifiers.links import NO_LINKS, Links
 
 if TYPE_CHECKING:
     from rollbackd.config.trace_settings import TraceSettings
+    from rollbackd.config.train_settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class LeadershipSettings:
         duration_s: others wait this long for a sign of life before they take over.
         renew_by_s: a leader that could not renew for so long stops acting; less than duration_s.
         retry_s: between two tries to renew, or to take over.
+        address: URL of this replica's HTTP server, by which the others reach it, or "".
     """
 
     namespace: str | None = None
@@ -62,6 +64,7 @@ class LeadershipSettings:
     duration_s: float = 15.0
     renew_by_s: float = 10.0
     retry_s: float = 2.0
+    address: str = ""
 
 
 Network = IPv4Network | IPv6Network
@@ -83,17 +86,39 @@ class TrustedProxy:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterLogin:
+    """People sign in with tokens of the cluster that rollouts come from.
+
+    Attributes:
+        verb, resource: of the right that it takes to decide, asked for in the workload's namespace
+            and for its name; ``resource`` is ``plural.group``, and need not exist.
+        audiences: whom tokens must be made for; empty = the API server.
+    """
+
+    verb: str = "decide"
+    resource: str = "rollouts.rollbackd.io"
+    audiences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where the daemon answers: the API, ``/metrics``, ``/healthz``, ``/readyz``.
 
     ``token`` is what those who decide about a plan must send; None = nobody decides over HTTP.
-    ``proxy`` signs people in and says who they are; None = only the token lets people decide.
+    ``proxy`` signs people in and says who they are; ``login`` lets people in who have a token of the
+    cluster. With neither, only the token lets people decide.
     """
 
     host: str
     port: int
     token: Secret | None = None
     proxy: TrustedProxy | None = None
+    login: ClusterLogin | None = None
+
+    @property
+    def proxies(self) -> tuple[TrustedProxy, ...]:
+        """The proxies whose word about people counts."""
+        return () if self.proxy is None else (self.proxy,)
 
     @property
     def url(self) -> str:
@@ -406,6 +431,7 @@ class Config:
     notifiers: tuple[NotifierSettings, ...] = ()
     links: Links = NO_LINKS
     regions: RegionsSettings | None = None
+    trains: tuple["TrainSettings", ...] = ()
     leadership: LeadershipSettings = LeadershipSettings()
     guards: GuardSettings = field(default_factory=GuardSettings)
 
@@ -461,6 +487,8 @@ class Config:
                 found[f"notifiers.{notifier.name}.{what}"] = secret
         if self.regions is not None:
             found |= self.regions.secrets()
+        for train in self.trains:
+            found |= {f"trains.{train.name}.{key}": s for key, s in train.secrets().items()}
         asked: dict[str, EndpointSettings] = {}
         if isinstance(self.source, PrometheusSettings):
             asked["source.prometheus"] = self.source

@@ -65,13 +65,14 @@ class _Kind:
     """What following a kind of workload, and acting on it, takes.
 
     ``revisions``: resource of its revisions in the group ``apps``, or "". ``written``: the resource
-    that is patched, or "".
+    that is patched, or "". ``awaited``: what tells that a change took effect.
     """
 
     group: str
     resource: str
     revisions: str = ""
     written: str = ""
+    awaited: _Grant | None = None
 
     def follow(self) -> Iterator[_Grant]:
         yield _Grant(("list", "watch"), self.group, self.resource)
@@ -86,15 +87,18 @@ class _Kind:
     def act(self) -> Iterator[_Grant]:
         if self.written:
             yield _Grant(("patch",), self.group, self.written)
+        if self.awaited is not None:
+            yield self.awaited
 
 
+_ENDPOINTS = _Grant(("list",), "discovery.k8s.io", "endpointslices")
 _KINDS = {
     "Deployment": _Kind("apps", "deployments", "replicasets", written="deployments"),
     "StatefulSet": _Kind("apps", "statefulsets", "controllerrevisions", written="statefulsets"),
     "DaemonSet": _Kind("apps", "daemonsets", "controllerrevisions", written="daemonsets"),
     "Rollout": _Kind("argoproj.io", "rollouts", "replicasets", written="rollouts/status"),
     "Canary": _Kind("flagger.app", "canaries", written="canaries"),
-    "Service": _Kind("", "services", written="services"),
+    "Service": _Kind("", "services", written="services", awaited=_ENDPOINTS),
 }
 _PODS = _Grant(("list", "watch"), "", "pods")
 _CAPACITY = (
@@ -108,11 +112,14 @@ _HOLD_OWNERS = (
     _Grant(("get", "patch"), "kustomize.toolkit.fluxcd.io", "kustomizations"),
     _Grant(("get", "patch"), "helm.toolkit.fluxcd.io", "helmreleases"),
 )
-_ENDPOINTS = _Grant(("list",), "discovery.k8s.io", "endpointslices")
 _DELETE_STUCK = _Grant(("delete",), "", "pods")
 _EVENTS = _Grant(("create",), "", "events")
 _POLICIES = _Grant(("list", "watch"), "rollbackd.io", "rollbackpolicies")
 _POLICY_STATUS = _Grant(("patch",), "rollbackd.io", "rollbackpolicies/status")
+_REVIEWS = (
+    _Grant(("create",), "authentication.k8s.io", "tokenreviews"),
+    _Grant(("create",), "authorization.k8s.io", "subjectaccessreviews"),
+)
 _LEASES = "coordination.k8s.io", "leases"
 
 
@@ -138,8 +145,6 @@ def needs(config: Config) -> tuple[Need, ...]:
             found += _needs(_CAPACITY, followed, _FITS, essential=False)
     if modes - {Mode.OBSERVE}:
         written = [grant for kind in kinds for grant in kind.act()]
-        if "Service" in cluster.kinds:
-            written.append(_ENDPOINTS)
         found += _needs(written, followed, "rolling back", essential=False)
     if _holds_owners(config):
         # owners live in other namespaces; of Argo CD and Flux only the one that is there matters
@@ -151,6 +156,10 @@ def needs(config: Config) -> tuple[Need, ...]:
     if cluster.events:
         read = [grant for grant in planned if grant.resource != "controllerrevisions"]
         found += _needs([*read, _EVENTS], followed, "writing events", essential=False)
+    if config.http.login is not None:
+        # they belong to no namespace; without them people can only read
+        feature = "letting people in by tokens of the cluster"
+        found += _needs(_REVIEWS, ("",), feature, essential=False)
     if config.journal.dsn is not None and config.leadership.namespace is not None:
         home, name = config.leadership.namespace, config.leadership.name
         # a right to create cannot be limited to a name

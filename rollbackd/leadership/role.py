@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from uuid import uuid4
 
-from actions.ports import Entry
+from actions.ports import ActionError, Entry
 from rollbackd.config.settings import Config, LeadershipSettings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.leadership.database import DatabaseLease
@@ -16,6 +16,7 @@ from rollbackd.leadership.kubernetes import KubernetesLease
 from rollbackd.leadership.lease import LeaseStore
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
+from rollbackd.web.relay import Leader
 from rollbackd.wiring import cluster_access
 
 
@@ -78,6 +79,17 @@ class Role:
             return "leads"
         return f"follows {self._elector.leader or 'nobody yet'}"
 
+    def leader(self) -> Leader:
+        """Return who leads, as this replica saw it last, and how to reach them."""
+        name = "" if self._elector is None else self._elector.leader
+        try:
+            began = self._journal.latest("daemon").get("")
+        except ActionError:
+            began = None
+        if began is None or began.data.get("identity") != name:
+            return Leader(name)
+        return Leader(name, str(began.data.get("address", "")))
+
     def unready(self) -> str:
         """Return why a follower could not take over, or ""."""
         return "" if self._elector is None else self._elector.unseen()
@@ -97,6 +109,7 @@ class Role:
         if self._elector is not None:
             token = self._journal.take_pen(self.permit)
             data = {"event": "leads", "identity": self.identity, "token": token}
+            data |= {"address": self._config.leadership.address}
             self._journal.append(Entry(time.time(), "", "daemon", "", data))
         self._telemetry.leading(True)
 

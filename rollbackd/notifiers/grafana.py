@@ -1,6 +1,7 @@
 """Grafana: an annotation over the time of each watch, on every dashboard that shows its tags."""
 
 import json
+from html import escape
 
 import requests
 
@@ -34,7 +35,7 @@ class Grafana:
             "time": round(1000 * view.started_at),
             "timeEnd": round(1000 * view.updated_at),
             "tags": ["rollbackd", place["namespace"], place["name"], view.phase, *self._tags],
-            "text": summary(view),
+            "text": escape(summary(view), quote=False),  # Grafana shows it as HTML
         }
         if "id" in memo.data:
             try:

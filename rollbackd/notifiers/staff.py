@@ -1,10 +1,12 @@
 """From settings to running notifiers; each library is imported only when it is asked for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from math import inf
+from types import MappingProxyType
 from typing import assert_never
 
 from starlette.routing import Route
@@ -27,6 +29,9 @@ from rollbackd.notifiers.pump import Pace, Pump
 from rollbackd.telemetry import Telemetry
 
 Start = Callable[[], None]
+
+REFRESH_S = 60.0
+"""How often a message that is updated shows how the evidence grew."""
 
 
 @dataclass(slots=True)
@@ -52,27 +57,51 @@ class Staff:
         self.stack.close()
 
 
-def hire(config: Config, decisions: Decisions, journal: Journal, telemetry: Telemetry) -> Staff:
+def hire(
+    config: Config,
+    decisions: Decisions,
+    journal: Journal,
+    telemetry: Telemetry,
+    others: Mapping[str, Notifier] = MappingProxyType({}),
+) -> Staff:
     """Build every configured notifier, connecting to nobody yet.
+
+    Args:
+        config: validated settings.
+        decisions: where what people answer goes.
+        journal: what is followed.
+        telemetry: counts.
+        others: notifiers that are built elsewhere, by name; closed with the staff.
 
     Raises:
         SecretError or ValueError: one cannot be built; those before it are closed.
     """
     staff = Staff()
     with ExitStack() as stack:
-        for settings in config.notifiers:
-            notifier = _notifier(settings, config.links, decisions, telemetry, staff, stack)
-            telemetry.expect_notifier(settings.name)
+
+        def employ(name: str, notifier: Notifier, pace: Pace) -> None:
+            telemetry.expect_notifier(name)
             pump = Pump(
-                settings.name,
+                name,
                 notifier,
                 journal=journal,
                 telemetry=telemetry,
                 now=time.time,
-                pace=Pace(only_trouble=settings.only_trouble),
+                pace=pace,
+                live=decisions.views,
             )
             stack.callback(pump.close)
             staff.starts.append(pump.start)
+
+        for name, notifier in others.items():
+            employ(name, notifier, Pace())
+        for settings in config.notifiers:
+            made = _notifier(settings, config.links, decisions, telemetry, staff, stack)
+            updates = isinstance(settings.receiver, SlackSettings)
+            pace = Pace(
+                only_trouble=settings.only_trouble, refresh_s=REFRESH_S if updates else inf
+            )
+            employ(settings.name, made, pace)
         staff.stack = stack.pop_all()
     return staff
 

@@ -3,9 +3,12 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from actions.marks import COMMIT
+from analyzer.region import RegionPhase
 from analyzer.watch import Hold, Phase
 from rollbackd.notifiers.links import parts
-from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL, COMMIT
+from rollbackd.regions.portrait import region_of
+from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL
 from rollbackd.views import TimelineItem, WatchView
 
 STRONGEST = 3
@@ -38,16 +41,39 @@ _SAID: dict[str, tuple[Severity, str]] = {
 }
 
 
+_SAID_OF_REGIONS: dict[str, tuple[Severity, str]] = {
+    RegionPhase.NORMAL: (Severity.INFO, "all is well"),
+    RegionPhase.SICK: (Severity.CRITICAL, "the region is sick"),
+    RegionPhase.REPORTED: (Severity.CRITICAL, "the region is sick; nothing was done"),
+    RegionPhase.AWAITING_APPROVAL: (Severity.CRITICAL, "the region is sick: fail over?"),
+    RegionPhase.FAILING_OVER: (Severity.CRITICAL, "its traffic is moving away"),
+    RegionPhase.FAILED_OVER: (Severity.WARNING, "its traffic is elsewhere"),
+    RegionPhase.AWAITING_RETURN: (Severity.WARNING, "the region is well again: fail back?"),
+    RegionPhase.FAILING_BACK: (Severity.WARNING, "its traffic is coming back"),
+    RegionPhase.NEEDS_HUMAN: (Severity.CRITICAL, "somebody has to look"),
+}
+
+
+def is_region(view: WatchView) -> bool:
+    """Tell whether this is a region, and no rollout."""
+    return region_of(view.id) is not None
+
+
+def _said(view: WatchView) -> tuple[Severity, str]:
+    of = _SAID_OF_REGIONS if is_region(view) else _SAID
+    return of.get(view.phase, (Severity.WARNING, view.phase))
+
+
 def severity(view: WatchView) -> Severity:
     """Return how much the state of a watch matters; what a person wanted held calls nobody."""
     if view.hold == Hold.SNOOZED:
         return Severity.INFO
-    return _SAID[view.phase][0] if view.phase in _SAID else Severity.WARNING
+    return _said(view)[0]
 
 
 def headline(view: WatchView) -> str:
     """Return the state of a watch in half a line: "shop/checkout: rolling back"."""
-    said = _SAID[view.phase][1] if view.phase in _SAID else view.phase
+    said = _said(view)[1]
     why = f" ({view.hold})" if view.hold else ""
     return f"{view.workload}: {said}{why}"
 
@@ -98,7 +124,10 @@ def course(view: WatchView) -> str:
 def summary(view: WatchView) -> str:
     """Return everything in a few plain lines, for those who know no formatting."""
     cluster = parts(view)["cluster"]
-    lines = [f"{headline(view)}", f"{view.baseline or '?'} → {view.canary} on {cluster}"]
+    place = f"{view.baseline or '?'} → {view.canary} on {cluster}"
+    if is_region(view):
+        place = f"compared with {view.baseline}; {view.outlook}"
+    lines = [headline(view), place]
     what, url = change(view)
     said = [f"by {author(view)}" if author(view) else "", what, url]
     lines.append(" ".join(part for part in said if part))

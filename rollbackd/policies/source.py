@@ -88,11 +88,13 @@ class PolicyResources:
         if self.is_complete and not isinstance(found, Missing):
             self._reader.forget_others({policy.uid for policy in found})
 
-    def longest_horizon_s(self) -> float:
-        """Return how long the longest watch lasts that any of them asks for; 0 when there is none."""
+    def longest_horizons_s(self) -> dict[str, float]:
+        """Return how long the longest watch lasts that any of them asks for, by namespace."""
         found = self.all()
-        if isinstance(found, Missing):
-            return 0.0
-        reads = (policy.read for policy in found)
-        policies = [read.rule.policy for read in reads if read is not None]
-        return max((max(p.horizon_s, p.after_promotion_s) for p in policies), default=0.0)
+        longest: dict[str, float] = {}
+        for policy in () if isinstance(found, Missing) else found:
+            if policy.read is not None:
+                asked = policy.read.rule.policy
+                lasts_s = max(asked.horizon_s, asked.after_promotion_s)
+                longest[policy.namespace] = max(longest.get(policy.namespace, 0.0), lasts_s)
+        return longest

@@ -7,7 +7,6 @@ transition is written before its commands are given.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from math import isfinite
 from typing import Any, Protocol, assert_never
@@ -28,7 +27,12 @@ from analyzer.region_events import (
     Standing,
 )
 from analyzer.region_policy import RegionPolicy
+from rollbackd.errands import Errands
 from rollbackd.regions.mover import Mover
+from rollbackd.regions.portrait import KIND as VIEW_KIND
+from rollbackd.regions.portrait import MAX_TIMELINE, portray
+from rollbackd.views import TimelineItem, WatchView
+from rollbackd.views_json import view_from_json, view_to_json
 
 log = structlog.get_logger()
 
@@ -80,10 +84,9 @@ class RegionKeeper:
         self._now = now
         self._lock = threading.RLock()
         self._regions = {name: Region(name, since=now()) for name in names}
-        self._busy: set[str] = set()
         self._renewals: set[str] = set()
-        self._closed = False
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="region")
+        self._timelines: dict[str, list[TimelineItem]] = {name: [] for name in names}
+        self._errands: Errands[RegionEvent] = Errands("region", self.handle, self._broken)
 
     def restore(self) -> None:
         """Take up every region where an earlier process left it. Raises Transient."""
@@ -91,12 +94,31 @@ class RegionKeeper:
             region = region_from_json(entry.data)
             if region.name in self._regions and id_ == watch_id(region.name):
                 self._regions[region.name] = region
+                self._timelines[region.name] = self._told(region)
                 log.info("region resumed", region=region.name, phase=region.phase.value)
 
     def regions(self) -> tuple[Region, ...]:
         """Return how every region stands, in the configured order."""
         with self._lock:
             return tuple(self._regions.values())
+
+    def views(self) -> tuple[WatchView, ...]:
+        """Return what people are shown of every region, in the configured order."""
+        with self._lock:
+            return tuple(self._portrait(region) for region in self._regions.values())
+
+    def _portrait(self, region: Region) -> WatchView:
+        others = [r for r in self._regions.values() if r.name != region.name]
+        return portray(region, others, self._policy.mode, self._timelines[region.name])
+
+    def _told(self, region: Region) -> list[TimelineItem]:
+        """Return what people were told of the present episode. Raises Transient."""
+        newest = None
+        for entry in self._journal.entries(
+            watch_id=_episode(region), kinds=frozenset({VIEW_KIND})
+        ):
+            newest = entry
+        return [] if newest is None else list(view_from_json(newest.data).timeline)
 
     def tick(self) -> None:
         """Judge every region and let that happen to it."""
@@ -127,8 +149,7 @@ class RegionKeeper:
             after, commands = step(before, event, self._policy, now)
             changed = region_to_json(after) != region_to_json(before)
             if changed:
-                entry = Entry(now, watch_id(name), KIND, after.plan_key, region_to_json(after))
-                self._journal.append(entry)
+                self._record(before, after, now)
             self._regions[name] = after
             if after.phase is not before.phase:
                 log.info(
@@ -141,6 +162,23 @@ class RegionKeeper:
             for command in commands:
                 self._give(after, command)
             return changed or bool(commands)
+
+    def _record(self, before: Region, after: Region, now: float) -> None:
+        """Write a region's state and, while it is not simply normal, what people are told."""
+        name = after.name
+        entries = [Entry(now, watch_id(name), KIND, after.plan_key, region_to_json(after))]
+        timeline = self._timelines[name]
+        if after.episode != before.episode:
+            timeline = []
+        if (after.phase, after.note) != (before.phase, before.note):
+            item = TimelineItem(now, "phase", f"{after.phase.value}: {after.note}")
+            timeline = [*timeline, item][-MAX_TIMELINE:]
+        if after.phase is not RegionPhase.NORMAL or before.phase is not RegionPhase.NORMAL:
+            others = [r for r in self._regions.values() if r.name != name]
+            view = view_to_json(portray(after, others, self._policy.mode, timeline))
+            entries.append(Entry(now, _episode(after), VIEW_KIND, after.plan_key, view))
+        self._journal.append(*entries)
+        self._timelines[name] = timeline
 
     def _guarded(self, name: str, event: Assessed) -> None:
         try:
@@ -158,9 +196,9 @@ class RegionKeeper:
             case Renew():
                 self._renewals.add(name)
             case PlanMove():
-                self._submit(name, lambda: self._planned(name, command))
+                self._errands.submit(name, lambda: self._planned(name, command))
             case Advance():
-                self._submit(name, lambda: self._advanced(name, command))
+                self._errands.submit(name, lambda: self._advanced(name, command))
             case _:
                 assert_never(command)
 
@@ -177,33 +215,6 @@ class RegionKeeper:
             others = tuple(r for r in self._regions.values() if r.name != name)
             return self._regions[name], others
 
-    def _submit(self, name: str, job: Callable[[], RegionEvent | None]) -> None:
-        """Have the worker do a job; one at a time for a region, the next tick asks again."""
-        if self._closed or name in self._busy:
-            return
-        self._busy.add(name)
-        self._pool.submit(self._work, name, job)
-
-    def _work(self, name: str, job: Callable[[], RegionEvent | None]) -> None:
-        event: RegionEvent | None = None
-        try:
-            event = job()
-        except Transient as error:
-            log.warning("region action delayed", region=name, error=str(error))
-        except Exception as error:
-            log.exception("region action broke", region=name)
-            event = self._broken(name, error)
-        finally:
-            with self._lock:
-                self._busy.discard(name)
-        if event is None:
-            return
-        try:
-            self.handle(name, event)
-        except Transient as error:
-            # the region stays as it was, and the next tick asks for the same again
-            log.warning("answer not recorded", region=name, error=str(error))
-
     def _broken(self, name: str, error: Exception) -> RegionEvent:
         """Return what an error of our own means: people are called."""
         with self._lock:
@@ -213,11 +224,18 @@ class RegionKeeper:
             return ActFailed(region.plan_key, why, conflict=False)
         return PlanRefused((why,))
 
+    def settle(self) -> None:
+        """Wait until no plan or stage is in hand."""
+        self._errands.settle()
+
     def close(self) -> None:
         """Take no more jobs and wait for the one in hand, which was asked to stop."""
-        with self._lock:
-            self._closed = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._errands.close()
+
+
+def _episode(region: Region) -> str:
+    """Return the id under which people are told of a region's present episode, or its last."""
+    return f"{watch_id(region.name)}@{region.episode}"
 
 
 def region_to_json(region: Region) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from actions.marks import COMMIT
+
 AUTHOR = "rollbackd.io/author"
-COMMIT = "rollbackd.io/commit"
 CHANGE_URL = "rollbackd.io/change-url"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 SAID = (AUTHOR, COMMIT, CHANGE_URL, CHANGE_CAUSE)

@@ -143,7 +143,8 @@ def _rollout(each: Colours, reading: Reading, now: float) -> Rollout | None:
     began = max(switched_at, current.created_at)
     if (
         _is_way_back(service, current, before)
-        or now - began >= max(reading.follow_for_s, reading.longest_s())
+        or now - began
+        >= max(reading.follow_for_s, reading.longest_s().get(service.namespace, 0.0))
         or deployment.is_deleting
     ):
         return None

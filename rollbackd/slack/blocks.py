@@ -20,6 +20,7 @@ from rollbackd.notifiers.wording import (
     change,
     course,
     headline,
+    is_region,
     severity,
     strongest,
 )
@@ -42,6 +43,9 @@ Block = dict[str, Any]
 ACTION = "decide:"
 """Begins the id of every button; the verb follows. The value is the offer's opaque key."""
 SHOWN_SIGNALS = 3
+SHOWN_TRACES = 3
+MAX_URL = 400
+"""Characters; a context block has room for three of these."""
 SHOWN_AT_HOME = 30
 THREAD_LINES = 25
 
@@ -74,6 +78,14 @@ BUTTONS = {
         "Hold {what}? Nothing is done meanwhile, not even if it is plainly bad.",
     ),
     Verb.RESUME: Button("Resume"),
+    Verb.FAIL_OVER: Button(
+        "Fail over", "danger", "Move the traffic of {what} away? The guards are asked."
+    ),
+    Verb.FAIL_BACK: Button(
+        "Fail back", "", "Bring the traffic of {what} back? The guards are asked."
+    ),
+    Verb.FOLLOW: Button("Follow again"),
+    Verb.RELEASE: Button("Release hold", "", "Let go of what is held for {what}? {held}"),
 }
 
 
@@ -101,11 +113,25 @@ def message(view: WatchView, links: Links) -> list[Block]:
     if addresses:
         shown = " · ".join(link(url, label) for label, url in addresses.items())
         blocks.append({"type": "context", "elements": [_mrkdwn(shown, CONTEXT)]})
+    traces = _traces(view.signals)
+    if traces:
+        blocks.append({"type": "context", "elements": [_mrkdwn(traces, CONTEXT)]})
     return blocks
+
+
+def _traces(signals: Sequence[SignalView]) -> str:
+    """Return links to traces that show what was found, the canary's first."""
+    every = (example for signal in signals for example in signal.examples)
+    found = {e.url: e for e in every if e.url and e.url.isprintable() and " " not in e.url}
+    shown = sorted(found.values(), key=lambda example: example.side != "canary")[:SHOWN_TRACES]
+    links = [link(e.url, f"{e.side}: {e.operation}") for e in shown if len(e.url) <= MAX_URL]
+    return f"Traces: {' · '.join(links)}" if links else ""
 
 
 def _what(view: WatchView) -> str:
     where = parts(view)
+    if is_region(view):
+        return f"region {code(view.workload)}, compared with {escape(view.baseline)}"
     moved = f"{code(view.baseline or '?')} → {code(view.canary)}"
     return f"{code(view.workload)} on {code(where['cluster'])}:  {moved}"
 
@@ -122,8 +148,9 @@ def _change(view: WatchView) -> list[str]:
 
 def _case(view: WatchView) -> list[str]:
     evidence = f"evidence {write_e(view.evidence)} of {write_e(view.limit)}"
+    weighed = "" if is_region(view) else f"  ({evidence})"
     return [
-        f"*{escape(view.verdict)}*  ({evidence})",
+        f"*{escape(view.verdict)}*{weighed}",
         *(f"• {escape(reason, 600)}" for reason in strongest(view)),
     ]
 
@@ -155,6 +182,8 @@ def _next(view: WatchView) -> list[str]:
     said = (view.plan or "").partition(" (plan ")[0]
     if view.plan and not view.final and said not in view.note:
         lines.append(f"Plan: {escape(view.plan, 600)}")
+    if view.held:
+        lines.append(f"Held until it is released: {escape('; '.join(view.held), 600)}")
     lines.append(f"Mode {code(view.mode)}: {escape(view.outlook)}  (at {moment(view.updated_at)})")
     return lines
 
@@ -171,7 +200,8 @@ def _button(view: WatchView, verb: Verb) -> Block:
         block["style"] = button.style
     if button.question:
         what = f"{view.workload} from {view.canary} to {view.baseline or '?'}"
-        question = button.question.format(what=what, plan=view.plan or "")
+        held = "; ".join(view.held)
+        question = button.question.format(what=what, plan=view.plan or "", held=held)
         block["confirm"] = {
             "title": _plain_text(button.label, 100),
             "text": _plain_text(question, 300),

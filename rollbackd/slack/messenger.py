@@ -102,7 +102,8 @@ class SlackMessenger:
 
         It is not worth more than a try: what is told must not wait for a missing right to upload.
         """
-        which = "end" if view.final else "case"
+        # what was reported may still be rolled back, if somebody wants it
+        which = "end" if view.final and view.phase != Phase.REPORTED else "case"
         if view.phase not in PICTURED or which in memo.data.get("pictures", ()):
             return
         picture = self._drawn(view)

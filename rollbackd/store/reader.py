@@ -18,6 +18,13 @@ the log from shrinking nor a connection from others."""
 _INTACT = "The journal was only read."
 
 
+FOR_PEOPLE = (
+    "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "release",
+    "hold", "facts",
+)  # fmt: skip
+"""Kinds of entries that tell of a course of events; the others are for a restart and a replay."""
+
+
 class JournalReader:
     """A journal that can be read at any time, by any number of processes."""
 
@@ -91,6 +98,16 @@ class JournalReader:
         if before is not None:
             wanted = wanted.where(entries.c.seq < before)
         return self._read(wanted)
+
+    def course(self, watch_id: str, limit: int) -> list[Entry]:
+        """Return the newest entries of a watch that people can read, the newest first.
+
+        Raises as ``entries``.
+        """
+        wanted = select(entries).order_by(entries.c.seq.desc()).limit(limit)
+        return self._read(
+            wanted.where(entries.c.watch_id == watch_id, entries.c.kind.in_(FOR_PEOPLE))
+        )
 
     def latest(self, kind: str) -> dict[str, Entry]:
         """Return the newest entry of a kind for each watch. Raises as ``entries``."""

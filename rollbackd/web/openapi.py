@@ -69,30 +69,40 @@ def _paths() -> dict[str, Any]:
         "description": "As in WatchView.id; its slashes may be left as they are.",
         "schema": {"type": "string", "minLength": 1},
     }
+    of_workload = {
+        "name": "workload",
+        "in": "query",
+        "description": "Only watches of this workload: namespace/name.",
+        "schema": {"type": "string"},
+    }
     decide = {
-        "summary": "Decide about a watch: approve, reject, rollback, snooze, resume",
+        "summary": "Decide about a watch: approve, reject, rollback, snooze, resume, release",
         "security": [{"token": []}],
         "requestBody": {"required": True} | _json({"$ref": "#/components/schemas/Decision"}),
         "responses": {
             "200": {"description": "Taken."} | _json({"$ref": "#/components/schemas/Decided"}),
             "403": _error("The token is wrong, or this person may not decide."),
             "404": _error("There is no such watch."),
-            "409": _error("What it was about is no longer current; nothing was done."),
+            "409": _error(
+                "What it was about is no longer current, or could not be let go; the text says which."
+            ),
             "413": _error("The body is too long."),
             "422": _error("The body is no decision."),
             "503": _error("It could not be recorded; nothing was done; decide again."),
         },
     }
-    released = _json({"$ref": "#/components/schemas/Released"})
+    released_model = {"$ref": "#/components/schemas/Released"}
+    released = _json(released_model)
     release = {
         "summary": "Let go of what a watch holds: GitOps owners, a rollout that is held back",
         "security": [{"token": []}],
         "requestBody": {"required": True} | _json({"$ref": "#/components/schemas/Release"}),
         "responses": {
             "200": {"description": "Everything was let go, or nothing was held."} | released,
-            "403": _error("The token is wrong."),
+            "403": _error("The token is wrong, or this person may not decide."),
             "404": _error("There is no such watch."),
-            "409": {"description": "Not all could be let go; `failed` says why."} | released,
+            "409": {"description": "Not all could be let go; `failed` or `error` says why."}
+            | _json({"anyOf": [released_model, {"$ref": "#/components/schemas/Error"}]}),
             "413": _error("The body is too long."),
             "422": _error("The body is no release."),
             "503": _error("The cluster or the journal does not answer; ask again."),
@@ -102,6 +112,7 @@ def _paths() -> dict[str, Any]:
         "/api/v1/watches": {
             "get": {
                 "summary": "Every watch, as it stood at the last tick",
+                "parameters": [of_workload],
                 "responses": {
                     "200": {"description": "All."} | _json({"type": "array", "items": watch})
                 },

@@ -2,20 +2,24 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from urllib.parse import quote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from actions.marks import COMMIT
 from actions.ports import Entry
+from analyzer.region import RegionPhase
 from analyzer.wording import duration, e_value, progress
 from rollbackd.config.problems import Problem
 from rollbackd.config.settings import PolicyRule
-from rollbackd.decisions import Answer, Person, Verb, offer_key, offers
+from rollbackd.decisions import Answer, Verb, offer_key, offers
 from rollbackd.report.page import TONES, section
+from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL
 from rollbackd.views import WatchView
+from rollbackd.web.visitors import Visitor, Visitors
 
 MAX_WATCHES = 200
 """Rollouts on the overview, those that need somebody first; the journal has them all."""
@@ -32,6 +36,18 @@ WORDS: Mapping[Verb, tuple[str, str, str]] = {
     Verb.REJECT: ("Reject", "", "Nothing is done; the watch ends and a person has to look."),
     Verb.SNOOZE: ("Snooze 30 min", "", "Evidence is gathered on; nothing is decided meanwhile."),
     Verb.RESUME: ("Resume", "good", "The snooze ends now."),
+    Verb.FAIL_OVER: (
+        "Fail over",
+        "harm",
+        "Its traffic is moved to the other regions, past the guards, whatever the evidence says.",
+    ),
+    Verb.FAIL_BACK: ("Fail back", "", "Its traffic is brought back, past the guards."),
+    Verb.FOLLOW: ("Follow again", "good", "It is judged and moved as before it needed a human."),
+    Verb.RELEASE: (
+        "Release hold",
+        "",
+        "What is held goes on by itself again; a GitOps owner applies what it has in Git.",
+    ),
 }
 """From a decision to its button, its style, and what it means."""
 
@@ -43,9 +59,30 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     Answer.FORBIDDEN.value: ("", "You may not decide about this rollout; nothing was done."),
     Answer.UNKNOWN.value: ("", "There is no such decision any more; nothing was done."),
-    "failed": ("", "It could not be recorded; nothing was done. Decide again, please."),
+    Answer.FAILED.value: (
+        "",
+        "Not all of it could be done; the time line and the log of the daemon say why.",
+    ),
+    "unrecorded": ("", "It could not be recorded; nothing was done. Decide again, please."),
 }
 """From the outcome in a page's address to what is said; other texts are never shown."""
+
+SAID_OF: Mapping[str, str] = {
+    AUTHOR: "Author",
+    COMMIT: "Commit",
+    CHANGE_URL: "Change",
+    CHANGE_CAUSE: "Cause",
+}
+"""What annotations are called on the page."""
+
+_REGION_TONES: Mapping[str, tuple[str, str]] = {
+    RegionPhase.NORMAL: ("good", "✓"),
+    RegionPhase.SICK: ("harm", "✗"),
+    RegionPhase.REPORTED: ("harm", "✗"),
+    RegionPhase.AWAITING_APPROVAL: ("harm", "?"),
+    RegionPhase.NEEDS_HUMAN: ("harm", "!"),
+}
+"""From a region's phase to how it is shown; the others are under way."""
 
 URGENT = ("needs a human", "awaiting approval", "acting", "verifying", "degraded", "held")
 
@@ -74,8 +111,17 @@ class Offer:
     meaning: str
 
 
-def overview(views: Iterable[WatchView], now: float, person: Person | None) -> str:
-    """Return the page of all rollouts: those that need somebody first, then the youngest."""
+def overview(
+    views: Iterable[WatchView], now: float, visitor: Visitor, regions: Sequence[WatchView] = ()
+) -> str:
+    """Return the page of all rollouts: those that need somebody first, then the youngest.
+
+    Args:
+        views: their snapshots.
+        now: seconds since the epoch.
+        visitor: who is asking.
+        regions: snapshots of the configured regions.
+    """
     ordered = sorted(views, key=_urgency)
     lines = [_line(view, now) for view in ordered[:MAX_WATCHES]]
     groups = (
@@ -87,24 +133,75 @@ def overview(views: Iterable[WatchView], now: float, person: Person | None) -> s
         ("Ended", [n for n in lines if n.watch.final and n.watch.phase not in URGENT]),
     )
     state = f"{sum(not v.final for v in ordered)} rollouts being watched"
-    return _page("overview", person, groups=groups, state=state, hidden=len(ordered) - len(lines))
+    return _page(
+        "overview",
+        visitor,
+        groups=groups,
+        state=state,
+        hidden=len(ordered) - len(lines),
+        regions=[_region(view, now, visitor) for view in regions],
+    )
 
 
-def watch(view: WatchView, person: Person | None, said: str) -> str:
+@dataclass(frozen=True, slots=True)
+class RegionLine:
+    """One region, and what a visitor may decide about it."""
+
+    view: WatchView
+    tone: str
+    sign: str
+    age: str
+    offers: Sequence[Offer]
+
+
+def regions(views: Sequence[WatchView], now: float, visitor: Visitor, said: str) -> str:
+    """Return the page of regions: how each stands, where its traffic goes, what can be decided.
+
+    Args:
+        views: their snapshots.
+        now: seconds since the epoch.
+        visitor: who is asking; only somebody gets buttons.
+        said: outcome of a decision that led here, or "".
+    """
+    lines = [_region(view, now, visitor) for view in views]
+    return _page("regions", visitor, lines=lines, said=SAID.get(said), clock=clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a rollout's page shows besides its snapshot.
+
+    ``links``: addresses by what people call them. ``course``: the newest entries of the journal;
+    None when it cannot be read now.
+    """
+
+    links: Mapping[str, str] = field(default_factory=dict)
+    course: Sequence[Entry] | None = ()
+
+
+def watch(view: WatchView, visitor: Visitor, said: str, beside: Beside) -> str:
     """Return the page of one rollout.
 
     Args:
         view: its snapshot.
-        person: who is asking; only somebody gets buttons.
+        visitor: who is asking; only somebody gets buttons.
         said: outcome of a decision that led here, or "".
+        beside: what is shown with it.
     """
+    course = beside.course
+    passed = [guard.guard for guard in view.guards if guard.outcome == "passed"]
     return _page(
         "watch",
-        person,
+        visitor,
         w=section(view),
-        offers=[_offer(view, verb) for verb in offers(view)] if person is not None else [],
+        offers=[_offer(view, verb) for verb in offers(view)] if visitor.person is not None else [],
         can_offer=bool(offers(view)),
         said=SAID.get(said),
+        objections=[guard for guard in view.guards if guard.outcome != "passed"],
+        passed=passed,
+        links={name: url for name, url in beside.links.items() if name != "Details"},
+        said_of_itself=[(SAID_OF.get(key, key), text) for key, text in view.annotations.items()],
+        course=None if course is None else [(e, clock(e.at), _told(e)) for e in course],
         journal=f"/journal?watch={quote(view.id, safe='')}",
         state=f"{view.workload}: {view.phase}",
     )
@@ -117,7 +214,7 @@ def journal(
     chosen: str,
     sought: str,
     older: str | None,
-    person: Person | None,
+    visitor: Visitor,
 ) -> str:
     """Return the page of the journal, the newest entry first.
 
@@ -127,17 +224,17 @@ def journal(
         chosen: the kind that is looked for, or "".
         sought: part of a watch's id that is looked for, or "".
         older: address of the entries before these, or None.
-        person: who is asking.
+        visitor: who is asking.
     """
-    rows = [(e, clock(e.at), _shown(e)) for e in entries]
+    rows = [(e, clock(e.at), _told(e), _shown(e)) for e in entries]
     return _page(
-        "journal", person, rows=rows, kinds=kinds, chosen=chosen, sought=sought, older=older
+        "journal", visitor, rows=rows, kinds=kinds, chosen=chosen, sought=sought, older=older
     )
 
 
 def policies(
     rules: Sequence[PolicyRule],
-    person: Person | None,
+    visitor: Visitor,
     *,
     text: str = "",
     problems: Sequence[Problem] | None = None,
@@ -146,13 +243,13 @@ def policies(
 
     Args:
         rules: the policies in force.
-        person: who is asking.
+        visitor: who is asking.
         text: a configuration that was checked, or "".
         problems: what is wrong with it; None when none was checked.
     """
     return _page(
         "policies",
-        person,
+        visitor,
         rules=rules,
         text=text,
         problems=problems,
@@ -161,14 +258,15 @@ def policies(
     )
 
 
-def sign_in(person: Person | None, *, possible: bool, refused: bool) -> str:
-    """Return the page on which a person signs in with the token."""
-    return _page("sign_in", person, possible=possible, refused=refused)
+def sign_in(visitor: Visitor, by: Visitors, *, refused: bool) -> str:
+    """Return the page on which a person signs in, with the daemon's token or one of the cluster."""
+    own, cluster = by.token is not None, by.cluster is not None
+    return _page("sign_in", visitor, own=own, cluster=cluster, refused=refused)
 
 
-def trouble(heading: str, text: str, person: Person | None) -> str:
+def trouble(heading: str, text: str, visitor: Visitor) -> str:
     """Return the page that says why there is no other one."""
-    return _page("trouble", person, heading=heading, text=text)
+    return _page("trouble", visitor, heading=heading, text=text)
 
 
 def clock(at: float) -> str:
@@ -195,9 +293,40 @@ def _line(view: WatchView, now: float) -> Line:
     )
 
 
+def _region(view: WatchView, now: float, visitor: Visitor) -> RegionLine:
+    tone, sign = _REGION_TONES.get(view.phase, ("open", "…"))
+    return RegionLine(
+        view=view,
+        tone=tone,
+        sign=sign,
+        age=duration(max(0.0, now - view.since)),
+        offers=[_offer(view, v) for v in offers(view)] if visitor.person is not None else (),
+    )
+
+
 def _offer(view: WatchView, verb: Verb) -> Offer:
     label, style, meaning = WORDS[verb]
     return Offer(offer_key(view, verb), label, style, meaning)
+
+
+def _told(entry: Entry) -> str:
+    """Return an entry of a course in one line."""
+    data = entry.data
+    match entry.kind:
+        case "watch":
+            return f"{data.get('phase', '')}: {data.get('note', '')}"
+        case "decision":
+            return f"{data.get('decision', '')} by {data.get('by', '')} ({data.get('via', '')})"
+        case "refusal":
+            return "; ".join(map(str, data.get("reasons", ())))
+        case "hold":
+            return ": ".join(filter(None, (str(data.get("deed", "")), str(data.get("why", "")))))
+        case "release":
+            return f"by {data.get('by', '')}"
+        case "facts":
+            return f"{data.get('standing', '')}: {data.get('text', '')}"
+        case _:
+            return str(data.get("summary") or data.get("step") or entry.key)
 
 
 def _shown(entry: Entry) -> str:
@@ -205,9 +334,9 @@ def _shown(entry: Entry) -> str:
     return text if len(text) <= MAX_DATA else f"{text[:MAX_DATA]}\n… ({len(text)} characters)"
 
 
-def _page(name: str, person: Person | None, **values: object) -> str:
+def _page(name: str, visitor: Visitor, **values: object) -> str:
     template = _environment().get_template(f"{name}.html.j2")
-    return template.render(page=name, person=person, **values)
+    return template.render(page=name, visitor=visitor, person=visitor.person, **values)
 
 
 @cache

@@ -17,25 +17,39 @@ from starlette.routing import BaseRoute, Route
 
 from actions.ports import ActionError, Entry, Transient
 from rollbackd.config import ConfigError, load
+from rollbackd.config.manifests import Limits, is_manifest, load_manifests
 from rollbackd.config.problems import Problem
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import PolicyRule
-from rollbackd.decisions import Decision, Outcome, Person, Verb
+from rollbackd.decisions import Decision, Outcome, Verb
+from rollbackd.notifiers.links import NO_LINKS, Links
+from rollbackd.regions.portrait import region_of
 from rollbackd.views import WatchView
 from rollbackd.web import pages
 from rollbackd.web.stream import Stream
-from rollbackd.web.visitors import SESSION, SESSION_S, Visitors, is_ours
+from rollbackd.web.visitors import (
+    CLUSTER_TOKEN,
+    NOBODY,
+    SESSION,
+    SESSION_S,
+    Visitor,
+    Visitors,
+    is_ours,
+)
 
 log = structlog.get_logger()
 
-MAX_FORM = 4096
+MAX_FORM = 12 * 1024
+"""Bytes; tokens of a cluster may be long."""
 MAX_CONFIGURATION = 128 * 1024
 """Bytes of a form that are read; a configuration in one is written by hand, and percent-encoded."""
 PAGE = 100
 """Entries on one page of the journal."""
+COURSE = 30
+"""Entries of the journal on a rollout's page."""
 KINDS = (
-    "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "policy",
-    "roster", "armed", "view",
+    "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "release",
+    "hold", "facts", "policy", "roster", "armed", "view", "region", "daemon",
 )  # fmt: skip
 STATIC = {
     "report.css": ("rollbackd.report", "templates/style.css", "text/css"),
@@ -63,6 +77,9 @@ class Site:
         views: the newest snapshots. rules: the policies in force.
         offered: what a button's key stands for now. decide: lets a decision happen.
         visitors: tells who is asking. journal: searches the journal; raises ActionError.
+        course: the newest entries of one watch, for people; raises ActionError.
+        links: what a watch's page links to. refused: counts what was refused, by reason.
+        regions: how every region stands; empty when none are configured.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -71,6 +88,10 @@ class Site:
     decide: Callable[[Decision], Outcome]
     visitors: Visitors
     journal: JournalSearch
+    course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
+    links: Links = NO_LINKS
+    regions: Callable[[], tuple[WatchView, ...]] = tuple
+    refused: Callable[[str], None] = lambda _reason: None
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
@@ -78,11 +99,13 @@ class Site:
         return [
             Route("/", self._overview),
             Route("/watches/{watch_id:path}", self._watch),
+            Route("/regions", self._regions),
             Route("/journal", self._journal),
             Route("/policies", self._policies),
             Route("/policies", self._check, methods=["POST"]),
             Route("/sign-in", self._sign_in),
             Route("/sign-in", self._begin_session, methods=["POST"]),
+            Route("/sign-out", self._end_session, methods=["POST"]),
             Route("/decide", self._decide, methods=["POST"]),
             Route("/stream", stream.answer),
             Route("/static/{name}", _static),
@@ -91,71 +114,85 @@ class Site:
     # Reading
 
     def _overview(self, request: Request) -> Response:
-        return _html(pages.overview(self.views(), time.time(), self._person(request)))
+        now, visitor = time.time(), self._visitor(request)
+        return _html(pages.overview(self.views(), now, visitor, self.regions()))
+
+    def _regions(self, request: Request) -> Response:
+        said = request.query_params.get("said", "")
+        visitor = self._visitor(request)
+        return _html(pages.regions(self.regions(), time.time(), visitor, said))
 
     def _watch(self, request: Request) -> Response:
-        person, wanted = self._person(request), request.path_params["watch_id"]
+        visitor, wanted = self._visitor(request), request.path_params["watch_id"]
         view = next((v for v in self.views() if v.id == wanted), None)
         if view is None:
             text = "It may have ended long ago; the journal knows."
-            return _html(pages.trouble("There is no such rollout", text, person), 404)
-        return _html(pages.watch(view, person, request.query_params.get("said", "")))
+            return _html(pages.trouble("There is no such rollout", text, visitor), 404)
+        try:
+            course = self.course(view.id)
+        except ActionError as error:
+            log.warning("course not shown", watch=view.id, error=str(error))
+            course = None
+        said = request.query_params.get("said", "")
+        beside = pages.Beside(self.links.of(view), course)
+        return _html(pages.watch(view, visitor, said, beside))
 
     def _journal(self, request: Request) -> Response:
-        person, asked = self._person(request), request.query_params
+        visitor, asked = self._visitor(request), request.query_params
         sought, kind, before = asked.get("watch", ""), asked.get("kind", ""), asked.get("before")
         number = int(before) if before and _NUMBER.fullmatch(before) else None
         try:
             entries = self.journal(sought, kind, number)
         except ActionError as error:
-            return _html(pages.trouble("The journal cannot be read", str(error), person), 503)
+            return _html(pages.trouble("The journal cannot be read", str(error), visitor), 503)
         older = None
         if len(entries) == PAGE:
             query = {"watch": sought, "kind": kind, "before": entries[-1].seq}
             older = f"/journal?{urlencode(query)}"
         return _html(
             pages.journal(
-                entries, kinds=KINDS, chosen=kind, sought=sought, older=older, person=person
+                entries, kinds=KINDS, chosen=kind, sought=sought, older=older, visitor=visitor
             )
         )
 
     def _policies(self, request: Request) -> Response:
-        return _html(pages.policies(self.rules(), self._person(request)))
+        return _html(pages.policies(self.rules(), self._visitor(request)))
 
     async def _check(self, request: Request) -> Response:
         form = await _form(request, MAX_CONFIGURATION)
         if form is None:
+            self.refused("too large")
             return PlainTextResponse("the configuration is too long\n", 413)
         text = form.get("text", "")
         problems = await run_in_threadpool(_problems, text)
-        person = self._person(request)
-        return _html(pages.policies(self.rules(), person, text=text, problems=problems))
+        visitor = await run_in_threadpool(self._visitor, request)
+        return _html(pages.policies(self.rules(), visitor, text=text, problems=problems))
 
     def _sign_in(self, request: Request) -> Response:
-        person, possible = self._person(request), self.visitors.token is not None
-        return _html(pages.sign_in(person, possible=possible, refused=False))
+        return _html(pages.sign_in(self._visitor(request), self.visitors, refused=False))
 
     # Deciding
 
     async def _begin_session(self, request: Request) -> Response:
         form = await _form(request, MAX_FORM)
         if form is None or not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, None), 403)
-        try:
-            token, name = form.get("token", ""), form.get("name", "")
-            session = self.visitors.sign_in(token, name, time.time())
+            return self._foreign(request)
+        token, name = form.get("token", ""), form.get("name", "")
+        try:  # the cluster may be asked: not on the thread that answers everybody
+            cookie = await run_in_threadpool(self.visitors.sign_in, token, name, time.time())
         except SecretError as error:
             log.warning("token not readable", error=str(error))
             text = "The daemon cannot read its token now."
-            return _html(pages.trouble("Not signed in", text, None), 503)
-        if session is None:
+            return _html(pages.trouble("Not signed in", text, NOBODY), 503)
+        except Transient as error:
+            return _html(pages.trouble("Not signed in", f"Try again: {error}", NOBODY), 503)
+        if cookie is None:
+            self.refused("not authorised")
             log.warning("sign-in refused", name=name[:200], client=_client(request))
-            possible = self.visitors.token is not None
-            return _html(pages.sign_in(None, possible=possible, refused=True), 403)
+            return _html(pages.sign_in(NOBODY, self.visitors, refused=True), 403)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            SESSION,
-            session,
+            *cookie,
             max_age=SESSION_S,
             httponly=True,
             samesite="strict",
@@ -163,37 +200,53 @@ class Site:
         )
         return answer
 
+    def _end_session(self, request: Request) -> Response:
+        if not is_ours(request.headers):
+            return self._foreign(request)
+        answer = RedirectResponse("/", 303)
+        for cookie in (SESSION, CLUSTER_TOKEN):
+            answer.delete_cookie(cookie, httponly=True, samesite="strict")
+        return answer
+
     async def _decide(self, request: Request) -> Response:
-        person = self._person(request)
         form = await _form(request, MAX_FORM)
         if form is None or not is_ours(request.headers):
-            return _html(pages.trouble("Not from our own page", _FOREIGN, person), 403)
+            return self._foreign(request)
+        visitor = await run_in_threadpool(self._visitor, request)
+        person = visitor.person
         if person is None:
-            text = "Sign in first; nothing was done."
-            return _html(pages.trouble("You may only read", text, None), 403)
+            self.refused("not authorised")
+            log.warning("decision refused", reason="nobody", client=_client(request))
+            text = f"{visitor.trouble or 'Sign in first'}; nothing was done."
+            status = 503 if visitor.trouble else 403
+            return _html(pages.trouble("You may only read", text, visitor), status)
         found = self.offered(form.get("key", ""))
         if found is None:
             text = (
                 "What this button was for is no longer current; nothing was done. "
                 "Go back and look again."
             )
-            return _html(pages.trouble("Too late", text, person), 409)
+            return _html(pages.trouble("Too late", text, visitor), 409)
         view, verb = found
         decision = Decision(view.id, verb, person, view.plan_key, view.turn)
         try:  # it writes to disk: not on the thread that answers everybody
             said = (await run_in_threadpool(self.decide, decision)).answer.value
         except Transient:
-            said = "failed"
-        return RedirectResponse(f"/watches/{quote(view.id, safe='/@')}?said={said}", 303)
+            said = "unrecorded"
+        page = f"/watches/{quote(view.id, safe='/@')}"
+        if region_of(view.id) is not None:
+            page = "/regions"
+        return RedirectResponse(f"{page}?said={said}", 303)
 
-    def _person(self, request: Request) -> Person | None:
-        try:
-            return self.visitors.person(
-                request.headers, request.cookies, _client(request), time.time()
-            )
-        except SecretError as error:
-            log.warning("token not readable", error=str(error))
-            return None
+    def _foreign(self, request: Request) -> Response:
+        self.refused("foreign")
+        log.warning("form refused", path=request.url.path, client=_client(request))
+        return _html(pages.trouble("Not from our own page", _FOREIGN, NOBODY), 403)
+
+    def _visitor(self, request: Request) -> Visitor:
+        return self.visitors.visitor(
+            request.headers, request.cookies, _client(request), time.time()
+        )
 
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -236,12 +289,15 @@ async def _form(request: Request, most: int) -> dict[str, str] | None:
 
 
 def _problems(text: str) -> Sequence[Problem]:
-    """Return what is wrong with a configuration. It is never kept, and its files are not opened."""
+    """Return what is wrong with a configuration or a manifest; never kept, its files not opened."""
     with TemporaryDirectory(prefix="rollbackd-check-") as folder:
         file = Path(folder) / "rollbackd.yaml"
         file.write_text(text, encoding="utf-8")
         try:
-            load(file)
+            if is_manifest(file):
+                load_manifests(file, Limits())
+            else:
+                load(file)
         except ConfigError as error:
             return error.problems
     return ()

@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 from rollbackd.cli import main
 from rollbackd.decisions import Answer, Decision, Outcome, Verb
 from rollbackd.http import Doors, HttpServer, application
-from rollbackd.releases import Released
 from rollbackd.views import WatchView
 from tests.cli import sample_views
 from tests.config.files import minimal, write
@@ -49,7 +48,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         metrics=lambda: b"",
         unready=lambda: "",
         decide=desk.decide,
-        release=lambda _watch, _by: Released(),
+        release=lambda _watch, _by: Outcome(Answer.TAKEN, ""),
         token=lambda: "s3cret",
     )
     server = HttpServer(application(doors), "127.0.0.1", 0)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from actions.ports import Transient
 from rollbackd.cli import main
-from rollbackd.decisions import Answer, Outcome
+from rollbackd.decisions import Answer, Outcome, Person
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.releases import Released
 from tests.cli import sample_views
@@ -23,11 +23,12 @@ TOKEN = "s3cret"
 def daemon(answer: Released | Exception, folder: Path, token: str = TOKEN) -> Iterator[Path]:
     """Run a server that answers so, and yield the configuration that leads to it."""
 
-    def release(watch_id: str, by: str) -> Released:
-        assert (watch_id, by) == (VIEW.id, "ann")
+    def release(watch_id: str, by: Person) -> Outcome:
+        assert (watch_id, by.id) == (VIEW.id, "ann")
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        end = Answer.FAILED if answer.failed else Answer.TAKEN
+        return Outcome(end, "", VIEW.phase, answer)
 
     doors = Doors(
         views=lambda: (VIEW,),

@@ -10,6 +10,8 @@ from typing import Any
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
+from analyzer.region import Region
+from analyzer.train import waiting
 from analyzer.watch import Phase
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.telemetry import CONCLUSIONS, Telemetry
@@ -45,6 +47,9 @@ def exposition() -> bytes:
     seen = replace(sample_views.degraded(), updated_at=time.time())
     one_each = [replace(seen, workload=f"shop/{p.name}", phase=p.value) for p in Phase]
     telemetry.follow(lambda: tuple(one_each))
+    telemetry.follow_regions(
+        lambda: (Region("eu", since=0.0),), lambda: (waiting("shop", ("eu", "us"), 0.0),)
+    )
     text = telemetry.exposition()
     telemetry.close()
     return text

@@ -31,9 +31,10 @@ from rollbackd.notifiers.port import Memo
 from rollbackd.policies.clerk import StatusClerk
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import TimelineItem
+from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.cli import sample_views
-from tests.fakes.kube_api import FakeKubeApi
+from tests.fakes.kube_api import Access, FakeKubeApi, User
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
 from tests.kubernetes import argo, blue_green, flagger, sets
@@ -53,6 +54,7 @@ REVISIONS = {
 }
 PLURALS = {FLAGGER: "canaries"}
 NEVER_READY = {"fake.rollbackd.dev/ready-after": "never"}
+ANN = "token-of-ann"
 SECOND = 2
 """The revision that is released, by its number."""
 
@@ -274,6 +276,8 @@ def write_status(api: FakeKubeApi, parts: Parts, namespaces: tuple[str, ...]) ->
 def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) -> set[Right]:
     """Return what the daemon calls for a bad release in each namespace."""
     with FakeKubeApi() as api:
+        allowed = User("ann", may=frozenset({"decide rollouts.rollbackd.io shop"}))
+        api.set_access(Access(people={ANN: allowed}))
         for owner in OWNERS:
             owner.create(api)
         config = configured(manifests, api, folder)
@@ -307,6 +311,7 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
                 tell(parts, rollout)
             write_status(api, parts, namespaces)
         elect(api, config)
+        let_in(config)
         return called(api)
 
 
@@ -324,6 +329,19 @@ def elect(api: FakeKubeApi, config: Config) -> None:
     connection.close()
 
 
+def let_in(config: Config) -> None:
+    """Let somebody with a token of the cluster decide."""
+    cluster = config.rollouts.kubernetes
+    if config.http.login is None or cluster is None:
+        return
+    connection = Connection(cluster_access(cluster))
+    person = ClusterLogin(connection, config.http.login).person(ANN, "http")
+    assert person is not None
+    assert person.may_decide is not None
+    assert person.may_decide("shop", "checkout")
+    connection.close()
+
+
 CASES = {
     "defaults": ("shop",),
     "observe-only": ("shop",),
@@ -333,6 +351,7 @@ CASES = {
     "replicas": ("shop",),
     "gitops-hold": ("shop",),
     "blue-green": ("shop",),
+    "people": ("shop",),
 }
 """Where checkout is released, for each case."""
 

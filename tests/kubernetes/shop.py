@@ -10,7 +10,11 @@ from rollbackd.kubernetes.credentials import ClusterAccess
 from tests.fakes.kube_api import ClusterSettings, FakeKubeApi
 
 DEPLOYMENTS = "/apis/apps/v1/deployments"
-OUR_OWN = ("/apis/coordination.k8s.io/", "/apis/authorization.k8s.io/")
+OUR_OWN = (
+    "/apis/coordination.k8s.io/",
+    "/apis/authorization.k8s.io/",
+    "/apis/authentication.k8s.io/",
+)
 """What a daemon writes for itself."""
 
 

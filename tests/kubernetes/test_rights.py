@@ -70,6 +70,14 @@ def test_a_kubernetes_lease_needs_rights_where_it_is(tmp_path: Path) -> None:
     assert rights(config(tmp_path, journal={"dsn_env": "DSN"})) == rights(config(tmp_path))
 
 
+def test_letting_people_in_takes_two_reviews(tmp_path: Path) -> None:
+    more = rights(config(tmp_path, http={"kubernetes": {}})) - rights(config(tmp_path))
+    assert more == {
+        "create tokenreviews.authentication.k8s.io in all namespaces",
+        "create subjectaccessreviews.authorization.k8s.io in all namespaces",
+    }
+
+
 def test_without_a_cluster_nothing_is_needed(tmp_path: Path) -> None:
     static = {"rollouts": {"static_file": "rollouts.json"}, "actions": []}
     values = minimal() | static

@@ -52,6 +52,8 @@ class Office:
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     board: Board = field(default_factory=Board)
     pace: Pace = field(default_factory=Pace)
+    now: float = NOW
+    live: tuple[WatchView, ...] = ()
 
     def __post_init__(self) -> None:
         self.restart()
@@ -59,7 +61,7 @@ class Office:
     def restart(self) -> None:
         self.pump = Pump(
             "board", self.board, journal=self.journal, telemetry=TELEMETRY,
-            now=lambda: NOW, pace=self.pace,
+            now=lambda: self.now, pace=self.pace, live=lambda: self.live,
         )  # fmt: skip
 
     def happens(self, phase: str, watch: str = "w") -> None:
@@ -152,6 +154,104 @@ def test_a_message_that_got_through_is_not_repeated_when_the_rest_failed() -> No
     office.pump.once()
     assert office.board.posted == ["w"]
     assert office.board.lines == {"w#1": "acting"}
+
+
+REFRESHING = Pace(refresh_s=60.0, gap_s=2.0)
+
+
+def observing(watch: str, evidence: float) -> WatchView:
+    view = sample_views.degraded()
+    return replace(view, id=watch, phase="observing", evidence=evidence, final=False)
+
+
+def test_growing_evidence_is_told_now_and_then_and_leaves_no_trace() -> None:
+    office = Office(pace=REFRESHING, live=(observing("w", 0),))
+    office.happens("observing")
+    office.pump.once()
+    written = len(list(office.journal.entries()))
+    seen = []
+    for second in range(200):
+        office.now = NOW + second
+        office.live = (observing("w", second // 100),)  # changes once
+        office.board.lines.clear()
+        office.pump.once()
+        seen += [second] if office.board.lines else []
+    assert seen == [60, 120]  # once on the evidence of the beginning, once on the newer one
+    assert office.board.posted == ["w"]
+    assert len(list(office.journal.entries())) == written
+
+
+def test_many_watches_are_refreshed_in_turn_within_the_rate() -> None:
+    office = Office(pace=REFRESHING)
+    for i in range(50):
+        office.happens("observing", watch=f"w{i}")
+    office.pump.once()
+    told: list[str] = []
+    for second in range(60, 260):
+        office.now = NOW + second
+        office.live = tuple(observing(f"w{i}", second) for i in range(50))
+        office.board.lines.clear()
+        office.pump.once()
+        assert len(office.board.lines) <= 1
+        told += office.board.lines
+    assert len(told) == 100
+    assert len(set(told)) == 50  # each twice, none waits for ever
+
+
+def test_what_ended_or_was_never_told_is_not_refreshed() -> None:
+    office = Office(pace=replace(REFRESHING, only_trouble=True))
+    office.happens("observing", watch="quiet")
+    office.happens("degraded", watch="over")
+    office.pump.once()
+    office.now += 100
+    over = replace(observing("over", 7.0), phase="rolled back", final=True)
+    office.live = (observing("quiet", 5.0), over)
+    office.board.lines.clear()
+    office.pump.once()
+    assert office.board.lines == {}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "wait"), [(Throttled("slow down", 9.0), 9.0), (Transient("down"), 1.0)]
+)
+def test_trouble_in_refreshing_delays_no_news(trouble: Exception, wait: float) -> None:
+    office = Office(pace=REFRESHING)
+    office.happens("observing")
+    office.pump.once()
+    office.now += 100
+    office.live = (observing("w", 5.0),)
+    office.board.trouble = [trouble]
+    assert office.pump.once() == wait
+    office.happens("degraded")
+    office.pump.once()
+    assert set(office.board.lines.values()) == {"degraded"}
+
+
+def test_what_ended_may_still_change_and_is_told_in_its_own_line() -> None:
+    office = Office()
+    office.happens("degraded")
+    office.pump.once()
+    office.happens("needs a human")
+    office.pump.once()
+    office.happens("needs a human")  # a hold was released
+    office.pump.once()
+    office.restart()
+    office.happens("needs a human")
+    office.pump.once()
+    assert office.board.posted == ["w"]
+
+
+def test_another_episode_of_the_same_is_told_in_a_line_of_its_own() -> None:
+    office = Office()
+    for began in (1.0, 2.0):
+        for phase in ("degraded", "needs a human"):
+            view = replace(sample_views.degraded(), id="region", phase=phase, started_at=began)
+            view = replace(view, final=phase in _FINAL)
+            office.journal.append(Entry(NOW, "region", "view", "", view_to_json(view)))
+            office.pump.once()
+            office.restart()
+    office.pump.once()
+    assert office.board.posted == ["region", "region"]
 
 
 def test_a_new_notifier_is_not_told_what_was_over_before_it() -> None:

@@ -299,6 +299,25 @@ def test_a_message_is_sent_for_each_state_once(secret: Secrets) -> None:
         assert second.json()["title"] == "shop/checkout: rolling back"
 
 
+def test_in_markdown_nothing_foreign_is_formatted_or_linked(secret: Secrets) -> None:
+    with serving(Receiver()) as receiver:
+        address = receiver.url.replace("http:", "json:") + "?format=markdown"
+        chat = Chat(secret(address), LINKS)
+        Desk(chat).tell(view("degraded", reasons=("[log in](https://evil.example) *x* <b>",)))
+        told = receiver.requests[-1].json()["message"]
+        assert "\\[log in\\]\\(https" in told
+        assert "\\*x\\*" in told
+        assert "[log in](" not in told
+
+
+def test_in_an_annotation_nothing_foreign_is_html(secret: Secrets) -> None:
+    with at_work("grafana", secret) as (receiver, desk):
+        desk.tell(view("degraded", reasons=("<a href='https://evil.example'>log in</a>",)))
+        told = receiver.requests[-1].json()["text"]
+        assert "&lt;a href='https://evil.example'&gt;log in&lt;/a&gt;" in told
+        assert "<" not in told
+
+
 def test_an_address_that_apprise_does_not_know_is_refused_untold(secret: Secrets) -> None:
     with pytest.raises(ValueError, match="apprise does not know") as found:
         Chat(secret("nonsense://user:passw0rd@host"), LINKS)

@@ -7,12 +7,15 @@ from actions.apply import Applier, Patience, always
 from actions.ports import Entry
 from analyzer.comparison import Comparison
 from analyzer.policy import Mode, Policy
+from analyzer.region_events import RegionWish
 from analyzer.rollout import Rollout
 from analyzer.signal import HistogramSignal, RatioSignal, Selector
 from rollbackd.collect import Collector
 from rollbackd.controller import Controller
+from rollbackd.decisions import Deed
 from rollbackd.desk import ActionDesk
 from rollbackd.planning import Planning, Precautions
+from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import WatchView
@@ -109,7 +112,22 @@ class Lifetime:
             planning, applier, journal, self.controller.handle, telemetry, workers=1
         )
         self.controller.employ(self._desk)
+        self.releases = Releases(applier, journal, (mall.barrier,), now)
+        self.controller.show_held(self.releases.held)
+        self.releases.restore()
         self.controller.restore()
+
+    def release(self, watch_id: str, by: str) -> Released:
+        """Let go of what a watch holds, as the daemon does."""
+        try:
+            return self.releases.release(watch_id, by)
+        finally:
+            self.controller.redraw(watch_id)
+
+    def decided(self, watch_id: str, deed: Deed) -> None:
+        """Let a decision happen to its watch; there are no regions here."""
+        assert not isinstance(deed, RegionWish)
+        self.controller.handle(watch_id, deed)
 
     def _pause(self, seconds: float) -> bool:
         del seconds

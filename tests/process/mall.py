@@ -144,6 +144,26 @@ class Shop:
         return np.floor(before * share + (total - before) * later + more)
 
 
+class Barrier:
+    """A gate that holds shops for watches; a test shuts it."""
+
+    def __init__(self) -> None:
+        self.shut: dict[str, str] = {}
+        self.let_go: list[str] = []
+        self.trouble: list[Exception] = []
+
+    def release(self, watch_id: str, by: str) -> str | None:
+        if self.trouble:
+            raise self.trouble.pop(0)
+        what = self.shut.pop(watch_id, None)
+        if what is not None:
+            self.let_go.append(f"{what} for {by}")
+        return what and f"{what} goes on"
+
+    def holding(self, watch_id: str) -> str:
+        return self.shut.get(watch_id, "")
+
+
 class Mall:
     """Everything outside: implements RolloutSource and MetricSource.
 
@@ -160,6 +180,7 @@ class Mall:
         self.garbled: frozenset[str] = frozenset()
         self.meanwhile: Callable[[], None] | None = None
         self.writes: list[str] = []
+        self.barrier = Barrier()
         self.settling = 0
         for shop in self.shops.values():
             shop.serving += [Serving(f"{shop.name}-v1-{i}", "v1", OLD) for i in range(4)]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.ports import Transient
+from actions.guards.settings import GuardSettings
+from actions.ports import Conflict, Transient
 from analyzer.policy import Mode
 from analyzer.watch import Phase
 from rollbackd.config.settings import Deciders
@@ -23,6 +24,7 @@ from rollbackd.decisions import (
     offers,
     refusal,
 )
+from rollbackd.planning import Precautions
 from rollbackd.views import WatchView
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import POLICY, TELEMETRY, Lifetime
@@ -47,7 +49,8 @@ def running(
 def taking(life: Lifetime, deciders: Deciders = ALLOWED) -> Decisions:
     return Decisions(
         views=life.controller.views,
-        handle=life.controller.handle,
+        handle=life.decided,
+        release=life.release,
         deciders=lambda _: deciders,
         journal=life.journal,
         telemetry=TELEMETRY,
@@ -155,6 +158,118 @@ def test_a_superseded_and_an_expired_plan_are_not_decided_about() -> None:
         assert life.mall.writes == []
 
 
+def test_what_was_only_reported_is_rolled_back_at_a_persons_demand() -> None:
+    with running(Mode.OBSERVE) as (life, people):
+        life.mall.release("v2", BAD)
+        view = life.until("reported")
+        life.tick(20)
+        assert life.mall.writes == []
+        assert offers(view) == (Verb.ROLL_BACK,)
+        answers = [people.decide(on(view, Verb.ROLL_BACK)).answer for _ in range(2)]
+        assert answers == [Answer.TAKEN, Answer.STALE]
+        life.settle()
+        assert life.mall.writes == ["shop"]
+        view = life.until("rolled back", "needs a human")
+        assert (view.phase, view.decided_by) == ("rolled back", "ann")
+        assert view.note.startswith("recovered")
+        assert offers(view) == ()
+
+
+def test_what_was_reported_before_a_restart_can_still_be_rolled_back() -> None:
+    with running(Mode.OBSERVE) as (life, _):
+        life.mall.release("v2", BAD)
+        before = life.until("reported")
+        life.end()
+        second = Lifetime(life.mall, life.journal, replace(POLICY, mode=Mode.OBSERVE))
+        second.tick()
+        view = second.view()
+        assert (view.verdict, view.reasons) == (before.verdict, before.reasons)
+        assert offer_key(view, Verb.ROLL_BACK) == offer_key(before, Verb.ROLL_BACK)
+        assert taking(second).decide(on(before, Verb.ROLL_BACK)).answer is Answer.TAKEN
+        second.settle()
+        assert life.mall.writes == ["shop"]
+        assert second.until("rolled back", "needs a human").phase == "rolled back"
+        second.end()
+
+
+def test_a_demand_after_the_report_that_the_guards_refuse_leaves_it_reported() -> None:
+    mall = Mall("shop", "cafe")
+    one = Precautions({"usual": GuardSettings(namespace_budget=1)})
+    life = Lifetime(mall, MemoryJournal(), replace(POLICY, mode=Mode.OBSERVE), precautions=one)
+    people = taking(life)
+    mall.release("v2", BAD)
+    mall.release("v2", shop="cafe")
+    view = life.until("reported", watch="/shop@")
+    people.decide(on(life.view("/cafe@"), Verb.ROLL_BACK))
+    life.settle()
+    assert mall.writes == ["cafe"]
+    assert people.decide(on(view, Verb.ROLL_BACK)).answer is Answer.TAKEN
+    life.settle()
+    after = life.view("/shop@")
+    assert after.phase == "reported"
+    assert after.note.startswith("not rolled back as ann wanted: ")
+    assert people.decide(on(view, Verb.ROLL_BACK)).answer is Answer.STALE
+    assert offers(after) == (Verb.ROLL_BACK,)
+    assert mall.writes == ["cafe"]
+    life.end()
+
+
+def test_what_was_reported_and_is_gone_is_not_offered_any_more() -> None:
+    with running(Mode.OBSERVE) as (life, people):
+        life.mall.release("v2", BAD)
+        old = life.until("reported")
+        life.mall.release("v3")
+        life.tick()
+        assert offers(life.view("@v2")) == ()
+        assert people.decide(on(old, Verb.ROLL_BACK)).answer is Answer.STALE
+        stored = life.journal.latest("view")[old.id].data
+        assert stored["can_demand"] is False
+        assert life.mall.writes == []
+
+
+def test_a_hold_is_released_once_also_after_the_end_of_its_watch_and_a_restart() -> None:
+    with running(Mode.ENFORCE) as (life, _):
+        life.mall.release("v2", BAD)
+        view = life.until("rolled back")
+        assert Verb.RELEASE not in offers(view)
+        life.mall.barrier.shut[view.id] = "the sync of a/b"
+        life.controller.redraw(view.id)
+        life.end()
+        second = Lifetime(life.mall, life.journal, POLICY)
+        second.tick()
+        people, held = taking(second), second.view()
+        assert (held.held, offers(held)) == (("the sync of a/b",), (Verb.RELEASE,))
+        assert people.decide(on(held, Verb.RELEASE, STRANGER)).answer is Answer.FORBIDDEN
+        key = offer_key(held, Verb.RELEASE)
+        told = [people.press(key, Verb.RELEASE, ANN) for _ in range(2)]
+        assert [outcome.answer for outcome in told] == [Answer.TAKEN, Answer.STALE]
+        assert told[0].text == "the sync of a/b goes on"
+        assert life.mall.barrier.let_go == ["the sync of a/b for ann"]
+        assert second.view().held == ()
+        assert second.journal.latest("view")[view.id].data["held"] == []
+        second.end()
+
+
+def test_a_hold_that_cannot_be_released_stays_and_is_offered_again() -> None:
+    with running(Mode.ENFORCE) as (life, people):
+        life.mall.release("v2")
+        view = life.until("observing")
+        life.mall.barrier.shut[view.id] = "its rollout"
+        life.tick()
+        held = life.view()
+        assert offers(held) == (Verb.ROLL_BACK, Verb.SNOOZE, Verb.RELEASE)
+        life.mall.barrier.trouble = [Conflict("somebody changed it"), Transient("timeout")]
+        failed = people.decide(on(held, Verb.RELEASE))
+        assert (failed.answer, failed.text) == (
+            Answer.FAILED,
+            "not all was let go: somebody changed it",
+        )
+        with pytest.raises(Transient):
+            people.decide(on(held, Verb.RELEASE))
+        assert people.decide(on(held, Verb.RELEASE)).answer is Answer.TAKEN
+        assert life.view().phase == "observing"
+
+
 def test_a_snooze_holds_for_so_long_and_can_be_ended() -> None:
     with running(Mode.ENFORCE) as (life, people):
         life.mall.release("v2", BAD)
@@ -244,12 +359,15 @@ def test_who_may_not_decide_changes_nothing() -> None:
 
 @given(
     st.sampled_from(Phase), st.sampled_from(["", "blind", "snoozed"]), st.integers(0, 5),
-    st.sampled_from(["", "plan-1", "plan-2"]),
+    st.sampled_from(["", "plan-1", "plan-2"]), st.sampled_from([(), ("a",), ("a", "b")]),
 )  # fmt: skip
-def test_every_offer_has_a_key_of_its_own(phase: Phase, hold: str, turn: int, plan: str) -> None:
+def test_every_offer_has_a_key_of_its_own(
+    phase: Phase, hold: str, turn: int, plan: str, held: tuple[str, ...]
+) -> None:
     from tests.cli import sample_views
 
     view = replace(sample_views.degraded(), phase=phase.value, hold=hold, turn=turn, plan_key=plan)
+    view = replace(view, held=held)
     keys = {offer_key(view, verb) for verb in offers(view)}
     assert len(keys) == len(offers(view))
     for other in (
@@ -258,4 +376,5 @@ def test_every_offer_has_a_key_of_its_own(phase: Phase, hold: str, turn: int, pl
         replace(view, id="y"),
     ):
         assert keys.isdisjoint(offer_key(other, verb) for verb in Verb)
-    assert not (phase.final and offers(view))
+    assert not (phase.final and set(offers(view)) - {Verb.RELEASE})
+    assert (Verb.RELEASE in offers(view)) is bool(held)

@@ -12,7 +12,6 @@ from prometheus_client.samples import Exemplar, Sample
 
 from rollbackd.decisions import Answer, Outcome
 from rollbackd.http import Doors, HttpServer, application
-from rollbackd.releases import Released
 from rollbackd.telemetry import Telemetry
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import Lifetime
@@ -112,7 +111,7 @@ def test_prometheus_stores_them(telemetry: Telemetry, tmp_path: Path) -> None:
         open_metrics=telemetry.open_metrics,
         unready=lambda: "",
         decide=lambda _: Outcome(Answer.UNKNOWN, ""),
-        release=lambda _watch, _by: Released(),
+        release=lambda _watch, _by: Outcome(Answer.UNKNOWN, ""),
     )
     serving = HttpServer(application(doors), "127.0.0.1", 0)
     serving.start()

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from actions.ports import ActionError, Conflict, Transient
-from analyzer.events import Approved, Event, Rejected
+from analyzer.events import Approved, Rejected
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import Deciders
-from rollbackd.decisions import Decision, Decisions, Outcome
+from rollbackd.decisions import Decision, Decisions, Deed, Outcome, Person
 from rollbackd.http import MAX_BODY, Doors, HttpServer, application
 from rollbackd.releases import Released
 from rollbackd.views import WatchView
@@ -38,8 +38,9 @@ class House:
     )
     why_not: str = ""
     deciders: Deciders = field(default_factory=Deciders)
-    decisions: list[tuple[str, Event]] = field(default_factory=list)
+    decisions: list[tuple[str, Deed]] = field(default_factory=list)
     trouble: Exception | None = None
+    refused: list[str] = field(default_factory=list)
     token: str | Exception = TOKEN
     held: Signal = field(default_factory=Signal)
 
@@ -48,6 +49,7 @@ class House:
         self.desk = Decisions(
             views=lambda: self.seen,
             handle=self.handle,
+            release=self.let_go,
             deciders=lambda _: self.deciders,
             journal=MemoryJournal(),
             telemetry=TELEMETRY,
@@ -57,7 +59,7 @@ class House:
     def decide(self, decision: Decision) -> Outcome:
         return self.desk.decide(decision)
 
-    def handle(self, watch_id: str, event: Event) -> None:
+    def handle(self, watch_id: str, event: Deed) -> None:
         """As the controller does: only the plan in force can be approved."""
         assert self.held.wait(10)
         if self.trouble is not None:
@@ -67,7 +69,7 @@ class House:
             phase = "acting" if isinstance(event, Approved) else "needs a human"
             self.seen = (replace(WAITING, phase=phase, turn=1), *self.seen[1:])
 
-    def release(self, watch_id: str, by: str) -> Released:
+    def let_go(self, watch_id: str, by: str) -> Released:
         if isinstance(self.trouble, ActionError):
             raise self.trouble
         failed = ("Flux Kustomization a/b was changed",) if by == "unlucky" else ()
@@ -88,11 +90,14 @@ class Reception:
     def decide(self, decision: Decision) -> Outcome:
         return self.house.decide(decision)
 
-    def release(self, watch_id: str, by: str) -> Released:
-        return self.house.release(watch_id, by)
+    def release(self, watch_id: str, by: Person) -> Outcome:
+        return self.house.desk.release(watch_id, by)
 
     def read_token(self) -> str:
         return self.house.read_token()
+
+    def refuse(self, reason: str) -> None:
+        self.house.refused.append(reason)
 
     def doors(self) -> Doors:
         return Doors(
@@ -103,6 +108,7 @@ class Reception:
             decide=self.decide,
             release=self.release,
             token=self.read_token,
+            refused=self.refuse,
         )
 
 
@@ -196,6 +202,7 @@ def test_without_the_right_token_nobody_decides(site: Site, token: str | None) -
     else:
         assert answer.status_code == 403
         assert site.house.decisions == []
+        assert site.house.refused == ["not authorised"]
 
 
 def test_without_a_token_in_the_configuration_nobody_decides() -> None:
@@ -355,9 +362,19 @@ def test_a_release_must_be_of_a_watch(site: Site, fields: dict[str, str], status
     assert let_go(site, **fields).status_code == status
 
 
-@pytest.mark.parametrize("trouble", [Transient("timeout"), Conflict("changed")])
-def test_trouble_in_letting_go_is_told(site: Site, trouble: Exception) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "status", "said"),
+    [(Transient("timeout"), 503, "ask again: timeout"), (Conflict("changed"), 409, "changed")],
+)
+def test_trouble_in_letting_go_is_told(
+    site: Site, trouble: Exception, status: int, said: str
+) -> None:
     site.house.trouble = trouble
     answer = let_go(site)
-    assert answer.status_code == 503
-    assert "ask again" in answer.json()["error"]
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+
+
+def test_the_author_may_be_kept_from_letting_go(site: Site) -> None:
+    site.house.deciders = Deciders(four_eyes=True)
+    assert let_go(site).status_code == 403

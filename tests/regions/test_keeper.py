@@ -131,8 +131,7 @@ class Life:
         return self.settled()
 
     def settled(self) -> Region:
-        while self.keeper._busy:
-            self.keeper._pool.submit(lambda: None).result()
+        self.keeper.settle()
         return self.eu
 
     @property

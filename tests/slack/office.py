@@ -12,8 +12,8 @@ from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Decisions
 from rollbackd.http import Doors, HttpServer, application
 from rollbackd.notifiers.links import Links
-from rollbackd.notifiers.pump import Pump
-from rollbackd.releases import Released
+from rollbackd.notifiers.pump import Pace, Pump
+from rollbackd.notifiers.staff import REFRESH_S
 from rollbackd.slack.workspace import Workspace, join
 from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.slack import FakeSlack, HttpUser, Message, SocketUser
@@ -85,7 +85,8 @@ def office(
         current = [deciders]
         people = Decisions(
             views=life.controller.views,
-            handle=life.controller.handle,
+            handle=life.decided,
+            release=life.release,
             deciders=lambda _: current[-1],
             journal=journal,
             telemetry=TELEMETRY,
@@ -102,14 +103,20 @@ def office(
         workspace = join(settings, LINKS, people, TELEMETRY)
         stack.callback(workspace.close)
         pump = Pump(
-            "slack", workspace.messenger, journal=journal, telemetry=TELEMETRY, now=mall.clock
+            "slack",
+            workspace.messenger,
+            journal=journal,
+            telemetry=TELEMETRY,
+            now=mall.clock,
+            pace=Pace(refresh_s=REFRESH_S),
+            live=life.controller.views,
         )
         doors = Doors(
             views=life.controller.views,
             metrics=TELEMETRY.exposition,
             unready=lambda: "",
             decide=people.decide,
-            release=lambda _, by: Released((f"{by} let go",)),
+            release=people.release,
         )
         server = HttpServer(application(doors, workspace.routes), "127.0.0.1", 0)
         stack.callback(server.close)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from analyzer.watch import Hold, Phase
 from rollbackd.decisions import Verb, offers
-from rollbackd.notifiers.links import Links
+from rollbackd.notifiers.links import NO_LINKS, Links
 from rollbackd.slack import blocks
 from rollbackd.slack.messenger import untold
 from rollbackd.slack.mrkdwn import code, escape, fitted, plain, sparkline
 from rollbackd.slack.picture import draw
-from rollbackd.views import SignalPoint, SignalView, TimelineItem, WatchView
+from rollbackd.views import ExampleView, SignalPoint, SignalView, TimelineItem, WatchView
 from tests.cli import sample_views
 from tests.fakes.slack.limits import problems
 
@@ -39,6 +39,13 @@ points = st.lists(
 signals = st.builds(
     SignalView, foreign, st.just("ratio"), foreign, st.just("critical"), st.just(1.25),
     st.just(100.0), foreign, st.none(), points,
+    st.lists(
+        st.builds(
+            ExampleView, st.sampled_from(["canary", "baseline"]), foreign, foreign,
+            foreign.map(lambda text: f"https://t.example/{text}"),
+        ),
+        max_size=4,
+    ).map(tuple),
 )  # fmt: skip
 views = st.builds(
     WatchView,
@@ -53,7 +60,8 @@ views = st.builds(
     ).map(tuple),
     plan_key=foreign, turn=st.integers(0, 9), since=st.floats(1.7e9, 1.9e9), note=foreign,
     hold=st.sampled_from(["", *(h.value for h in Hold)]), decided_by=foreign,
-    annotations=annotations,
+    annotations=annotations, held=st.lists(foreign, max_size=9).map(tuple),
+    can_demand=st.booleans(),
 )  # fmt: skip
 
 SPECIAL = re.compile(r"<([^>]*)>")
@@ -107,6 +115,24 @@ def test_there_is_a_button_for_every_offer_and_no_other(view: WatchView) -> None
         for element in block["elements"]
     ]
     assert tuple(shown) == offers(view)
+
+
+def test_traces_that_show_it_are_linked_the_canarys_first() -> None:
+    sides = ("baseline", "canary", "canary", "canary")
+    examples = tuple(
+        ExampleView(
+            side, f"GET /<{i}>|x", f"{i:032x}", f"https://tempo.example/{i}|b" if i else ""
+        )
+        for i, side in enumerate(sides)
+    )
+    view = sample_views.degraded()
+    view = replace(view, signals=(replace(view.signals[0], examples=examples), *view.signals[1:]))
+    (context,) = [b for b in blocks.message(view, NO_LINKS) if "Traces" in str(b)]
+    assert context["elements"][0]["text"] == (
+        "Traces: <https://tempo.example/1%7Cb|canary: GET /&lt;1&gt;¦x> · "
+        "<https://tempo.example/2%7Cb|canary: GET /&lt;2&gt;¦x> · "
+        "<https://tempo.example/3%7Cb|canary: GET /&lt;3&gt;¦x>"
+    )
 
 
 def test_every_verb_has_a_button() -> None:

@@ -51,6 +51,25 @@ def test_one_message_tells_the_whole_story(slack: FakeSlack, tmp_path: Path) -> 
         assert all(file.startswith(b"\x89PNG") for file in slack.files.values())
 
 
+def test_the_message_shows_how_the_evidence_grows(slack: FakeSlack, tmp_path: Path) -> None:
+    with office(slack, tmp_path, mode=Mode.OBSERVE) as it:
+        it.life.mall.release("v2")
+        message = it.until("observing")
+        edits, shown = message.edits, message.shown()
+        views = len(list(it.life.journal.entries(kinds=frozenset({"view"}))))
+        reasons = set()
+        for _ in range(7):  # somewhat more than a minute
+            it.life.tick()
+            it.pump.once()
+            reasons.add(it.life.view().reasons[0])
+        assert it.life.view().phase == "observing"
+        assert message.edits == edits + 1
+        assert message.shown() != shown
+        assert any(reason in message.shown() for reason in reasons)
+        assert slack.posts() == [message]
+        assert len(list(it.life.journal.entries(kinds=frozenset({"view"})))) == views
+
+
 def test_after_a_restart_the_same_message_goes_on(slack: FakeSlack, tmp_path: Path) -> None:
     with office(slack, tmp_path) as first:
         first.life.mall.release("v2", BAD)

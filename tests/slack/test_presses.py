@@ -260,3 +260,53 @@ def test_the_home_tab_shows_what_is_watched(slack: FakeSlack, tmp_path: Path) ->
         blocks = it.user().open_home()
         assert "and 10 more" in str(blocks)
         assert len(blocks) == 33
+
+
+# After the end of a watch
+
+
+def test_what_was_only_reported_is_rolled_back_by_its_button(
+    slack: FakeSlack, tmp_path: Path
+) -> None:
+    with office(slack, tmp_path, http=True, mode=Mode.OBSERVE) as it:
+        it.pump.once()
+        it.life.mall.release("v2", BAD)
+        message = it.until("reported")
+        (button,) = message.buttons()
+        assert button == "Roll back now"
+        user = it.http_user()
+        assert user.press(message, button).startswith("Done: @ann wants it rolled back now")
+        it.life.settle()
+        assert it.life.mall.writes == ["shop"]
+        it.until("rolled back")
+        assert it.message is message  # updated, not posted anew
+        assert "rolled back by @ann" in message.shown().lower()
+
+
+def test_a_hold_that_outlives_its_watch_is_released_by_its_button(
+    slack: FakeSlack, tmp_path: Path
+) -> None:
+    with office(slack, tmp_path, mode=Mode.ENFORCE) as it:
+        it.pump.once()
+        it.life.mall.release("v2", BAD)
+        message = it.until("rolled back")
+        assert message.buttons() == {}
+        view = it.life.view()
+        it.life.mall.barrier.shut[view.id] = "the sync of <!channel> a/b"
+        it.life.controller.redraw(view.id)
+    with office(slack, tmp_path, before=it) as later:
+        later.life.tick()
+        later.pump.once()
+        assert "the sync of &lt;!channel&gt; a/b" in message.shown()
+        assert set(message.buttons()) == {"Release hold"}
+        said = later.user("U2").press(message, "Release hold")
+        assert said == "@bob is not among those who may decide under this policy"
+        said = later.user().press(message, "Release hold", times=2)
+        assert sorted(line.split(":")[0] for line in said.splitlines()) == [
+            "Done",
+            "this is no longer current, nothing was done",
+        ]
+        later.pump.once()
+        assert message.buttons() == {}
+        assert later.message is message
+        assert it.life.mall.barrier.let_go == ["the sync of <!channel> a/b for @ann"]

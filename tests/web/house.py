@@ -6,19 +6,22 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from actions.ports import Entry, Transient
-from analyzer.events import Approved, Demanded, Event, Rejected, Snoozed
+from analyzer.events import Approved, Demanded, Rejected, Snoozed
 from rollbackd.config.settings import Deciders, PolicyRule, TrustedProxy
-from rollbackd.decisions import Decisions
+from rollbackd.decisions import Decisions, Deed
 from rollbackd.http import Doors, HttpServer, application
+from rollbackd.notifiers.links import Links
 from rollbackd.releases import Released
+from rollbackd.store.reader import FOR_PEOPLE
 from rollbackd.views import WatchView
-from rollbackd.web.site import PAGE, Site
-from rollbackd.web.visitors import Visitors
+from rollbackd.web.site import COURSE, PAGE, Site
+from rollbackd.web.visitors import ClusterWord, Visitors
 from tests.cli import sample_views
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import POLICY, TELEMETRY
 
 TOKEN = "s3cret"
+LINKS = Links(dashboard="https://grafana.example/d/shop?var-app={name}&from={from_ms}")
 WAITING = replace(
     sample_views.degraded(),
     mode="approve",
@@ -39,12 +42,16 @@ class House:
     """What the site is about; decisions change it as the controller would."""
 
     seen: tuple[WatchView, ...] = (WAITING, WATCHED, sample_views.healthy())
+    regions: tuple[WatchView, ...] = ()
     deciders: Deciders = field(default_factory=Deciders)
-    events: list[tuple[str, Event]] = field(default_factory=list)
+    events: list[tuple[str, Deed]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     trouble: Transient | None = None
+    unreadable: Transient | None = None
+    refused: list[str] = field(default_factory=list)
 
-    def handle(self, watch_id: str, event: Event) -> None:
+    def handle(self, watch_id: str, event: Deed) -> None:
         if self.trouble is not None:
             raise self.trouble
         self.events.append((watch_id, event))
@@ -63,6 +70,16 @@ class House:
             else view
             for view in self.seen
         )
+        self.regions = tuple(
+            replace(view, turn=view.turn + 1) if view.id == watch_id else view
+            for view in self.regions
+        )
+
+    def release(self, watch_id: str, by: str) -> Released:
+        held = next(view.held for view in self.seen if view.id == watch_id)
+        self.released += [f"{by}: {what}" for what in held]
+        self.seen = tuple(replace(v, held=()) if v.id == watch_id else v for v in self.seen)
+        return Released(tuple(f"{what} is back" for what in held))
 
     def search(self, watch: str, kind: str, before: int | None) -> list[Entry]:
         fitting = [
@@ -74,15 +91,26 @@ class House:
         ]
         return fitting[::-1][:PAGE]
 
+    def course(self, watch_id: str) -> list[Entry]:
+        if self.unreadable is not None:
+            raise self.unreadable
+        found = self.journal.entries(watch_id=watch_id, kinds=frozenset(FOR_PEOPLE))
+        return list(found)[::-1][:COURSE]
+
 
 @contextmanager
 def open_house(
-    house: House, *, token: str | None = TOKEN, proxies: tuple[TrustedProxy, ...] = ()
+    house: House,
+    *,
+    token: str | None = TOKEN,
+    proxies: tuple[TrustedProxy, ...] = (),
+    cluster: ClusterWord | None = None,
 ) -> Iterator[str]:
     """Serve the house; yield its address."""
     decisions = Decisions(
-        views=lambda: house.seen,
+        views=lambda: (*house.seen, *house.regions),
         handle=house.handle,
+        release=house.release,
         deciders=lambda _: house.deciders,
         journal=house.journal,
         telemetry=TELEMETRY,
@@ -94,16 +122,22 @@ def open_house(
         metrics=lambda: b"",
         unready=lambda: "",
         decide=decisions.decide,
-        release=lambda watch, by: Released((f"{by} let {watch} go",)),
+        release=decisions.release,
         token=read,
+        cluster=cluster,
+        refused=house.refused.append,
     )
     site = Site(
         views=lambda: house.seen,
+        regions=lambda: house.regions,
         rules=lambda: (PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,
-        visitors=Visitors(read, proxies),
+        visitors=Visitors(read, proxies, cluster),
         journal=house.search,
+        course=house.course,
+        links=LINKS,
+        refused=house.refused.append,
     )
     server = HttpServer(application(doors, site.routes()), "127.0.0.1", 0)
     server.start()

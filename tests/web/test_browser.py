@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
-from analyzer.events import Approved
+from actions.ports import Entry
+from analyzer.events import Approved, Demanded
+from rollbackd.views import ExampleView, GuardView
 from tests.web.house import TOKEN, WAITING, WATCHED, House, open_house
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -17,6 +20,8 @@ QUIET = [
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 PATIENCE_MS = 30_000
+PICTURES = Path(__file__).parents[2] / "build" / "pictures"
+"""Where the pages are kept as pictures, to be looked at."""
 
 
 @pytest.fixture
@@ -66,6 +71,51 @@ def test_a_person_approves_the_plan_they_see(page: Page, house: House, tmp_path:
     assert house.events == [(WAITING.id, Approved("plan-1", "ann"))]
 
 
+def test_a_person_rolls_back_what_is_being_watched_and_sees_it_happen(
+    page: Page, house: House
+) -> None:
+    sign_in(page)
+    page.goto(f"/watches/{WATCHED.id}")
+    page.get_by_text("Roll back now…").click()
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("button", name="Yes: Roll back now").click()
+    expect(page.get_by_role("status")).to_have_text(
+        "Your decision was taken.", timeout=PATIENCE_MS
+    )
+    assert house.events == [(WATCHED.id, Demanded("ann"))]
+    over = replace(WATCHED, phase="rolled back", final=True, updated_at=2.0, turn=1)
+    house.seen = tuple(over if v.id == WATCHED.id else v for v in house.seen)
+    expect(page.locator(".badge")).to_contain_text("rolled back", timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Yes: Roll back now")).to_have_count(0)
+
+
+def test_a_button_that_is_pressed_too_late_does_nothing(page: Page, house: House) -> None:
+    sign_in(page)
+    page.goto(f"/watches/{WAITING.id}")
+    page.get_by_text("Approve…").click()
+    page.route("**/stream", lambda route: route.abort())  # this page does not hear of it
+    newer = replace(WAITING, plan_key="plan-2", turn=1)
+    house.seen = (newer, *house.seen[1:])
+    page.get_by_role("button", name="Yes: Approve").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Too late", timeout=PATIENCE_MS)
+    assert house.events == []
+
+
+def test_a_hold_is_released_by_keyboard_alone(page: Page, house: House) -> None:
+    house.seen = (replace(WAITING, held=("the sync of a/b",)), *house.seen[1:])
+    sign_in(page)
+    page.goto(f"/watches/{WAITING.id}")
+    page.get_by_text("Release hold…").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Yes: Release hold"
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text(
+        "Your decision was taken.", timeout=PATIENCE_MS
+    )
+    assert house.released == ["ann: the sync of a/b"]
+
+
 def test_without_rights_there_is_nothing_to_press(page: Page, house: House) -> None:
     page.goto(f"/watches/{WAITING.id}")
     expect(page.get_by_role("heading", level=1)).to_contain_text("shop/checkout")
@@ -105,9 +155,48 @@ def test_everything_is_reached_by_the_keyboard(page: Page) -> None:
     assert {"Rollouts", "Journal", "Policies", "Approve…", "Reject…"} <= reached
 
 
-def test_it_fits_on_a_phone(page: Page) -> None:
-    page.set_viewport_size({"width": 360, "height": 740})
-    for address in ("/", f"/watches/{WAITING.id}", "/journal", "/policies", "/sign-in"):
+PAGES = {
+    "rollouts": "/",
+    "rollout": f"/watches/{WAITING.id}",
+    "journal": "/journal",
+    "policies": "/policies",
+    "sign-in": "/sign-in",
+}
+BRIGHTNESS = """
+    () => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g)
+        .slice(0, 3).reduce((sum, part) => sum + Number(part), 0)
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("device", "width"), [("phone", 360), ("desk", 1100)])
+def test_every_page_fits_and_is_kept_as_a_picture(
+    page: Page, house: House, scheme: Literal["light", "dark"], device: str, width: int
+) -> None:
+    guards = (GuardView("cool-down", "passed", ""), GuardView("capacity", "warned", "no room"))
+    trace = ExampleView("canary", "GET /cart", "4bf92f3577b34da6a3ce929d0e0e4736")
+    errors = replace(WAITING.signals[0], examples=(trace,))
+    long = replace(
+        WAITING, guards=guards, signals=(errors, *WAITING.signals[1:]), held=("x" * 200,)
+    )
+    house.seen = (long, *house.seen[1:])
+    for kind, data in (
+        ("watch", {"phase": "awaiting approval", "note": "long " * 40}),
+        ("decision", {"decision": "snooze", "by": "b" * 100, "via": "slack"}),
+    ):
+        house.journal.append(Entry(1.8e9, long.id, kind, "", data))
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    sign_in(page)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, address in PAGES.items():
         page.goto(address)
         wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        assert wider <= 0, address
+        assert wider <= 0, name
+        assert (page.evaluate(BRIGHTNESS) > 382) is (scheme == "light")
+        page.screenshot(path=str(PICTURES / f"{name}-{device}-{scheme}.png"), full_page=True)
+    page.goto(PAGES["rollout"])
+    for chart in page.locator("svg.chart").all():
+        box = chart.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width  # the newest is not out of sight

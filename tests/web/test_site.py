@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.ports import Entry, Transient
-from analyzer.events import Approved, Snoozed
+from analyzer.events import Approved, Demanded, Snoozed
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Verb, offer_key
-from rollbackd.web.visitors import SESSION, SESSION_S, Visitors, vouched_for
+from rollbackd.views import ExampleView, GuardView
+from rollbackd.web.visitors import NOBODY, SESSION, SESSION_S, Visitors, vouched_for
 from tests.web.house import PROXY, TOKEN, WAITING, WATCHED, House, open_house
 
 OURS = {"sec-fetch-site": "same-origin"}
@@ -113,6 +114,7 @@ def test_a_request_from_elsewhere_decides_nothing(
 ) -> None:
     assert decide(signed_in(url), url, headers=headers).status_code == 403
     assert house.events == []
+    assert house.refused == ["foreign"]
 
 
 def test_an_older_browser_is_known_by_its_origin(house: House, url: str) -> None:
@@ -124,6 +126,15 @@ def test_nobody_decides_without_signing_in(house: House, url: str) -> None:
     assert decide(requests.Session(), url).status_code == 403
     assert decide(signed_in(url, token="wrong"), url).status_code == 403
     assert house.events == []
+    assert house.refused == ["not authorised"] * 3
+
+
+def test_who_signs_out_is_nobody_again(url: str) -> None:
+    session = signed_in(url)
+    assert "sign out" in session.get(url, timeout=10).text
+    assert session.post(f"{url}/sign-out", timeout=10).status_code == 403  # not from our page
+    assert "read only" in session.post(f"{url}/sign-out", headers=OURS, timeout=10).text
+    assert decide(session, url).status_code == 403
 
 
 def test_without_a_token_nobody_can_sign_in(house: House) -> None:
@@ -153,7 +164,7 @@ def test_what_could_not_be_recorded_is_said_and_can_be_decided_again(
 ) -> None:
     house.trouble = Transient("disk full")
     session = signed_in(url)
-    assert decide(session, url).headers["location"].endswith("?said=failed")
+    assert decide(session, url).headers["location"].endswith("?said=unrecorded")
     house.trouble = None
     assert decide(session, url).headers["location"].endswith("?said=taken")
 
@@ -173,6 +184,66 @@ def test_snoozing_is_offered_while_evidence_is_gathered(house: House, url: str) 
     ((watch_id, event),) = house.events
     assert watch_id == WATCHED.id
     assert isinstance(event, Snoozed)
+
+
+def test_a_hold_is_released_once_also_after_the_end(house: House, url: str) -> None:
+    over = replace(WAITING, phase="rolled back", final=True, held=("the sync of <i>a/b</i>",))
+    house.seen = (over, *house.seen[1:])
+    page = signed_in(url).get(f"{url}/watches/{over.id}", timeout=10).text
+    assert "Yes: Release hold" in page
+    assert "the sync of &lt;i&gt;a/b&lt;/i&gt;" in page
+    key = offer_key(over, Verb.RELEASE)
+    session = signed_in(url)
+    assert decide(session, url, key).headers["location"].endswith("?said=taken")
+    assert decide(session, url, key).status_code == 409
+    assert house.released == ["ann: the sync of <i>a/b</i>"]
+
+
+def test_what_was_only_reported_can_still_be_rolled_back(house: House, url: str) -> None:
+    reported = replace(WAITING, phase="reported", final=True, can_demand=True)
+    house.seen = (reported, *house.seen[1:])
+    key = offer_key(reported, Verb.ROLL_BACK)
+    assert decide(signed_in(url), url, key).headers["location"].endswith("?said=taken")
+    assert house.events == [(WAITING.id, Demanded("ann"))]
+    gone = replace(reported, can_demand=False)
+    house.seen = (gone, *house.seen[1:])
+    assert decide(signed_in(url), url, offer_key(gone, Verb.ROLL_BACK)).status_code == 409
+
+
+def test_a_rollouts_page_shows_guards_links_traces_and_its_journal(house: House, url: str) -> None:
+    example = ExampleView(
+        "canary", "GET /<b>cart</b>", "4bf92f3577b34da6", "https://tempo.example/4bf"
+    )
+    guards = (
+        GuardView("cool-down", "passed", ""),
+        GuardView("capacity", "refused", "the quota <i>leaves</i> no room"),
+    )
+    errors = replace(WAITING.signals[0], examples=(example,))
+    view = replace(WAITING, guards=guards, signals=(errors, *WAITING.signals[1:]))
+    house.seen = (view, *house.seen[1:])
+    for kind, data in (
+        ("watch", {"phase": "degraded", "note": "errors <script>"}),
+        ("decision", {"decision": "snooze", "by": "bob", "via": "slack"}),
+        ("view", {"phase": "not for people"}),
+        ("refusal", {"reasons": ["no way back", "frozen"]}),
+    ):
+        house.journal.append(Entry(1.0, view.id, kind, "", data))
+    page = get(url, f"/watches/{view.id}").text
+    for shown in (
+        "<strong>capacity</strong> refused: the quota &lt;i&gt;leaves&lt;/i&gt; no room",
+        "Passed: cool-down",
+        'href="https://tempo.example/4bf"',
+        "GET /&lt;b&gt;cart&lt;/b&gt;",
+        'href="https://grafana.example/d/shop?var-app=checkout&amp;from=',
+        "degraded: errors &lt;script&gt;",
+        "snooze by bob (slack)",
+        "no way back; frozen",
+        "<dt>Author</dt><dd>bob</dd>",
+    ):
+        assert shown in page
+    assert "not for people" not in page
+    house.unreadable = Transient("the database is away")
+    assert "The journal cannot be read now" in get(url, f"/watches/{view.id}").text
 
 
 def test_the_journal_is_searched_and_paged(house: House, url: str) -> None:
@@ -197,6 +268,14 @@ def test_a_configuration_is_checked_and_every_problem_told(url: str) -> None:
     assert "No problems." not in page
 
 
+def test_a_policy_of_the_cluster_is_checked_too(url: str) -> None:
+    head = "apiVersion: rollbackd.io/v1alpha1\nkind: RollbackPolicy\nmetadata: {name: x}\n"
+    for spec, said in (("{horizn: 1h}", "spec.horizn"), ("{horizon: 2h}", "No problems.")):
+        text = {"text": f"{head}spec: {spec}\n"}
+        page = requests.post(f"{url}/policies", data=text, headers=OURS, timeout=10).text
+        assert said in page
+
+
 def test_the_stream_says_that_something_changed(house: House, url: str) -> None:
     with requests.get(f"{url}/stream", stream=True, timeout=20) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -214,29 +293,31 @@ VISITORS = Visitors(lambda: TOKEN)
 def test_a_session_ends_after_its_time_and_with_its_token() -> None:
     session = VISITORS.sign_in(TOKEN, " ann ", 1000.0)
     assert session is not None
-    cookies = {SESSION: session}
-    person = VISITORS.person({}, cookies, "", 1000.0 + SESSION_S)
+    assert session[0] == SESSION
+    cookies = dict([session])
+    person = VISITORS.visitor({}, cookies, "", 1000.0 + SESSION_S).person
     assert person is not None
     assert (person.name, person.trusted) == ("ann", True)
-    assert VISITORS.person({}, cookies, "", 1002.0 + SESSION_S) is None
-    assert Visitors(lambda: "changed").person({}, cookies, "", 1000.0) is None
-    assert Visitors(None).person({}, cookies, "", 1000.0) is None
+    assert VISITORS.visitor({}, cookies, "", 1002.0 + SESSION_S).person is None
+    assert Visitors(lambda: "changed").visitor({}, cookies, "", 1000.0).person is None
+    assert Visitors(None).visitor({}, cookies, "", 1000.0).person is None
 
 
 @given(st.text(max_size=60), st.integers(0, 80), st.characters())
 def test_a_session_that_was_tampered_with_is_nobodys(name: str, at: int, other: str) -> None:
-    session = VISITORS.sign_in(TOKEN, name, 1000.0)
-    if session is None:
+    cookie = VISITORS.sign_in(TOKEN, name, 1000.0)
+    if cookie is None:
         return
+    session = cookie[1]
     position = at % len(session)
     forged = session[:position] + other + session[position + 1 :]
-    person = VISITORS.person({}, {SESSION: forged}, "", 1000.0)
+    person = VISITORS.visitor({}, {SESSION: forged}, "", 1000.0).person
     assert person is None or forged == session
 
 
 @given(st.text(max_size=300))
 def test_nonsense_is_nobody(cookie: str) -> None:
-    assert VISITORS.person({}, {SESSION: cookie}, "", 0.0) is None
+    assert VISITORS.visitor({}, {SESSION: cookie}, "", 0.0) == NOBODY
 
 
 @pytest.mark.parametrize("client", ["10.0.0.1", "", "nonsense", "::1", "::ffff:127.0.0.1"])

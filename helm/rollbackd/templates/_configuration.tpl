@@ -21,11 +21,17 @@
 {{- $_ := set $http "token_file" (include "rollbackd.secretFile" (dict "directory" "decision-token" "secret" .)) }}
 {{- end }}
 {{- end }}
+{{- range list "proxy" "kubernetes" }}
+{{- if kindIs "map" (index $.Values.http .) }}
+{{- $_ := set $http . (index $.Values.http .) }}
+{{- end }}
+{{- end }}
 {{- $_ := set $config "http" $http }}
 {{- if include "rollbackd.sharesJournal" . }}
 {{- $_ := set $config "journal" (dict "dsn_file" (include "rollbackd.secretFile" (dict "directory" "journal-dsn" "secret" $secrets.journalDsn))) }}
 {{- $lease := dict "lease_name" (include "rollbackd.fullname" .) }}
 {{- if include "rollbackd.followsCluster" . }}{{ $_ := set $lease "lease_namespace" .Release.Namespace }}{{ end }}
+{{- $_ := set $lease "address_env" "ROLLBACKD_ADDRESS" }}
 {{- $_ := set $config "leadership" $lease }}
 {{- else }}
 {{- $_ := set $config "journal" (dict "url" "sqlite:////var/lib/rollbackd/rollbackd.db") }}

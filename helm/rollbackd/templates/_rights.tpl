@@ -213,6 +213,21 @@ cluster, which may go as far as policy_resources allows. A JSON list.
   verbs: [get, patch]
 {{- end }}
 
+{{/* Not empty when people sign in with tokens of the cluster; `kubernetes: {}` does, too. */}}
+{{- define "rollbackd.reviewsPeople" -}}
+{{- if kindIs "map" .Values.http.kubernetes }}yes{{ end }}
+{{- end }}
+
+{{- define "rollbackd.peopleRules" -}}
+# Who has this token, and what may they do: reviews, which are kept nowhere.
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end }}
+
 {{/* Not empty when a policy that acts stops the sync of GitOps owners. */}}
 {{- define "rollbackd.holdsOwners" -}}
 {{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}

@@ -18,6 +18,7 @@ from rollbackd.config.models.regions import RegionsModel
 from rollbackd.config.models.rollouts import RolloutsModel
 from rollbackd.config.models.source import SourceModel
 from rollbackd.config.models.traces import TracesModel
+from rollbackd.config.models.trains import TrainModel
 from rollbackd.config.quantities import Duration, PositiveDuration
 
 __all__ = ["ConfigModel", "json_schema"]
@@ -55,6 +56,8 @@ class ConfigModel(Model, title="rollbackd configuration"):
     """What is measured and what may be done about it; the first that matches is used."""
     regions: RegionsModel | None = None
     """Regions that traffic can leave by DNS; default: none are watched."""
+    trains: list[TrainModel] = Field(default_factory=list)
+    """Releases that travel over regions, one after the other; default: none."""
     notifiers: list[NotifierModel] = Field(default_factory=list)
     """Who is told, and asked."""
     links: LinksModel = Field(default_factory=LinksModel)
@@ -78,6 +81,7 @@ class ConfigModel(Model, title="rollbackd configuration"):
             notifiers=tuple(notifier.settings(base) for notifier in self.notifiers),
             links=self.links.settings(),
             regions=None if self.regions is None else self.regions.settings(base),
+            trains=tuple(train.settings(base) for train in self.trains),
             leadership=self.leadership.settings(),
             traces=None if self.traces is None else self.traces.settings(base),
             guards=guards,

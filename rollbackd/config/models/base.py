@@ -4,7 +4,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 
 from rollbackd.config.quantities import fault, shown
 from rollbackd.config.secrets import Secret
@@ -107,3 +115,25 @@ def path(base: Path, text: str | None) -> Path | None:
 def secret(base: Path, file: str | None, env: str | None) -> Secret | None:
     """Return where a secret is, or None when there is none."""
     return Secret(path(base, file), env) if file or env else None
+
+
+def one_secret(base: Path, file: str | None, env: str | None) -> Secret:
+    """Return where the secret of a ``WithSecret`` is."""
+    found = secret(base, file, env)
+    assert found is not None, "the model lets exactly one of them pass"  # noqa: S101
+    return found
+
+
+class WithSecret(Model):
+    """What is signed with a secret that is kept elsewhere."""
+
+    secret_file: Text | None = None
+    """File that holds the secret; read at every use, so it may be replaced."""
+    secret_env: Text | None = None
+    """Environment variable that holds the secret."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "WithSecret":
+        if (self.secret_file is None) == (self.secret_env is None):
+            raise fault("exactly one of secret_file and secret_env is needed")
+        return self

@@ -36,6 +36,23 @@ class ProxyModel(Model):
         return settings.TrustedProxy(self.user_header, self.groups_header, networks)
 
 
+class ClusterLoginModel(Model):
+    """Tokens of the cluster let people decide: who, TokenReview tells; what, SubjectAccessReview."""
+
+    verb: Text = "decide"
+    """Verb of the right that it takes, in the namespace of the workload and for its name."""
+    resource: Text = "rollouts.rollbackd.io"
+    """Its resource, as plural.group. It need not exist: a Role may name any. With verb: patch and
+    resource: deployments.apps, whoever may change Deployments may decide."""
+    audiences: tuple[Text, ...] = ()
+    """Take only tokens made for one of these (kubectl create token --audience). Without, tokens made
+    for the API server are taken: then whoever reads them on the way to us can use them there."""
+
+    def settings(self) -> settings.ClusterLogin:
+        """Return the frozen settings."""
+        return settings.ClusterLogin(self.verb, self.resource, self.audiences)
+
+
 class HttpModel(Model):
     """The daemon's HTTP server: API, /metrics, /healthz, /readyz."""
 
@@ -47,7 +64,9 @@ class HttpModel(Model):
     """Environment variable with that token. Without a token nobody can decide over HTTP."""
 
     proxy: ProxyModel | None = None
-    """A proxy in front that signs people in. Without it only the token lets people decide."""
+    """A proxy in front that signs people in."""
+    kubernetes: ClusterLoginModel | None = None
+    """People sign in with their tokens of the cluster. Needs rollouts.kubernetes."""
 
     @field_validator("token_env")
     @classmethod
@@ -60,4 +79,5 @@ class HttpModel(Model):
         """Return the frozen settings."""
         token = secret(base, self.token_file, self.token_env)
         proxy = self.proxy.settings() if self.proxy is not None else None
-        return settings.HttpSettings(*host_and_port(self.listen), token, proxy)
+        login = self.kubernetes.settings() if self.kubernetes is not None else None
+        return settings.HttpSettings(*host_and_port(self.listen), token, proxy, login)

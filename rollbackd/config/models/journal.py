@@ -1,5 +1,6 @@
 """``journal`` and ``leadership``: where the record is kept, and which replica may write it."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,12 @@ def _journal_url(url: str) -> str:
         raise fault(what, _HINT)
     if url.removeprefix(_SQLITE) in {"", ":memory:"} or "?" in url:
         raise fault(f"{shown(url)} names no file", "write sqlite:///path/to/file")
+    return url
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise fault(f"{shown(url)} is no address of a web server", "such as http://10.42.0.7:9469")
     return url
 
 
@@ -77,6 +84,19 @@ class LeadershipModel(Model):
     retry: PositiveDuration = default("2s")
     """Between two signs of life, or two looks of the others (duration); less than renew_by."""
 
+    address: Annotated[str, AfterValidator(_http_url)] | None = None
+    """How other replicas reach this one's HTTP server, such as http://10.42.0.7:9469: they pass on
+    what people decide when this one leads. Default: they say who leads, and people go there."""
+    address_env: Text | None = None
+    """Environment variable with that address; while it is not set, there is none."""
+
+    @field_validator("address_env")
+    @classmethod
+    def _one_address(cls, env: str | None, info: ValidationInfo) -> str | None:
+        if env is not None and info.data.get("address") is not None:
+            raise fault("there is address, too", "keep one of the two")
+        return env
+
     @field_validator("renew_by", "retry")
     @classmethod
     def _in_order(cls, value: float, info: ValidationInfo) -> float:
@@ -97,4 +117,5 @@ class LeadershipModel(Model):
             duration_s=self.duration,
             renew_by_s=self.renew_by,
             retry_s=self.retry,
+            address=(self.address or os.environ.get(self.address_env or "", "")).rstrip("/"),
         )

@@ -18,15 +18,16 @@ from rollbackd.config.models.base import (
     Name,
     Text,
     Url,
+    WithSecret,
     default,
     host_and_port,
+    one_secret,
     path,
-    secret,
 )
+from rollbackd.config.models.policies import DecidersModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.models.source import PrometheusModel
 from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault, shown
-from rollbackd.config.secrets import Secret
 
 LEAST_REGIONS = 2
 RENEW_S = 300.0
@@ -34,28 +35,7 @@ RENEW_S = 300.0
 Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"]
 
 
-def _one_secret(base: Path, file: str | None, env: str | None) -> Secret:
-    found = secret(base, file, env)
-    assert found is not None, "the model lets exactly one of them pass"  # noqa: S101
-    return found
-
-
-class _WithSecret(Model):
-    """What is signed with a secret that is kept elsewhere."""
-
-    secret_file: Text | None = None
-    """File that holds the secret; read at every use, so it may be replaced."""
-    secret_env: Text | None = None
-    """Environment variable that holds the secret."""
-
-    @model_validator(mode="after")
-    def _one(self) -> "_WithSecret":
-        if (self.secret_file is None) == (self.secret_env is None):
-            raise fault("exactly one of secret_file and secret_env is needed")
-        return self
-
-
-class Rfc2136Model(_WithSecret):
+class Rfc2136Model(WithSecret):
     """Dynamic update signed with TSIG: BIND, Knot, PowerDNS. Plain records."""
 
     zone: Text
@@ -76,7 +56,7 @@ class Rfc2136Model(_WithSecret):
             server=host_and_port(self.server),
             key_name=self.key_name,
             algorithm=self.algorithm,
-            key=_one_secret(base, self.secret_file, self.secret_env),
+            key=one_secret(base, self.secret_file, self.secret_env),
             timeout_s=self.timeout,
         )
 
@@ -123,7 +103,7 @@ class CloudDnsModel(Model):
         )
 
 
-class CloudflareModel(_WithSecret):
+class CloudflareModel(WithSecret):
     """Cloudflare: plain records and load balancers. Its API has no compare-and-set."""
 
     zone_id: Text
@@ -135,7 +115,7 @@ class CloudflareModel(_WithSecret):
 
     def settings(self, base: Path) -> settings.CloudflareSettings:
         """Return the frozen settings."""
-        token = _one_secret(base, self.secret_file, self.secret_env)
+        token = one_secret(base, self.secret_file, self.secret_env)
         return settings.CloudflareSettings(self.zone_id, self.zone, token, self.timeout)
 
 
@@ -284,6 +264,8 @@ class RegionsModel(Model):
     """A move that is held up this long between two stages calls people (duration)."""
     steps: list[Share] = Field(default_factory=lambda: [0.5, 1.0], min_length=1)
     """Share of its weight that a region has given up after each stage; rising, the last 100%."""
+    deciders: DecidersModel = Field(default_factory=DecidersModel)
+    """Who may decide about regions by a message's buttons; default: nobody."""
     min_healthy: Annotated[int, Field(ge=1, strict=True)] = 1
     """Healthy regions that must have traffic after a move."""
     max_moves: Annotated[int, Field(ge=1, strict=True)] = 4
@@ -363,6 +345,7 @@ class RegionsModel(Model):
         """Return the frozen settings."""
         return settings.RegionsSettings(
             moves=self._moves(),
+            deciders=self.deciders.settings(),
             compare=Policy(
                 name="regions",
                 signals=tuple(signal.signal() for signal in self.signals),

@@ -10,7 +10,7 @@ By hand: `python -m tests.fakes.kube_api --port 8001`. It passes all checks of
 `kube_api_conformance.py`, as a real kube-apiserver does; what it leaves out is in README.md.
 """
 
-from .access import Access
+from .access import Access, User
 from .cluster import ClusterSettings
 from .controllers.pod_lifecycle import PodHooks
 from .controllers.readiness import AskReadiness, NeverReady, ReadyAfter
@@ -29,4 +29,5 @@ __all__ = [
     "NeverReady",
     "PodHooks",
     "ReadyAfter",
+    "User",
 ]

@@ -8,11 +8,33 @@ from typing import TYPE_CHECKING
 from .objects.errors import forbidden, unauthorized
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .objects.kinds import ResourceKind
     from .objects.metadata import JsonObject
     from .serving.request_info import RequestInfo
 
 USER = "system:serviceaccount:fake:client"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody with a token of the cluster.
+
+    Attributes:
+        name, groups: as the cluster knows them.
+        may: what they are allowed, each as "verb plural.group namespace" ("decide
+            rollouts.rollbackd.io shop"); "*" as the namespace stands for all.
+        audiences: whom the token was made for; empty = the API server.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    may: frozenset[str] = field(default_factory=frozenset)
+    audiences: tuple[str, ...] = ()
+
+
+API_SERVER = "https://kubernetes.default.svc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +45,14 @@ class Access:
         token: the only bearer token that is known; `None` lets requests without any token in.
         denied: what is forbidden, each as "verb resource" ("patch deployments",
             "update deployments/scale"); "*" stands for any verb or any resource.
+        people: others who have tokens, by token; they are reviewed, and make no requests here.
+        knows_audiences: whether the authenticator looks at whom a token was made for.
     """
 
     token: str | None = None
     denied: frozenset[str] = field(default_factory=frozenset)
+    people: Mapping[str, User] = field(default_factory=dict)
+    knows_audiences: bool = True
 
     def authenticate(self, authorization: str | None) -> None:
         """Refuse credentials which are not known with 401."""
@@ -53,15 +79,36 @@ class Access:
         asked = {f"{v} {r}" for v in (verb, "*") for r in (resource, "*")}
         return not asked & self.denied
 
+    def _identify(self, spec: JsonObject) -> JsonObject:
+        """Say whose token it is; one that was made for others is nobody's."""
+        user = self.people.get(spec.get("token", ""))
+        if self.token is not None and spec.get("token") == self.token:
+            user = User(USER)
+        wanted = spec.get("audiences") or [API_SERVER]
+        fitting = [a for a in (user.audiences or (API_SERVER,)) if a in wanted] if user else []
+        if user is None or (self.knows_audiences and not fitting):
+            return {"authenticated": False, "error": "invalid bearer token"}
+        groups = [*user.groups, "system:authenticated"]
+        identity = {"username": user.name, "uid": f"uid-{user.name}", "groups": groups}
+        status: JsonObject = {"authenticated": True, "user": identity}
+        return status | ({"audiences": fitting} if self.knows_audiences else {})
+
+    def _permits(self, spec: JsonObject) -> bool:
+        asked = spec.get("resourceAttributes") or {}
+        what = f"{asked.get('verb')} {asked.get('resource')}.{asked.get('group')}"
+        where = (asked.get("namespace", ""), "*")
+        wanted = {f"{what} {namespace}" for namespace in where}
+        return any(u.may & wanted for u in self.people.values() if u.name == spec.get("user"))
+
     def review(self, kind: ResourceKind, body: JsonObject) -> JsonObject:
         """Answer an access or token review."""
         spec = body.get("spec") or {}
+        status: JsonObject
         match kind.kind:
             case "TokenReview":
-                is_known = self.token is not None and spec.get("token") == self.token
-                status: JsonObject = {"authenticated": is_known}
-                if is_known:
-                    status["user"] = {"username": USER, "groups": ["system:authenticated"]}
+                status = self._identify(spec)
+            case "SubjectAccessReview":
+                status = {"allowed": self._permits(spec)}
             case "SelfSubjectRulesReview":
                 status = {
                     "resourceRules": [

@@ -1,0 +1,107 @@
+"""``rollbackd train``: release trains, seen and ordered about by hand."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
+from rollbackd.cli.decide import posted
+from rollbackd.cli.watches import Unreachable, get_json
+
+if TYPE_CHECKING:
+    from rollbackd.config import Config
+
+_TRAIN = click.argument("train")
+_BY = click.option("--by", default=getpass.getuser, help="Your name.  [default: your login]")
+
+
+@click.group()
+def train() -> None:
+    """Show releases that travel over regions, and decide about them."""
+
+
+@train.command()
+@config_option
+def show(config_file: Path | None) -> None:
+    """Show where every train is."""
+    for each in _trains(_configured(config_file)):
+        click.secho(f"{each['name']}: {each['phase']}", bold=True, nl=False)
+        click.echo(f" {each['release']}".rstrip())
+        click.echo(f"  {each['note']}")
+        for place, stop in enumerate(each["stops"]):
+            click.echo(f"  {_mark(stop)} {stop['region']}{_here(each, place)}")
+        if each["phase"].startswith("awaiting"):
+            click.echo(f"  plan {each['plan_key']}: rollbackd train approve {each['name']}")
+
+
+def _mark(stop: dict[str, Any]) -> str:
+    if stop["taken_back_at"] is not None:
+        return "↩"
+    if stop["healthy_at"] is not None:
+        return "✓"
+    return "…" if stop["released_at"] is not None else "·"
+
+
+def _here(seen: dict[str, Any], place: int) -> str:
+    stop = seen["stops"][place]
+    vouched = f" (vouched for by {stop['vouched_by']})" if stop["vouched_by"] else ""
+    return f"{vouched}{' ←' if place == seen['place'] else ''}"
+
+
+def _wishing(wish: str, text: str) -> None:
+    @train.command(wish, help=text)
+    @_TRAIN
+    @config_option
+    @_BY
+    def command(train: str, config_file: Path | None, by: str) -> None:
+        _wish(config_file, train, wish, by)
+
+
+_wishing("approve", "Let the plan of TRAIN be carried out.")
+_wishing("reject", "Forbid the plan of TRAIN, which stops it.")
+_wishing("stop", "Stop TRAIN: nothing more is released.")
+_wishing(
+    "continue",
+    "Let TRAIN go on after it needed a human; where a region ended without a verdict, you vouch "
+    "for it.",
+)
+
+
+def _wish(config_file: Path | None, name: str, wish: str, by: str) -> None:
+    config = _configured(config_file)
+    if config.http.token is None:
+        raise click.ClickException(
+            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
+        )
+    body: dict[str, object] = {"train": name, "wish": wish, "by": by}
+    if wish in {"approve", "reject"}:
+        body["plan"] = _plan_of(config, name)
+    after = posted(f"{config.http.url}/api/v1/trains", body, config.http.token.read())
+    click.echo(f"{name}: {after['phase']}: {after['note']}")
+
+
+def _plan_of(config: "Config", name: str) -> str:
+    """Return the key of the plan that waits, after a person has read it."""
+    found = next((each for each in _trains(config) if each["name"] == name), None)
+    if found is None or not found["phase"].startswith("awaiting"):
+        raise click.ClickException(f"{name} waits for no approval")
+    click.echo(f"{name}: {found['note']}")
+    click.confirm("Is that the plan you mean?", abort=True)
+    return str(found["plan_key"])
+
+
+def _trains(config: "Config") -> list[dict[str, Any]]:
+    try:
+        found = get_json(f"{config.http.url}/api/v1/trains")
+    except Unreachable as error:
+        raise click.ClickException(f"rollbackd at {config.http.url}: {error}") from error
+    return list(found)
+
+
+def _configured(config_file: Path | None) -> "Config":
+    config = load_or_exit(config_file or DEFAULT)
+    if not config.trains:
+        raise click.ClickException(f"{config.file} has no trains")
+    return config
