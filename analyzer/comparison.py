@@ -14,7 +14,7 @@ from analyzer.level_family import LevelFamily
 from analyzer.policy import Policy
 from analyzer.rate_family import RateFamily
 from analyzer.ratio_family import RatioFamily
-from analyzer.recovery import RecoveryCheck, check_recovery, summarise
+from analyzer.recovery import SLOW_SHARE_MARGIN, RecoveryCheck, check_recovery, summarise
 from analyzer.roster import Roster
 from analyzer.signal import (
     GaugeSignal,
@@ -32,9 +32,6 @@ from analyzer.signal import (
 from analyzer.traces.comparison import TraceComparison
 
 AnyFamily = Family[Any, Any]
-
-SLOW_SHARE_MARGIN = 1.5
-"""Ratio of shares of slow requests below which a recovery is not called a failure."""
 
 
 class Comparison:
@@ -125,6 +122,7 @@ class Comparison:
             for family in self._of.get(watch_id, {}).values()
             if family.member(watch_id).signal.tier is Tier.CRITICAL
         ]
+        checks += self.traces.recovery(watch_id)
         return summarise(checks, last_call=last_call)
 
     def _check(self, family: AnyFamily, watch_id: str) -> RecoveryCheck:

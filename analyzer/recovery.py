@@ -1,6 +1,6 @@
 """Did the action help? The restored baseline must look like the baseline did."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +10,8 @@ TAIL = 0.05
 """Doubt on each side of the interval within which the question is decided."""
 LEFT = 0.25
 """Share of the canary's rate that must be excluded before its harm counts as gone."""
+SLOW_SHARE_MARGIN = 1.5
+"""Ratio of shares of slow requests below which a recovery is not called a failure."""
 MIN_TICKS = 3
 """Ticks since the action that must have been seen before anything is said."""
 
@@ -57,7 +59,13 @@ class RecoveryCheck:
 
 
 def check_recovery(
-    signal: str, counts: HarmCounts, ticks: int, *, margin: float, harm: float
+    signal: str,
+    counts: HarmCounts,
+    ticks: int,
+    *,
+    margin: float,
+    harm: float,
+    write: Callable[[float], str] = share,
 ) -> RecoveryCheck:
     """Compare the baseline since the action with the baseline before it, and with the canary.
 
@@ -74,12 +82,13 @@ def check_recovery(
         ticks: grid points seen since the action.
         margin: ratio beyond which the baseline is worse than it was.
         harm: ratio that must be excluded.
+        write: writes a value for people.
     """
     seen = counts.before.all > 0 and counts.after.all > 0
     if not seen or ticks < MIN_TICKS:
         return RecoveryCheck(signal, Recovery.OPEN, f"{signal}: not enough traffic seen yet")
     low, high = _ratio_interval(counts.after, counts.before)
-    text = f"{signal} {share(counts.after.value)} now vs {share(counts.before.value)} before"
+    text = f"{signal} {write(counts.after.value)} now vs {write(counts.before.value)} before"
     if low > margin:
         text = f"{text}, at least {factor(low)}"
         return RecoveryCheck(signal, Recovery.NOT_RECOVERED, text)
@@ -88,7 +97,7 @@ def check_recovery(
     if counts.canary.all > 0:
         _, left = _ratio_interval(counts.after, counts.canary)
         if left < LEFT:
-            text = f"{text}; the canary's {share(counts.canary.value)} did not stay"
+            text = f"{text}; the canary's {write(counts.canary.value)} did not stay"
             return RecoveryCheck(signal, Recovery.ABATED, text)
     return RecoveryCheck(signal, Recovery.OPEN, f"{text}, at most {factor(high)}")
 

@@ -192,6 +192,17 @@ class LevelSignal:
     id_labels: tuple[str, ...] | None = None
 
 
+class ChangedCalls(StrEnum):
+    """What follows when a new version calls other things than the old one, or is called otherwise."""
+
+    IGNORED = "ignored"
+    """It is not looked at."""
+    TOLD = "told"
+    """People are told; it is evidence only beside something that became worse."""
+    HARM = "harm"
+    """It is evidence like everything else."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceSignal:
     """Every operation that traces tell of: errors, duration, self time, calls; worse is worse.
@@ -201,7 +212,9 @@ class TraceSignal:
         operations: how many are compared, the baseline's busiest first.
         min_spans: an operation with fewer on either side says nothing.
         margin: smallest harmful ratio of rates and of times. harm: ratio to exclude.
-        growth: smallest harmful ratio of spans per span, itself and its calls (N+1 queries).
+        growth: smallest harmful ratio of spans per span, itself and repeated calls (N+1 queries).
+        changed_calls: what new and vanished calls, deeper paths and requests that are not served
+            any more lead to.
         floor, harm_rate: of error shares. Others as in ``RatioSignal``.
     """
 
@@ -217,6 +230,7 @@ class TraceSignal:
     margin: float = 1.25
     harm: float = 2.0
     growth: float = 1.5
+    changed_calls: ChangedCalls = ChangedCalls.TOLD
     floor: float = 0.001
     harm_rate: float = 0.005
     id_labels: tuple[str, ...] | None = None

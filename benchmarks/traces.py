@@ -162,7 +162,7 @@ def judge(operations: int, watches: int, pods: int = 2, ticks: int = 5) -> Judge
                 instance = catalogue.instance(who)
                 if instance is None:
                     raise SystemExit("no instance")
-                instance.seen = now + 1e6
+                instance.first, instance.seen = now, now + 1e6
                 numbers = range(operations)
                 rows += [
                     catalogue.row(instance, f"op-{_word(i)}", 2, templated=True) for i in numbers
@@ -184,7 +184,9 @@ def judge(operations: int, watches: int, pods: int = 2, ticks: int = 5) -> Judge
         cost = time.process_time() - before
         if begun is not None:
             costs.append(cost)
-        elif comparison.families and not any(f.wanting() for f in comparison.families):
+        elif comparison.families and all(
+            member.armed for family in comparison.families for member in family.members
+        ):
             begun = now - 1_800_000_000.0
     return Judged(operations * watches, begun, sorted(costs)[len(costs) // 2])
 
@@ -208,6 +210,7 @@ def _add(book: TraceBook, rows: NDArray[np.int64], dice: np.random.Generator, no
         1: dice.binomial(spans.astype(int), 0.01).astype(np.float64),
         2: spans,
         3: calls,
+        5: spans + calls,
     }
     for part in (DURATIONS, SELF_TIMES):
         low = dice.binomial(spans.astype(int), 0.5).astype(np.float64)

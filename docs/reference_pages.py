@@ -116,7 +116,8 @@ _API = """\
 JSON over HTTP on `http.listen`. The daemon describes it itself at `/api/v1/openapi.json` (OpenAPI 3.1).
 Reading needs no token; deciding needs `Authorization: Bearer`, with `http.token_file`. Numbers that JSON
 has none for are the words `"NaN"`, `"Infinity"` and `"-Infinity"`. Keys may be added; ignore those
-you do not know.
+you do not know. Where regions are configured, `/api/v1/regions` tells how they stand (GET) and takes what
+`rollbackd dns` asks for (POST).
 """
 
 
@@ -287,8 +288,7 @@ def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Comman
 _METRICS = """\
 On `/metrics`, in Prometheus' text format, or in OpenMetrics when that is asked for.
 
-Label sets are closed: their values stand here, and counters exist from the start with 0 (histograms with the
-first value). Only these labels have values that are not known beforehand: `workload`, `canary` and `signal`
+Label sets are closed: their values stand here, and counters and histograms exist from the start with 0. Only these labels have values that are not known beforehand: `workload`, `canary` and `signal`
 name rollouts, of which at most 200 are exported, an ended one for five minutes; `notifier` is a name in your
 configuration. With ten signals each, that is some 16,000 series at most, and usually a few hundred.
 """

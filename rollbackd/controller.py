@@ -60,6 +60,7 @@ from rollbackd.sight import sight
 from rollbackd.signal_finder import SignalFinder, resumed
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
+from rollbackd.traces.exemplars import ExemplarDesk, Question
 from rollbackd.tracked import Policies, Tracked
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json, view_to_json
@@ -112,6 +113,7 @@ class Controller:
         self._telemetry = telemetry
         self._now = now
         self._traces: TraceDesk | None = None
+        self._exemplars: ExemplarDesk | None = None
         self._desk: ActionDesk | None = None
         self._held: Callable[[str], tuple[str, ...]] = lambda _watch_id: ()
         self._tracked: dict[str, Tracked] = {}
@@ -135,6 +137,10 @@ class Controller:
     def consult(self, traces: TraceDesk) -> None:
         """Ask the desk for traces, before each tick, which operations there are."""
         self._traces = traces
+
+    def exhibit(self, exemplars: ExemplarDesk) -> None:
+        """Show exemplars of the metrics that accuse a canary."""
+        self._exemplars = exemplars
 
     def restore(self) -> None:
         """Take up every watch that is not over, and show those that ended lately.
@@ -261,6 +267,8 @@ class Controller:
             if tracked.compared and watch.phase.final:
                 self._comparison.leave(watch_id)
                 tracked.compared = False
+                if self._exemplars is not None:
+                    self._exemplars.forget(watch_id)
             elif watch.was_reported and not watch.phase.final and not tracked.compared:
                 self._guarded(watch_id, partial(self._rejoin, tracked))
             elif tracked.compared and watch.phase is Phase.VERIFYING and not tracked.marked:
@@ -415,6 +423,9 @@ class Controller:
     def _consider(self, watch_id: str, evidence: Mapping[str, Evidence], now: float) -> None:
         """Judge one watch, or measure its recovery, and give again what was not answered."""
         tracked = self._tracked[watch_id]
+        if self._exemplars is not None:
+            asked = Question(watch_id, tracked.policy, tracked.roster, tracked.id_labels)
+            evidence = self._exemplars.show(asked, evidence, now)
         recent = {n: self._comparison.recent_values(watch_id, n) for n in evidence}
         newest = [t for n in evidence if (t := self._comparison.newest(watch_id, n)) is not None]
         tracked.portrait.look(max(newest, default=now), evidence, recent)
@@ -585,6 +596,7 @@ class Controller:
             over.sort(key=lambda t: (not self._held(t.watch.id), -t.watch.since))
             for tracked in over[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
+                self._telemetry.spans.forget(tracked.watch.id)
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
             drawn = ((t.watch.id, self._current_view(t, now)) for t in kept)

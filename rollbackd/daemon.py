@@ -137,8 +137,6 @@ class Daemon:
         telemetry.follow_caches(parts.caches)
         self._policies = PolicyBook(config, parts.policies[0] if parts.policies else None)
         self._controller = self._control(parts, journal, telemetry)
-        if parts.traces is not None:
-            self._controller.consult(TraceDesk(parts.traces))
         desk = self._employ(parts, journal, telemetry)
         self._journal, self._telemetry = journal, telemetry
         self._clerk = self._made_clerk(parts)
@@ -314,7 +312,7 @@ class Daemon:
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config
-        return Controller(
+        controller = Controller(
             sources=parts.rollouts,
             policies=self._policies,
             collector=Collector(parts.source, config.tick_s, config.settle_s, telemetry),
@@ -324,6 +322,11 @@ class Daemon:
             now=time.time,
             finder=SignalFinder(parts.source, config.settle_s),
         )
+        if parts.traces is not None:
+            controller.consult(TraceDesk(parts.traces))
+        if parts.exemplars is not None:
+            controller.exhibit(parts.exemplars)
+        return controller
 
     def _employ(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> ActionDesk:
         performers = {name: telemetry.spans.traced(a) for name, a in parts.actuators.items()}

@@ -11,8 +11,9 @@ from threading import Lock
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
+
+from rollbackd.histograms import Gathered
 
 Labels = frozenset[tuple[str, str]]
 
@@ -51,9 +52,9 @@ class Exemplars:
         with self._lock:
             self._kept[name, frozenset(labels.items()), bucket] = Exemplar(ids, value, at)
 
-    def exposition(self, registry: Collector) -> bytes:
-        """Return the metrics of a registry in OpenMetrics text, with exemplars."""
-        together = _Together(self._beside(registry.collect()))
+    def exposition(self, metrics: Iterable[Metric]) -> bytes:
+        """Return metrics in OpenMetrics text, with exemplars."""
+        together = Gathered(self._beside(metrics))
         text: bytes = generate_latest(together)  # type: ignore[no-untyped-call]  # it has no types
         return text
 
@@ -70,11 +71,3 @@ class Exemplars:
         with self._lock:
             found = self._kept.get((name, labels, float(sample.labels["le"])))
         return sample if found is None else sample._replace(exemplar=found)
-
-
-class _Together:
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics

@@ -7,7 +7,7 @@ and every label value exists from the start with 0, so that a rate is never miss
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Tracer, set_span_in_context
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
 
 from actions.guards.guard import GuardName
 from analyzer.check import Check, CheckOutcome
@@ -28,6 +29,7 @@ from analyzer.watch import Phase
 from rollbackd.cache_telemetry import Caches, Kept, export_caches
 from rollbackd.decision_spans import DecisionSpans
 from rollbackd.exemplars import Exemplars
+from rollbackd.histograms import Declared, Gathered, from_zero
 from rollbackd.region_telemetry import Regions, Trains, export_regions
 from rollbackd.rollout_telemetry import export_rollouts
 from rollbackd.traces.fates import Fate
@@ -56,22 +58,19 @@ REFUSALS = (
 JOBS = ("plan", "act")
 CONCLUSIONS = (Phase.DEGRADED, Phase.HEALTHY, Phase.INCONCLUSIVE)
 """Phases that a verdict, or the lack of one, brings about."""
-_DECISION_BUCKETS = (
-    30.0,
-    60.0,
-    120.0,
-    180.0,
-    300.0,
-    600.0,
-    900.0,
-    1800.0,
-    3600.0,
-    7200.0,
-    21600.0,
+_TICK_TIME = Declared(
+    "rollbackd_tick_duration_seconds",
+    "Time one tick took.",
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
-_TICK_TIME = "rollbackd_tick_duration_seconds"
-_DECISION_TIME = "rollbackd_time_to_decision_seconds"
-_TICK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_MINUTES = (0.5, 1, 2, 3, 5, 10, 15, 30, 60, 120, 360)
+_DECISION_TIME = Declared(
+    "rollbackd_time_to_decision_seconds",
+    "From a watch's beginning to its verdict, or to its end without one.",
+    tuple(60.0 * minutes for minutes in _MINUTES),
+    tuple((("phase", phase.value),) for phase in CONCLUSIONS),
+)
+_HISTOGRAMS = (_TICK_TIME, _DECISION_TIME)
 
 
 class Telemetry:
@@ -102,7 +101,7 @@ class Telemetry:
         if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
             readers.append(self._export())
             self._traced = True
-        self._exemplars = Exemplars({_TICK_TIME: _TICK_BUCKETS, _DECISION_TIME: _DECISION_BUCKETS})
+        self._exemplars = Exemplars({each.name: each.bounds for each in _HISTOGRAMS})
         self._metering = MeterProvider(readers, resource=resource)
         self.tracer: Tracer = self._tracing.get_tracer("rollbackd", version)
         self.spans = DecisionSpans(self.tracer)
@@ -117,14 +116,14 @@ class Telemetry:
         self._tick_time = meter.create_histogram(
             "rollbackd.tick.duration",
             "s",
-            "Time one tick took.",
-            explicit_bucket_boundaries_advisory=_TICK_BUCKETS,
+            _TICK_TIME.text,
+            explicit_bucket_boundaries_advisory=_TICK_TIME.bounds,
         )
         self._decision_time = meter.create_histogram(
             "rollbackd.time.to.decision",
             "s",
-            "From a watch's beginning to its verdict, or to its end without one.",
-            explicit_bucket_boundaries_advisory=_DECISION_BUCKETS,
+            _DECISION_TIME.text,
+            explicit_bucket_boundaries_advisory=_DECISION_TIME.bounds,
         )
         self._in_hand: Callable[[], Mapping[str, int]] = dict
         meter.create_observable_gauge(
@@ -274,7 +273,7 @@ class Telemetry:
         histogram: Histogram = self._tick_time
         span = self.spans.tick
         histogram.record(seconds, None, _within(span))
-        self._note(_TICK_TIME, {}, seconds, span)
+        self._note(_TICK_TIME.name, {}, seconds, span)
         self._last_tick = ended_at
 
     def fetched(self, outcome: str) -> None:
@@ -294,7 +293,7 @@ class Telemetry:
         if phase in CONCLUSIONS:
             labels = {"phase": phase.value}
             self._decision_time.record(seconds, labels, _within(span))
-            self._note(_DECISION_TIME, labels, seconds, span)
+            self._note(_DECISION_TIME.name, labels, seconds, span)
 
     def _note(
         self, name: str, labels: Mapping[str, str], value: float, span: SpanContext | None
@@ -398,11 +397,14 @@ class Telemetry:
 
     def exposition(self) -> bytes:
         """Return the metrics in the Prometheus text format."""
-        return generate_latest(self._registry)
+        return generate_latest(Gathered(self._metrics()))
+
+    def _metrics(self) -> Iterator[Metric]:
+        return from_zero(self._registry.collect(), _HISTOGRAMS)
 
     def open_metrics(self) -> bytes:
         """Return the metrics in the OpenMetrics text format, with exemplars where there are traces."""
-        return self._exemplars.exposition(self._registry)
+        return self._exemplars.exposition(self._metrics())
 
     def close(self) -> None:
         """Send what is left and stop."""

@@ -48,7 +48,10 @@ if TYPE_CHECKING:
     from rollbackd.policies.clerk import StatusApi
     from rollbackd.policies.source import PolicyResources
     from rollbackd.sources.prometheus import PrometheusSource
+    from rollbackd.traces.exemplars import ExemplarDesk
 
+EXEMPLARS_S = 3.0
+"""The tick does not wait longer for exemplars: they are a courtesy."""
 SLACK_S = 60.0
 """The scraper remembers this much more than the longest history that is asked for."""
 
@@ -82,6 +85,7 @@ class Parts:
     policies: "tuple[PolicyResources, StatusApi] | None" = None
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
     traces: TraceSource | None = None
+    exemplars: "ExemplarDesk | None" = None
     span_fates: Callable[[], Mapping[Fate, int]] = dict
     stack: ExitStack = field(default_factory=ExitStack)
 
@@ -90,7 +94,8 @@ class Parts:
         from rollbackd.rollouts.kubernetes import KubernetesRollouts  # noqa: PLC0415  only when used
 
         followed = (each for each in self.rollouts if isinstance(each, KubernetesRollouts))
-        return tuple(cache for each in followed for cache in each.reflectors)
+        own = () if self.policies is None else self.policies[0].reflectors
+        return (*(cache for each in followed for cache in each.reflectors), *own)
 
     def close(self) -> None:
         """Release everything."""
@@ -133,6 +138,9 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             parts.intake.start()
             source, traces = parts.beside(source), parts.counters
             span_fates = parts.fates
+        exemplars = _exemplars(config)
+        if exemplars is not None:
+            stack.callback(exemplars.close)
         policies = _policy_resources(config, cluster)
         if policies is not None:
             stack.callback(policies[0].close)
@@ -150,9 +158,24 @@ def assemble(config: Config, known_good: KnownGood, permit: Permit = always) -> 
             policies=policies,
             notifiers=notifiers,
             traces=traces,
+            exemplars=exemplars,
             span_fates=span_fates,
             stack=stack.pop_all(),
         )
+
+
+def _exemplars(config: Config) -> "ExemplarDesk | None":
+    """Return who looks for exemplars where a Prometheus may have some."""
+    if not isinstance(config.source, PrometheusSettings):
+        return None
+    from rollbackd.sources.prometheus_session import QueryLimits  # noqa: PLC0415  only when used
+    from rollbackd.traces.backends.server import Backend  # noqa: PLC0415
+    from rollbackd.traces.exemplars import ExemplarDesk  # noqa: PLC0415
+
+    limits = QueryLimits(timeout_s=EXEMPLARS_S, retries=0)
+    backend = Backend(config.source.url, http_access(config.source), limits)
+    link = config.traces.address if config.traces is not None else lambda _: ""
+    return ExemplarDesk(backend, link)
 
 
 def metric_source(config: Config) -> MetricSource:
@@ -273,15 +296,17 @@ def _rollout_sources(
     return tuple(sources)
 
 
-def _longest(policies: "tuple[PolicyResources, StatusApi] | None") -> Callable[[], float]:
+def _longest(
+    policies: "tuple[PolicyResources, StatusApi] | None",
+) -> Callable[[], Mapping[str, float]]:
     """Return what tells how long a complete rollout may still be watched by the cluster's policies."""
     if policies is None:
-        return float
+        return dict
     resources = policies[0]
 
-    def longest() -> float:
-        horizon_s = resources.longest_horizon_s()
-        return horizon_s + SLACK_S if horizon_s else 0.0
+    def longest() -> Mapping[str, float]:
+        horizons = resources.longest_horizons_s()
+        return {namespace: seconds + SLACK_S for namespace, seconds in horizons.items()}
 
     return longest
 

@@ -6,50 +6,87 @@ with the operation as one more label.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from itertools import islice
 
-from analyzer.evidence import Evidence, Finding, Measured
-from analyzer.family import Family
-from analyzer.histogram_family import HistogramFamily
-from analyzer.judge import ATTRIBUTED, admitted
+from analyzer.evidence import Evidence, Measured
+from analyzer.judge import ATTRIBUTED
 from analyzer.policy import Policy
-from analyzer.ratio_family import RatioFamily
+from analyzer.recovery import Recovery, RecoveryCheck
 from analyzer.rollout import Side
 from analyzer.roster import Roster
 from analyzer.sample import Absence, Missing
-from analyzer.signal import (
-    HistogramSignal,
-    LevelSignal,
-    RatioSignal,
-    Selector,
-    SeriesSignal,
-    TraceSignal,
+from analyzer.signal import Tier, TraceSignal
+from analyzer.traces.aspects import (
+    AnyFamily,
+    compared,
+    concerns,
+    family_of,
+    labels_of,
+    signal_of,
 )
-from analyzer.traces import operations as names
-from analyzer.traces.fan_out import FanOutFamily
-from analyzer.traces.novelty import NoveltyFamily
-from analyzer.traces.operations import Detail, Instances, Seen, service_of
-from analyzer.traces.shares import SHARE_OF_ASPECT, Aspect, share_of_known, share_of_late
-from analyzer.traces.wording import Accusation, cleared, drifting, tell
-
-AnyFamily = Family[Any, Any]
+from analyzer.traces.operations import (
+    Detail,
+    Instances,
+    Seen,
+    call_of,
+    service_of,
+)
+from analyzer.traces.recovery import check_operation
+from analyzer.traces.shares import (
+    SHARE_OF_ASPECT,
+    STRUCTURE,
+    Aspect,
+    share_of_known,
+    share_of_late,
+)
+from analyzer.traces.summing import TOLD, Measure, strongest, sum_up
+from analyzer.traces.wording import Accusation
 
 SEPARATOR = "\x1f"
 """Between the parts of a member's id; in no watch's id and in no operation's name."""
 INTERESTING = 0.01
 """Part of what a signal needs to be named at which the operation's detail is asked for."""
-TOLD = 3
-"""Operations that a finding names."""
+USUAL_CALL = 0.05
+"""A call that fewer of the baseline's spans make is not missed."""
+MOST_CALLS = 8
+"""Calls of an operation that are compared one by one, those of most spans first."""
+LEARNT_AT_ONCE = 50
+"""Operations of a watch whose calls are asked for in one tick."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceQuestion:
-    """What a watch's trace signal wants to know: of which instances, and which details."""
+    """What a watch's trace signal wants to know.
+
+    Attributes:
+        watch_id, signal: who asks. instances: of which instances.
+        details: operations to be told of to people.
+        calls: operations whose usual calls are to be learnt.
+    """
 
     watch_id: str
     signal: TraceSignal
     instances: Instances
     details: tuple[str, ...]
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One comparison of one operation.
+
+    Attributes:
+        aspect: what is compared, by which family and under which id.
+        label: what is added to an instance's id: the operation, or the call.
+        share: of the signal's evidence. called: the operation that is called, "" for others.
+    """
+
+    aspect: Aspect
+    family: AnyFamily
+    member: str
+    label: str
+    share: float
+    called: str = ""
 
 
 @dataclass(slots=True)
@@ -58,31 +95,54 @@ class _Operation:
 
     share: float
     seen: Seen
+    parts: list[_Part] = field(default_factory=list)
+    calls_known: bool = False
     detail: Detail | None = None
 
 
 @dataclass(slots=True)
 class _Following:
-    """One trace signal of one watch."""
+    """One trace signal of one watch, and the families that compare its aspects."""
 
     watch_id: str
     signal: TraceSignal
     policy: Policy
     id_labels: tuple[str, ...]
+    families: dict[Aspect, AnyFamily]
     roster: Roster = field(default_factory=Roster)
     operations: dict[str, _Operation] = field(default_factory=dict)
     late: int = 0
     trouble: Missing | None = None
     wanted: tuple[str, ...] = ()
+    accused: tuple[tuple[str, Aspect], ...] = ()
+    """What speaks against the canary now, the strongest first."""
+    guilty: tuple[tuple[str, Aspect], ...] = ()
+    """What did when the last action was taken."""
 
-    def member(self, operation: str) -> str:
-        """Return the id under which families know an operation of this watch."""
-        return SEPARATOR.join((self.watch_id, self.signal.name, operation))
+    def member(self, *parts: str) -> str:
+        """Return the id under which families know a part of this watch."""
+        return SEPARATOR.join((self.watch_id, self.signal.name, *parts))
 
     def instances(self) -> Instances:
         """Return all instances that count or did."""
         ids = {side: {s.id for s in self.roster.stays if s.side is side} for side in Side}
         return Instances(self.id_labels, ids[Side.CANARY], ids[Side.BASELINE])
+
+    def untold(self) -> tuple[str, ...]:
+        """Return operations whose usual calls are not known, and could be."""
+        if Aspect.VANISHED_CALLS not in self.families:
+            return ()
+        enough = (
+            operation
+            for operation, state in self.operations.items()
+            if not state.calls_known and state.seen.assembled >= self.signal.min_spans
+        )
+        return tuple(islice(enough, LEARNT_AT_ONCE))
+
+    @property
+    def weight(self) -> float:
+        """The signal's share of α; one that has none is judged as if it were alone."""
+        return self.policy.weights.get(self.signal.name, 0.0) or 1.0
 
 
 def watch_of(member_id: str) -> str:
@@ -101,7 +161,6 @@ class TraceComparison:
         self._tick_s = tick_s
         self._following: dict[tuple[str, str], _Following] = {}
         self._families: dict[object, AnyFamily] = {}
-        self._of: dict[tuple[str, str], dict[Aspect, AnyFamily]] = {}
 
     @property
     def families(self) -> list[AnyFamily]:
@@ -112,54 +171,80 @@ class TraceComparison:
         self, watch_id: str, signal: TraceSignal, policy: Policy, id_labels: tuple[str, ...]
     ) -> None:
         """Begin to follow a watch; its operations come later."""
-        key = (watch_id, signal.name)
-        self._following[key] = _Following(watch_id, signal, policy, id_labels)
-        labels = (*id_labels, names.OPERATION)
-        self._of[key] = {
-            aspect: self._family(aspect, signal, labels, policy.horizon_s) for aspect in Aspect
+        families = {
+            aspect: self._family(aspect, signal, id_labels, policy.horizon_s)
+            for aspect in compared(signal)
         }
+        key = (watch_id, signal.name)
+        self._following[key] = _Following(watch_id, signal, policy, id_labels, families)
 
     def enrol(self, watch_id: str, roster: Roster) -> None:
         """Take note of which instances of a watch count, and when."""
         for one in self._of_watch(watch_id):
             if one.roster is not roster:
                 one.roster = roster
-                for operation in one.operations:
-                    self._enrol(one, operation)
+                for state in one.operations.values():
+                    self._enrol(one, state.parts)
 
     def _of_watch(self, watch_id: str) -> list[_Following]:
         return [one for (owner, _), one in self._following.items() if owner == watch_id]
 
-    def _enrol(self, one: _Following, operation: str) -> None:
-        stays = tuple(replace(s, id=(*s.id, operation)) for s in one.roster.stays)
-        roster = Roster(stays)
-        for family in self._of[one.watch_id, one.signal.name].values():
-            family.enrol(one.member(operation), roster)
+    def _enrol(self, one: _Following, parts: Iterable[_Part]) -> None:
+        """Let the parts know who counts; those with the same label share a roster."""
+        rosters: dict[str, Roster] = {}
+        for part in parts:
+            if part.label not in rosters:
+                stays = tuple(replace(s, id=(*s.id, part.label)) for s in one.roster.stays)
+                rosters[part.label] = Roster(stays)
+            part.family.enrol(part.member, rosters[part.label])
 
     def leave(self, watch_id: str) -> None:
         """Forget a watch."""
         for one in self._of_watch(watch_id):
-            key = (watch_id, one.signal.name)
-            for family in self._of.pop(key).values():
-                for operation in one.operations:
-                    family.leave(one.member(operation))
-            del self._following[key]
-        used = {id(family) for of in self._of.values() for family in of.values()}
+            for state in one.operations.values():
+                for part in state.parts:
+                    part.family.leave(part.member)
+            del self._following[watch_id, one.signal.name]
+        used = {id(f) for one in self._following.values() for f in one.families.values()}
         self._families = {k: f for k, f in self._families.items() if id(f) in used}
 
     def mark(self, watch_id: str, at: float) -> None:
-        """Begin to measure the recovery of a watch after an action at this time."""
+        """Begin to measure the recovery of a watch after an action at this time.
+
+        What is accused by then is what must be well again.
+        """
         for one in self._of_watch(watch_id):
-            for family in self._of[watch_id, one.signal.name].values():
-                for operation in one.operations:
-                    family.mark(one.member(operation), at)
+            one.guilty = one.accused
+            for state in one.operations.values():
+                for part in state.parts:
+                    part.family.mark(part.member, at)
+
+    def recovery(self, watch_id: str) -> list[RecoveryCheck]:
+        """Return whether the restored baseline's guilty operations look as they did.
+
+        What is not decided yet is told of critical signals only: nothing waits for the others.
+        """
+        checks: list[RecoveryCheck] = []
+        for one in self._of_watch(watch_id):
+            parts = {
+                (operation, part.aspect): part
+                for operation in one.operations
+                for part in one.operations[operation].parts
+            }
+            found = [
+                check_operation(*guilty, parts[guilty].family, parts[guilty].member)
+                for guilty in one.guilty
+            ]
+            critical = one.signal.tier is Tier.CRITICAL
+            checks += [c for c in found if critical or c.recovery is not Recovery.OPEN]
+        return checks
 
     # Asking and being told
 
     def questions(self) -> list[TraceQuestion]:
         """Return what is to be asked before the next samples are taken in."""
         return [
-            TraceQuestion(one.watch_id, one.signal, one.instances(), one.wanted)
+            TraceQuestion(one.watch_id, one.signal, one.instances(), one.wanted, one.untold())
             for one in self._following.values()
             if one.roster.stays
         ]
@@ -186,15 +271,60 @@ class TraceComparison:
             self._begin(one, each, share)
 
     def _begin(self, one: _Following, seen: Seen, share: float) -> None:
-        one.operations[seen.operation] = _Operation(share, seen)
-        weight = one.policy.weights.get(one.signal.name, 0.0) or 1.0
-        for aspect, family in self._of[one.watch_id, one.signal.name].items():
-            part = _signal(aspect, one.signal)
+        state = one.operations[seen.operation] = _Operation(share, seen)
+        state.parts = [
+            _Part(
+                aspect,
+                family,
+                one.member(seen.operation),
+                seen.operation,
+                share * SHARE_OF_ASPECT[aspect],
+            )
+            for aspect, family in one.families.items()
+            if concerns(aspect, seen.operation)
+        ]
+        self._admit(one, state.parts)
+
+    def _admit(self, one: _Following, parts: Sequence[_Part]) -> None:
+        """Begin to compare new parts."""
+        for part in parts:
+            signal = signal_of(part.aspect, one.signal)
             # its threshold is that of its share of α, and a policy of one signal says so
-            alpha = one.policy.alpha * weight * share * SHARE_OF_ASPECT[aspect]
-            policy = replace(one.policy, signals=(part,), alpha=alpha)
-            family.join(one.member(seen.operation), part, policy)
-        self._enrol(one, seen.operation)
+            alpha = one.policy.alpha * one.weight * part.share
+            policy = replace(one.policy, signals=(signal,), alpha=alpha)
+            part.family.join(part.member, signal, policy)
+        self._enrol(one, parts)
+
+    def learn(self, question: TraceQuestion, operation: str, detail: Detail | Missing) -> None:
+        """Take note of the calls that the baseline usually makes; they begin to be compared.
+
+        Which they are is fixed by then, and so is what each of them counts for.
+        """
+        one = self._following.get((question.watch_id, question.signal.name))
+        if one is None or not isinstance(detail, Detail):
+            return
+        family = one.families[Aspect.VANISHED_CALLS]
+        state = one.operations.get(operation)
+        if state is None or state.calls_known:
+            return
+        state.calls_known = True
+        usual = [(call.share, called) for called, call in detail.baseline.calls.items()]
+        usual = sorted((c for c in usual if c[0] >= USUAL_CALL), key=lambda c: (-c[0], c[1]))
+        kept = [called for _, called in usual[:MOST_CALLS]]
+        share = state.share * SHARE_OF_ASPECT[Aspect.VANISHED_CALLS]
+        parts = [
+            _Part(
+                Aspect.VANISHED_CALLS,
+                family,
+                one.member(operation, called),
+                call_of(operation, called),
+                share / len(kept),
+                called,
+            )
+            for called in kept
+        ]
+        state.parts.extend(parts)
+        self._admit(one, parts)
 
     def explain(self, question: TraceQuestion, operation: str, detail: Detail | Missing) -> None:
         """Take in what both sides do in an operation, for people."""
@@ -214,8 +344,8 @@ class TraceComparison:
 
     def newest(self, watch_id: str, signal: str) -> float | None:
         """Return the grid time up to which a signal was folded in."""
-        cursors = (f.cursor for f in self._of[watch_id, signal].values())
-        return max((c for c in cursors if c is not None), default=None)
+        families = self._following[watch_id, signal].families.values()
+        return max((f.cursor for f in families if f.cursor is not None), default=None)
 
     def _sum_up(self, one: _Following, told: dict[int, dict[str, Evidence]]) -> Evidence:
         if one.trouble is not None:
@@ -223,96 +353,49 @@ class TraceComparison:
         if not one.operations:
             return Missing(Absence.NO_SERIES, "no spans of the baseline's instances yet")
         every: list[Accusation] = []
-        missing: list[Missing] = []
+        missing: Missing | None = None
         for operation, state in one.operations.items():
-            for aspect, family in self._of[one.watch_id, one.signal.name].items():
-                found = told.get(id(family), {}).get(one.member(operation))
+            enough = _enough(one.signal, state.seen)
+            for part in state.parts:
+                found = told.get(id(part.family), {}).get(part.member)
                 if isinstance(found, Missing):
-                    missing.append(found)
-                if not isinstance(found, Measured) or not _enough(one.signal, state.seen):
-                    continue
-                share = state.share * SHARE_OF_ASPECT[aspect]
-                every.append(Accusation(operation, aspect, found.finding, share, state.detail))
+                    missing = missing or found
+                elif found is not None and (enough or _absence_speaks(one.signal, part, state)):
+                    every.append(
+                        Accusation(
+                            operation,
+                            part.aspect,
+                            found.finding,
+                            part.share,
+                            state.detail,
+                            part.called,
+                        )
+                    )
         if not every:
             few = Missing(Absence.TOO_FEW, f"fewer than {one.signal.min_spans} spans on a side")
-            return next(iter(missing), few)
-        finding = _finding(every, {o: s.seen for o, s in one.operations.items()})
-        weight = one.policy.weights.get(one.signal.name, 0.0) or 1.0
-        self._want(one, every, INTERESTING / weight)
+            return missing or few
+        seen = {operation: state.seen for operation, state in one.operations.items()}
+        measure = Measure(one.signal.changed_calls, 1.0 / (one.policy.alpha * one.weight))
+        finding = sum_up(every, seen, measure)
+        self._want(one, every, INTERESTING / one.weight)
+        strong = strongest((a for a in every if a.aspect not in STRUCTURE), ATTRIBUTED)
+        one.accused = tuple((a.operation, a.aspect) for a in strong[:TOLD])
         return Measured(finding)
 
     def _want(self, one: _Following, every: Iterable[Accusation], least: float) -> None:
         """Note which operations are worth a closer look."""
-        strong = [a for a in _strongest(every) if a.contribution >= least]
+        strong = strongest(every, least)
         one.wanted = tuple(dict.fromkeys(a.operation for a in strong))[:TOLD]
 
     def _family(
-        self, aspect: Aspect, signal: TraceSignal, labels: tuple[str, ...], horizon_s: float
+        self, aspect: Aspect, signal: TraceSignal, id_labels: tuple[str, ...], horizon_s: float
     ) -> AnyFamily:
         """Return the family that compares an aspect, making it when it is new."""
+        labels = labels_of(aspect, id_labels)
         key = (aspect, labels, horizon_s)
         if key not in self._families:
-            part = _signal(aspect, signal)
-            self._families[key] = self._made(aspect, part, labels, horizon_s)
+            self._families[key] = family_of(aspect, signal, labels, self._tick_s, horizon_s)
         return self._families[key]
-
-    def _made(
-        self, aspect: Aspect, part: SeriesSignal, labels: tuple[str, ...], horizon_s: float
-    ) -> AnyFamily:
-        match part:
-            case RatioSignal() if aspect is Aspect.NEW_ERRORS:
-                return NoveltyFamily(part, labels, self._tick_s, horizon_s)
-            case RatioSignal():
-                return RatioFamily(part, labels, self._tick_s, horizon_s)
-            case HistogramSignal():
-                return HistogramFamily(part, labels, self._tick_s, horizon_s)
-            case LevelSignal():
-                return FanOutFamily(labels, self._tick_s, horizon_s)
-            case _:
-                raise TypeError(f"no family compares {part}")
-
-
-def _signal(aspect: Aspect, signal: TraceSignal) -> SeriesSignal:
-    """Return the counted signal that an aspect of an operation is."""
-    match aspect:
-        case Aspect.ERRORS:
-            return _ratio(aspect, signal, names.SPANS, names.FAILED)
-        case Aspect.NEW_ERRORS:
-            return _ratio(aspect, signal, names.SPANS, names.ERRORS)
-        case Aspect.RETRIES:
-            return _ratio(aspect, signal, names.ASSEMBLED, names.RETRIED)
-        case Aspect.DURATION:
-            return _histogram(aspect, signal, names.DURATIONS)
-        case Aspect.SELF_TIME:
-            return _histogram(aspect, signal, names.SELF_TIMES)
-        case Aspect.FAN_OUT:
-            margin = signal.growth
-            harm = max(signal.harm, margin)
-            values = Selector(names.CALLS)
-            return LevelSignal(name=aspect.value, values=values, margin=margin, harm=harm)
-        case _:
-            assert_never(aspect)
-
-
-def _ratio(aspect: Aspect, signal: TraceSignal, total: str, bad: str) -> RatioSignal:
-    return RatioSignal(
-        name=aspect.value,
-        total=Selector(total),
-        bad=Selector(bad),
-        margin=signal.margin,
-        harm=max(signal.harm, signal.margin),
-        floor=signal.floor,
-        harm_rate=signal.harm_rate,
-    )
-
-
-def _histogram(aspect: Aspect, signal: TraceSignal, buckets: str) -> HistogramSignal:
-    return HistogramSignal(
-        name=aspect.value,
-        buckets=Selector(buckets),
-        margin=signal.margin,
-        harm=max(signal.harm, signal.margin),
-    )
 
 
 def _fits(signal: TraceSignal, seen: Seen) -> bool:
@@ -325,40 +408,6 @@ def _enough(signal: TraceSignal, seen: Seen) -> bool:
     return min(seen.canary, seen.baseline) >= signal.min_spans
 
 
-def _strongest(every: Iterable[Accusation]) -> list[Accusation]:
-    """Return what speaks against the canary, strongest first."""
-    harmful = [a for a in every if a.finding.harmful and a.contribution > 0]
-    return sorted(harmful, key=lambda a: (-a.contribution, a.operation, a.aspect))
-
-
-MAJOR = 0.1
-"""An operation with this share of the canary's spans must be free of harm before all is well."""
-
-
-def _finding(every: list[Accusation], seen: dict[str, Seen]) -> Finding:
-    """Return the one finding that stands for all operations."""
-    strong = [a for a in _strongest(every) if a.contribution >= ATTRIBUTED]
-    lead = (strong or sorted(every, key=lambda a: -a.contribution))[0]
-    total = sum(s.canary for s in seen.values())
-    major = [
-        a
-        for a in every
-        if a.aspect in {Aspect.ERRORS, Aspect.DURATION}
-        and seen[a.operation].canary >= MAJOR * total
-    ]
-    drift = sum(a.share * a.finding.drift_e for a in every)
-    # what is not measured counts as 1: no drift is known there
-    drift += max(0.0, 1.0 - sum(a.share for a in every))
-    examples = next((a.detail.examples for a in strong if a.detail), ())
-    return replace(
-        lead.finding,
-        e_value=sum(a.share * admitted(a.finding) for a in every),
-        tested=any(a.finding.tested for a in every),
-        harmful=bool(strong),
-        harmless=bool(major) and all(a.finding.harmless for a in major) and not strong,
-        drift_e=drift,
-        detectable=None,
-        drifting=drifting(every),
-        told=tell(strong, TOLD) if strong else cleared(every, len(seen)),
-        examples=examples,
-    )
+def _absence_speaks(signal: TraceSignal, part: _Part, state: _Operation) -> bool:
+    """Tell whether a part is about spans that the canary does not have, and the baseline has."""
+    return part.aspect is Aspect.REQUESTS and state.seen.baseline >= signal.min_spans

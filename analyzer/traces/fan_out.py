@@ -1,7 +1,9 @@
-"""How many calls an operation makes, as one batch for all watches: E2 on their logarithm.
+"""How often an operation repeats its calls, as one batch for all watches: E2 on the logarithm.
 
-What is compared is spans per span, the operation itself counted with its direct children, so that an
-operation without calls has a logarithm, too (detectors.md 10).
+What is compared is spans per span, the operation itself counted with the calls it made more than
+once, so that an operation without any has a logarithm, too (detectors.md 10). A call that is made once
+is no fan-out: whether it should be made at all is another question. The lengths of critical paths are
+compared likewise.
 """
 
 from collections.abc import Sequence
@@ -10,13 +12,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member
+from analyzer.family import Armed, Family, InstanceId, Member, Tally
 from analyzer.increments import Floats
 from analyzer.ratio_family import Pairing
+from analyzer.recovery import HarmCounts, Share
 from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
-from analyzer.traces.operations import ASSEMBLED, CALLS
+from analyzer.traces.operations import ASSEMBLED, REPEATS
 from detectors.findings import Findings
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 
@@ -32,16 +35,19 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
     Args:
         id_labels: labels that identify an operation of an instance.
         tick_s: distance of grid points. horizon_s: how long a watch lasts at most.
+        counted: what is counted of each span: its direct children, or the rest of its critical path.
     """
 
     SPANS: ClassVar = 0
     CALLED: ClassVar = 1
 
-    def __init__(self, id_labels: tuple[str, ...], tick_s: float, horizon_s: float) -> None:
+    def __init__(
+        self, id_labels: tuple[str, ...], tick_s: float, horizon_s: float, counted: str = REPEATS
+    ) -> None:
         super().__init__(id_labels, tick_s)
         self._queries = (
             Query(Selector(ASSEMBLED), id_labels),
-            Query(Selector(CALLS), id_labels),
+            Query(Selector(counted), id_labels),
         )
         self._detector = MeanShift(tick_s=tick_s, horizon_s=horizon_s)
         self._pairing = Pairing.of((), ())
@@ -86,6 +92,11 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.SPANS]
         return exposure
+
+    def harm_counts(self, tally: Tally[MeanNoise]) -> HarmCounts:
+        """Return spans with those that are counted of them, and spans."""
+        sums = (tally.canary, tally.before, tally.after)
+        return HarmCounts(*(Share(s.sum(), s[self.SPANS]) for s in sums))
 
     def values(self, sums: Floats) -> Floats:
         """Return spans per span."""

@@ -1,14 +1,15 @@
-"""Kinds of errors that the baseline has never shown, as a share of all spans.
+"""Kinds of errors, or calls, that the baseline has never shown, as a share of all spans.
 
 All new kinds count together. Where there are very many kinds, the baseline shows new ones, too;
 that it does so at the same time is what the canary's are compared with (detectors.md 10).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from analyzer.family import InstanceId, Member
+from analyzer.family import Armed, InstanceId, Member
 from analyzer.increments import Floats
 from analyzer.ratio_family import RatioFamily
 from analyzer.rollout import Side
@@ -16,7 +17,7 @@ from analyzer.roster import Roster
 from analyzer.sample import Grid, Query, Reply, Series
 from analyzer.signal import RatioSignal
 from analyzer.traces.operations import KEY
-from detectors.counts import CountNoise
+from detectors.counts import CountNoise, CountRatioState
 
 
 class NoveltyFamily(RatioFamily):
@@ -55,7 +56,7 @@ class NoveltyFamily(RatioFamily):
     def arm(
         self, members: Sequence[Member[CountNoise]], replies: Sequence[Reply], grid: Grid
     ) -> None:
-        """Start comparisons, and learn which kinds of errors their baselines know."""
+        """Start comparisons, and learn which kinds their baselines know."""
         super().arm(members, replies, grid)
         by_kind = replies[1]
         for member in members:
@@ -64,6 +65,13 @@ class NoveltyFamily(RatioFamily):
             baseline = {s.id for s in member.roster.stays if s.side is Side.BASELINE}
             keys = by_kind.keys if isinstance(by_kind, Series) else ()
             self._learn(member, frozenset(key[-1] for key in keys if key[:-1] in baseline))
+
+    def _start(self, member: Member[CountNoise], armed: Armed[CountNoise]) -> CountRatioState:
+        """Compare with no past: in the past, everything that was seen is known by now."""
+        unknown = np.full_like(armed.noise.history_rate, np.nan)
+        return super()._start(
+            member, replace(armed, noise=replace(armed.noise, history_rate=unknown))
+        )
 
     def _learn(self, member: Member[CountNoise], known: frozenset[str]) -> None:
         """Count from now on what is not among these kinds; the counters begin anew with that."""

@@ -13,6 +13,9 @@ from analyzer.sample import Missing
 
 OPERATION: Final = "operation"
 KEY: Final = "key"
+CALL: Final = "call"
+"""Label of a call: the calling operation and the called one, see ``call_of``."""
+ARROW: Final = "\x1e"
 
 SPANS: Final = "trace:spans"
 FAILED: Final = "trace:failed"
@@ -22,8 +25,21 @@ ASSEMBLED: Final = "trace:assembled"
 RETRIED: Final = "trace:retried"
 ERRORS: Final = "trace:errors_by_type"
 """Failed spans by error type, in the label ``key``."""
-CALLS: Final = "trace:calls"
-"""Direct children of assembled spans."""
+REPEATS: Final = "trace:repeats"
+"""Direct children of assembled spans, after the first of each operation."""
+STEPS: Final = "trace:steps"
+"""Spans on the critical paths of assembled spans, themselves left out."""
+CALLERS_BY_CALLED: Final = "trace:callers_by_called"
+"""Assembled spans that made a call, by the called operation, in the label ``key``."""
+CALL_MADE: Final = "trace:call_made"
+"""Assembled spans that made a call, in the label ``call``; 0 where an instance never made it."""
+CALL_POSSIBLE: Final = "trace:call_possible"
+"""Assembled spans of the calling operation, in the label ``call``."""
+REQUESTED: Final = "trace:requested"
+"""Spans of an operation; 0 where an instance never was asked for it."""
+ENTRIES: Final = "trace:entries"
+"""Spans of all operations by which an instance is asked for something, beside each of them."""
+ENTRY_KINDS: Final = frozenset({"server", "consumer"})
 PREFIX: Final = "trace:"
 
 InstanceId = tuple[str, ...]
@@ -31,11 +47,15 @@ InstanceId = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How many spans of an operation each side's instances sent, as far as it is remembered."""
+    """How many spans of an operation each side's instances sent, as far as it is remembered.
+
+    ``assembled``: those of the baseline whose children could be seen.
+    """
 
     operation: str
     canary: float
     baseline: float
+    assembled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +124,11 @@ class TraceSource(Protocol):
 
     def detail(self, instances: Instances, operation: str) -> Detail | Missing:
         """Return what both sides did in one operation, with examples."""
+
+
+def call_of(caller: str, called: str) -> str:
+    """Return the label of a call of one operation by another."""
+    return f"{caller}{ARROW}{called}"
 
 
 def name_of(operation: str) -> str:

@@ -18,16 +18,28 @@ class Aspect(StrEnum):
     FAN_OUT = "calls"
     NEW_ERRORS = "new error types"
     RETRIES = "retries"
+    NEW_CALLS = "new calls"
+    VANISHED_CALLS = "vanished calls"
+    DEPTH = "critical path"
+    REQUESTS = "requests"
 
 
 SHARE_OF_ASPECT: Final = {
-    Aspect.ERRORS: 0.30,
-    Aspect.DURATION: 0.25,
-    Aspect.SELF_TIME: 0.10,
-    Aspect.FAN_OUT: 0.20,
-    Aspect.NEW_ERRORS: 0.10,
+    Aspect.ERRORS: 0.28,
+    Aspect.DURATION: 0.22,
+    Aspect.SELF_TIME: 0.09,
+    Aspect.FAN_OUT: 0.16,
+    Aspect.NEW_ERRORS: 0.09,
     Aspect.RETRIES: 0.05,
+    Aspect.NEW_CALLS: 0.03,
+    Aspect.VANISHED_CALLS: 0.04,
+    Aspect.DEPTH: 0.01,
+    Aspect.REQUESTS: 0.03,
 }
+STRUCTURE: Final = frozenset(
+    {Aspect.NEW_CALLS, Aspect.VANISHED_CALLS, Aspect.DEPTH, Aspect.REQUESTS}
+)
+"""What is different and need not be worse: a new version may well call something else."""
 KNOWN_FIRST: Final = 0.75
 """Share of the operations that the baseline is known to have when the comparison begins."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from analyzer.evidence import Finding
 from analyzer.judge import admitted
 from analyzer.traces.operations import Detail, SideDetail, kind_of, name_of
-from analyzer.traces.shares import Aspect
+from analyzer.traces.shares import STRUCTURE, Aspect
 from analyzer.wording import MOST, factor, interval, seconds, share, significant
 
 OWN = 0.5
@@ -20,13 +20,21 @@ MENTIONED = 2
 
 @dataclass(frozen=True, slots=True)
 class Accusation:
-    """What was found of one aspect of one operation. ``share``: of the signal's evidence."""
+    """What was found of one aspect of one operation.
+
+    Attributes:
+        operation, aspect, finding: of what, and what was found.
+        share: of the signal's evidence.
+        detail: what both sides do in the operation, once it is known.
+        called: of a vanished call, the operation that is not called any more.
+    """
 
     operation: str
     aspect: Aspect
     finding: Finding
     share: float
     detail: Detail | None = None
+    called: str = ""
 
     @property
     def contribution(self) -> float:
@@ -65,15 +73,21 @@ def drifting(every: Sequence[Accusation]) -> str:
 
 
 def _operation(operation: str, accused: Sequence[Accusation]) -> str:
-    aspects = {one.aspect: one for one in accused}
+    aspects = {one.aspect: one for one in accused if one.aspect is not Aspect.VANISHED_CALLS}
     detail = next((one.detail for one in accused if one.detail), None)
     # self time says the same as the duration it is part of, and says it better
     if Aspect.SELF_TIME in aspects and Aspect.DURATION in aspects:
         del aspects[Aspect.DURATION]
+    # so do the calls themselves where they are more
+    if Aspect.FAN_OUT in aspects and detail is not None:
+        aspects.pop(Aspect.NEW_CALLS, None)
     parts = [_aspect(one, detail) for one in aspects.values()]
+    gone = [one for one in accused if one.aspect is Aspect.VANISHED_CALLS]
+    parts.extend(_gone(one) for one in gone[:MENTIONED])
     if detail is not None and not aspects.keys().isdisjoint({Aspect.DURATION, Aspect.SELF_TIME}):
         parts.append(_whose(operation, detail))
-    if detail is not None and Aspect.FAN_OUT not in aspects:
+    told = {one.aspect for one in accused}
+    if detail is not None and told.isdisjoint({Aspect.FAN_OUT, *STRUCTURE}):
         parts.extend(_changed_calls(detail)[:MENTIONED])
     return f"{name_of(operation)}: {', '.join(part for part in parts if part)}"
 
@@ -88,6 +102,18 @@ def _aspect(one: Accusation, detail: Detail | None) -> str:
             return ", ".join(changed[:MENTIONED]) or effect
         case Aspect.NEW_ERRORS:
             return _new_errors(one, detail)
+        case Aspect.NEW_CALLS:
+            return _new_calls(one, detail)
+        case Aspect.VANISHED_CALLS:
+            return _gone(one)
+        case Aspect.DEPTH:
+            f = one.finding
+            values = f"{significant(f.canary_value)} vs {significant(f.baseline_value)} spans"
+            return f"critical path {values}, {factor(f.ratio)} {interval(f.low, f.high)}"
+        case Aspect.REQUESTS:
+            f = one.finding
+            values = f"{share(f.canary_value)} of its requests vs {share(f.baseline_value)}"
+            return f"not asked for any more: {values}" if f.canary_value == 0 else values
         case _:
             f = one.finding
             values = f"{share(f.canary_value)} vs {share(f.baseline_value)}"
@@ -119,6 +145,26 @@ def _whose(operation: str, detail: Detail) -> str:
     if own >= OWN * grown:
         return f"its own: {seconds(own)} of {seconds(grown)} more on average"
     return f"downstream: only {seconds(max(own, 0.0))} of {seconds(grown)} more is its own"
+
+
+def _gone(one: Accusation) -> str:
+    """Say which call is made by fewer spans than before, or by none."""
+    f, text = one.finding, f"`{name_of(one.called)}`"
+    before = f"before in {share(f.baseline_value)} of spans"
+    if f.canary_value < RARE * f.baseline_value:
+        return f"no {text} calls any more, {before}"
+    return f"{text} calls in {share(f.canary_value)} of spans, {before}"
+
+
+def _new_calls(one: Accusation, detail: Detail | None) -> str:
+    """Say what the canary calls that the baseline never called."""
+    rate = f"in {share(one.finding.canary_value)} of spans"
+    if detail is None:
+        return f"calls that the baseline never made, {rate}"
+    new = {k: c.often for k, c in detail.canary.calls.items() if k not in detail.baseline.calls}
+    listed = sorted(new, key=lambda called: (-new[called], called))[:MENTIONED]
+    told = [f"{significant(new[c])} new `{name_of(c)}` calls per request" for c in listed]
+    return ", ".join(told) or f"calls that the baseline never made before, {rate}"
 
 
 def _changed_calls(detail: Detail) -> list[str]:

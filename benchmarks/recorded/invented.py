@@ -1,6 +1,6 @@
 """Healthy cases of systems that nobody recorded: what the recordings at hand do not have.
 
-Pods beside each other, gauges of CPU, memory, network and queues, steps from 10 to 60 s, jumps,
+Pods beside each other, gauges of CPU, memory, network and queues, steps from 1 to 60 s, jumps,
 slow movements and rare bursts. Invented, so no proof of anything real; it shows whether a change
 that helps one recording costs elsewhere.
 """
@@ -17,13 +17,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """How a source samples. ``baselines``: instances, or stretches when not paired."""
+    """How a source samples. ``baselines``: instances, or stretches when not paired.
+
+    ``memory_s``: range of the time in which noise falls to 1/e, whatever the gauge; None: each gauge
+    says what neighbouring intervals have in common, whatever the step.
+    """
 
     name: str
     step_s: float
     points: int
     baselines: int
     paired: bool
+    memory_s: tuple[float, float] | None = None
 
 
 SYSTEMS: Final = (
@@ -31,6 +36,8 @@ SYSTEMS: Final = (
     System("invented: 10 s, one pod beside", 10, 30, 1, paired=True),
     System("invented: 60 s, one stretch before", 60, 12, 1, paired=False),
     System("invented: 30 s, three stretches before", 30, 20, 3, paired=False),
+    System("invented: 5 s, slow noise, one stretch before", 5, 60, 1, False, (10.0, 90.0)),
+    System("invented: 1 s, slow noise, one stretch before", 1, 300, 1, False, (10.0, 90.0)),
 )
 
 
@@ -130,6 +137,8 @@ def _requests_and_errors(system: System, rng: np.random.Generator) -> list[dict[
 def _correlated(carry: float, system: System, rng: np.random.Generator) -> Floats:
     """Return (canary and baselines, points) AR(1) noise of variance one, its level wandering."""
     shape = (system.baselines + 1, system.points)
+    if system.memory_s is not None:
+        carry = float(np.exp(-system.step_s / rng.uniform(*system.memory_s)))
     fresh = rng.normal(size=shape)
     out = np.empty(shape)
     out[:, 0] = fresh[:, 0]

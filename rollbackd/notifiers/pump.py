@@ -179,7 +179,7 @@ class Pump:
         told = self._told[view.id]
         memo = Memo(
             told["memo"],
-            lambda data: self._keep(view.id, told["seq"], data),
+            lambda data: self._keep(view.id, told["seq"], data, view.started_at),
             f"{self.name}/{view.id}/{view.updated_at}",
         )
         try:
@@ -236,9 +236,12 @@ class Pump:
         """
         watch_id = entry.watch_id
         told = self._told.get(watch_id) or self._recalled(watch_id)
+        began = entry.data.get("started_at")
+        if told.get("began", began) != began:
+            told = {}  # a region's new episode is told anew, not in the message of an old one
         memo = Memo(
             told.get("memo", {}),
-            lambda data: self._keep(watch_id, told.get("seq", 0), data),
+            lambda data: self._keep(watch_id, told.get("seq", 0), data, began),
             f"{self.name}/{watch_id}/{entry.seq}",
         )
         try:
@@ -246,17 +249,17 @@ class Pump:
             if self._is_worth_telling(view, known="seq" in told):
                 self._notifier.tell(view, memo)
                 self._shown[watch_id] = (self._now(), _grown(view))
-                self._keep(watch_id, entry.seq, memo.data)
+                self._keep(watch_id, entry.seq, memo.data, began)
                 self._telemetry.notified(self.name, "sent")
         except Transient:
             raise
         except (Permanent, NotAView) as error:
             self._trouble("failed", entry, error)
-            self._keep(watch_id, entry.seq, memo.data)
+            self._keep(watch_id, entry.seq, memo.data, began)
         except Exception:
             log.exception("notifier broke", notifier=self.name, watch=watch_id)
             self._telemetry.notified(self.name, "failed")
-            self._keep(watch_id, entry.seq, memo.data)
+            self._keep(watch_id, entry.seq, memo.data, began)
         if entry.data.get("final"):
             self._told.pop(watch_id, None)  # seldom does anything follow; the journal has it
 
@@ -270,8 +273,8 @@ class Pump:
     def _is_worth_telling(self, view: WatchView, *, known: bool) -> bool:
         return known or not self._pace.only_trouble or view.phase not in QUIET
 
-    def _keep(self, watch_id: str, seq: int, memo: Mapping[str, Any]) -> None:
-        told = {"seq": seq, "memo": dict(memo)}
+    def _keep(self, watch_id: str, seq: int, memo: Mapping[str, Any], began: object) -> None:
+        told = {"seq": seq, "memo": dict(memo), "began": began}
         self._note(watch_id, told)
         self._told[watch_id] = told
 

@@ -88,10 +88,12 @@ class PolicyResources:
         if self.is_complete and not isinstance(found, Missing):
             self._reader.forget_others({policy.uid for policy in found})
 
-    def longest_horizon_s(self) -> float:
-        """Return how long the longest watch lasts that any of them asks for; 0 when there is none."""
+    def longest_horizons_s(self) -> dict[str, float]:
+        """Return how long the longest watch lasts that any of them asks for, by namespace."""
         found = self.all()
-        if isinstance(found, Missing):
-            return 0.0
-        reads = (policy.read for policy in found)
-        return max((r.rule.policy.horizon_s for r in reads if r is not None), default=0.0)
+        longest: dict[str, float] = {}
+        for policy in () if isinstance(found, Missing) else found:
+            if policy.read is not None:
+                horizon_s = policy.read.rule.policy.horizon_s
+                longest[policy.namespace] = max(longest.get(policy.namespace, 0.0), horizon_s)
+        return longest

@@ -37,14 +37,15 @@ class Reading:
         follow_for_s: a rollout that settled is followed until its canary is this old, in
             seconds; at least the longest observation that a policy asks for.
         known_good: the ledger of good revisions.
-        longest_s: how long it must be followed for what policies of the cluster ask now.
+        longest_s: returns how long rollouts of a namespace must be followed for what policies of
+            the cluster ask now, by namespace.
     """
 
     cluster: str = "default"
     id_labels: tuple[str, ...] = ("namespace", "pod")
     follow_for_s: float = 600.0
     known_good: KnownGood = nothing_known
-    longest_s: Callable[[], float] = float
+    longest_s: Callable[[], Mapping[str, float]] = dict
 
     def __post_init__(self) -> None:
         """Refuse labels that we have no values for."""
@@ -114,6 +115,7 @@ def derive(
         now: seconds since the epoch.
     """
     rollouts, traces = [], {}
+    longest_s = reading.longest_s()
     for family in seen:
         uid = family.deployment.uid
         current = current_of(family)
@@ -122,7 +124,10 @@ def derive(
                 traces[uid] = memory[uid]
             continue
         trace = _traced(family, current, memory.get(uid), now)
-        rollout = _rollout(family, current, reading, trace, now)
+        own, asked_s = reading, longest_s.get(family.deployment.namespace, 0.0)
+        if asked_s > reading.follow_for_s:
+            own = replace(reading, follow_for_s=asked_s)
+        rollout = _rollout(family, current, own, trace, now)
         if rollout is not None:
             rollouts.append(rollout)
             trace = replace(trace, baseline=rollout.baseline.id if rollout.baseline else None)
@@ -135,14 +140,13 @@ def _rollout(
 ) -> Rollout | None:
     deployment, workload = family.deployment, reading.workload(family)
     known_good = reading.known_good(workload)
-    follow_for_s = max(reading.follow_for_s, reading.longest_s())
     is_complete = not any(map(family.is_active, family.others(current)))
     started_at = _started_at(family, current, trace, now, is_complete=is_complete)
     if (
         deployment.is_deleting
         or deployment.replicas == 0
         or _is_first(family, current)
-        or (is_complete and now - started_at >= follow_for_s)
+        or (is_complete and now - started_at >= reading.follow_for_s)
         or _is_restored(family, current, known_good)
     ):
         return None

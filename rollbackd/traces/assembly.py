@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from rollbackd.traces.measures import (
     ALL_TIME,
     ASSEMBLED,
-    CALLS,
     COUNTERS,
     DEPTH,
     DURATIONS,
     FAILED,
     INNER_BOUNDS,
+    REPEATS,
     RETRIED,
     SELF_TIME,
     SELF_TIMES,
@@ -95,25 +95,24 @@ def assemble(
     begun, ended, skewed = _inside(spans, near, length)
     # to the nanosecond, which is what times are told in
     alone = np.round(length - _covered(near.parent, begun, ended, len(spans)), 9)
-    calls = np.bincount(near.parent, minlength=len(spans)).astype(np.float64)
     retried = _retried(spans, near)
     depth = _depths(spans, kin)
 
     row = spans.row.astype(np.int64)
+    pairs, callers, called, repeats = _edges(row, near)
     place, amount = _sum_up(
         (row[mine], SPANS, None),
         (row[mine & spans.failed], FAILED, None),
         (row[mine], TIME, length[mine]),
         (row[mine], DURATIONS.start + _bucket(length[mine]), None),
         (row[whole], ASSEMBLED, None),
-        (row[whole], CALLS, calls[whole]),
+        (row[whole], REPEATS, repeats[whole]),
         (row[whole], DEPTH, depth[whole]),
         (row[whole], ALL_TIME, length[whole]),
         (row[whole], SELF_TIME, alone[whole]),
         (row[whole], SELF_TIMES.start + _bucket(alone[whole]), None),
         (row[retried], RETRIED, None),
     )
-    pairs, callers, called = _edges(row, near)
     return Counts(
         place,
         amount,
@@ -242,13 +241,19 @@ def _grouped(places: Ints, amounts: Floats) -> tuple[Ints, Floats]:
     return distinct, np.bincount(inverse, amounts).astype(np.float64)
 
 
-def _edges(row: Ints, near: _Family) -> tuple[Ints, Floats, Floats]:
-    """Return which rows call which, by how many spans, and how often."""
+def _edges(row: Ints, near: _Family) -> tuple[Ints, Floats, Floats, Floats]:
+    """Return which rows call which, by how many spans, and how often; and each span's repeats."""
     wide = int(row.max(initial=0)) + 1
     calls = near.parent * wide + row[near.child]
     each, often = np.unique(calls, return_counts=True)
+    repeats = np.bincount(each // wide, often - 1, minlength=len(row))
     pair = row[each // wide] * wide + each % wide
     pairs, inverse, callers = np.unique(pair, return_inverse=True, return_counts=True)
     called = np.bincount(inverse, often, minlength=len(pairs))
     both = np.stack([pairs // wide, pairs % wide], axis=1) if len(pairs) else np.empty((0, 2))
-    return both.astype(np.int64), callers.astype(np.float64), called.astype(np.float64)
+    return (
+        both.astype(np.int64),
+        callers.astype(np.float64),
+        called.astype(np.float64),
+        repeats.astype(np.float64),
+    )

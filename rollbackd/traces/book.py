@@ -76,11 +76,15 @@ class TraceBook:
         self.skewed = 0
         self.caveats: dict[str, float] = {}
         """What limits the sums, for people, and until when it is to be told."""
+        self.keys_crowded = False
+        """Whether there was no room for an error type or a call."""
+        self.keys_version = 0
+        """Grows whenever there is a new error type or call, or one is forgotten."""
         self.lock = threading.RLock()
         self.rows = Ledger(COUNTERS, retention_s)
         self.keys = Ledger(KEY_COUNTERS, retention_s)
         self.examples = Examples()
-        self._retention_s = retention_s
+        self.retention_s = retention_s
         self.max_spans = max_spans
         self._gathering: list[SpanColumns] = []
         self._gathered = 0
@@ -193,19 +197,23 @@ class TraceBook:
         elif len(self._keys.number) < bounds.keys:
             number = len(self._keys.number)
         else:
+            self.keys_crowded = True
+            self.keys_version += 1
             return None
+        self.keys_version += 1
         self._keys.number[row, kind, text] = number
         mine.append((kind, text, number))
         return number
 
     def _tidy(self, now: float) -> None:
         """Forget processes of which nothing can be told any more."""
-        rows = self.catalogue.forget(now - self._retention_s - SILENT_S)
+        rows = self.catalogue.forget(now - self.retention_s - SILENT_S)
         self.rows.clear(rows)
         self.examples.forget(rows)
         for row in rows:
             for kind, text, number in self._keys.of_row.pop(row, []):
                 del self._keys.number[row, kind, text]
+                self.keys_version += 1
                 self.keys.clear([number])
                 self._keys.free.append(number)
         self.caveats = {text: until for text, until in self.caveats.items() if until > now}

@@ -92,6 +92,9 @@ class Catalogue:
         self.version = 0
         """Grows whenever a row is given to somebody, or taken back."""
         self._templates: dict[str, str] = {}
+        self._by_label: dict[str, int] = {}
+        self.crowded = False
+        """Whether there was no room for something new: what is not here may yet have been sent."""
 
     @property
     def instances(self) -> list[Instance]:
@@ -119,6 +122,7 @@ class Catalogue:
         known = self._instances.get((service, labels))
         if known is None:
             if len(self._instances) >= self.bounds.instances:
+                self._crowd()
                 raise CatalogueFull(f"{self.bounds.instances} instances are known already")
             known = self._instances[service, labels] = Instance(labels, service)
         return known
@@ -139,6 +143,16 @@ class Catalogue:
             instance.rows[name, kind] = row
         return row
 
+    def _crowd(self) -> None:
+        """Note that something new was not taken note of."""
+        if not self.crowded:
+            self.crowded = True
+            self.version += 1
+
+    def number_of(self, label: str) -> int | None:
+        """Return the number of the operation with a label, or None when there is none."""
+        return self._by_label.get(label)
+
     def _template(self, name: str) -> str:
         known = self._templates.get(name)
         if known is None:
@@ -155,9 +169,11 @@ class Catalogue:
         if count >= self.bounds.operations and operation.name != OTHER:
             return self._number(Operation(operation.service, OTHER, operation.kind))
         if len(self.operations) >= self.bounds.rows:
+            self._crowd()
             raise CatalogueFull(f"{self.bounds.rows} operations are known already")
         self._of_service[operation.service] = count + 1
         self._operation[operation] = len(self.operations)
+        self._by_label[operation.label] = len(self.operations)
         self.operations.append(operation)
         return len(self.operations) - 1
 
@@ -172,6 +188,7 @@ class Catalogue:
             row = len(self.row_owner)
             self.row_owner.append(instance)
         else:
+            self._crowd()
             raise CatalogueFull(f"{self.bounds.rows} pairs of instance and operation are known")
         if row >= len(self.row_operation):
             self.row_operation = np.concatenate([self.row_operation, self.row_operation])

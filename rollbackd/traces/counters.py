@@ -18,6 +18,7 @@ from analyzer.traces.operations import (
     SideDetail,
     TraceExample,
 )
+from rollbackd.traces.absences import COUNTER, Absences
 from rollbackd.traces.book import SILENT_S, KeyKind, TraceBook
 from rollbackd.traces.catalogue import Instance
 from rollbackd.traces.ledger import Floats, Ints
@@ -25,12 +26,12 @@ from rollbackd.traces.measures import (
     ALL_TIME,
     ASSEMBLED,
     BOUNDS,
-    CALLS,
     DEPTH,
     DURATIONS,
     FAILED,
     KEY_EVENTS,
     KEY_SPANS,
+    REPEATS,
     RETRIED,
     SELF_TIME,
     SELF_TIMES,
@@ -42,7 +43,11 @@ PLAIN: Final = {
     names.FAILED: FAILED,
     names.ASSEMBLED: ASSEMBLED,
     names.RETRIED: RETRIED,
-    names.CALLS: CALLS,
+    names.REPEATS: REPEATS,
+}
+BY_KEY: Final = {
+    names.ERRORS: KeyKind.ERROR,
+    names.CALLERS_BY_CALLED: KeyKind.CALL,
 }
 BUCKETED: Final = {names.DURATIONS: DURATIONS, names.SELF_TIMES: SELF_TIMES}
 LE: Final = "le"
@@ -76,7 +81,8 @@ class _Found:
 
     def silent_after(self) -> Floats:
         """Return until when each key's values mean something."""
-        return SILENT_S + np.array([max(i.seen for i in of) for of in self.instances])
+        last = [of[0].seen if len(of) == 1 else max(i.seen for i in of) for of in self.instances]
+        return SILENT_S + np.array(last)
 
     def with_bounds(self) -> Keys:
         """Return the keys with every bound; the same object each time."""
@@ -105,6 +111,8 @@ class TraceCounters:
         self._book = book
         self._link = link
         self._kept: dict[object, _Kept] = {}
+        self._absences = Absences(book)
+        self._by_labels: dict[tuple[str, ...], tuple[int, dict[InstanceId, list[Instance]]]] = {}
 
     # MetricSource
 
@@ -117,6 +125,8 @@ class TraceCounters:
         """Nothing is held."""
 
     def _answer(self, query: Query, grid: Grid) -> Reply:
+        if query.selector.metric in COUNTER:
+            return self._absences.answer(query, grid)
         labels = tuple(label for label in query.by if label not in {LE, names.KEY})
         found = self._selected(labels, query)
         if isinstance(found, Missing):
@@ -125,10 +135,13 @@ class TraceCounters:
         if metric in PLAIN:
             values = self._values(found, grid.times, slice(PLAIN[metric], PLAIN[metric] + 1))
             series = Series(query.by, found.keys, values[:, 0], grid)
+        elif metric == names.STEPS:
+            values = self._values(found, grid.times, slice(ASSEMBLED, DEPTH + 1))
+            series = Series(query.by, found.keys, values[:, -1] - values[:, 0], grid)
         elif metric in BUCKETED:
             series = self._buckets(query, found, grid, BUCKETED[metric])
-        elif metric == names.ERRORS:
-            series = self._by_key(query, found, grid)
+        elif metric in BY_KEY:
+            series = self._by_key(query, found, grid, BY_KEY[metric])
         else:
             return Missing(Absence.INVALID, f"traces have no {metric}")
         return series
@@ -194,11 +207,11 @@ class TraceCounters:
         keys = found.with_bounds()
         return Series(query.by, keys, values.reshape(len(keys), grid.count), grid)
 
-    def _by_key(self, query: Query, found: _Found, grid: Grid) -> Series:
+    def _by_key(self, query: Query, found: _Found, grid: Grid, kind: KeyKind) -> Series:
         entries = [
             ((*found.keys[owner], text), number)
             for row, owner in zip(found.rows.tolist(), found.owner.tolist(), strict=True)
-            for text, number in self._book.keys_of(row, KeyKind.ERROR)
+            for text, number in self._book.keys_of(row, kind)
         ]
         keys = tuple(dict.fromkeys(key for key, _ in entries))
         place = {key: i for i, key in enumerate(keys)}
@@ -206,8 +219,8 @@ class TraceCounters:
         several = self._book.keys.at(
             [n for _, n in entries], grid.times, slice(KEY_SPANS, KEY_EVENTS)
         )
-        for (key, _), one in zip(entries, several, strict=True):
-            values[place[key]] += np.nan_to_num(one[0])
+        owner = np.array([place[key] for key, _ in entries], dtype=np.intp)
+        np.add.at(values, owner, np.nan_to_num(several[:, 0]))
         return Series(query.by, keys, values, grid)
 
     # TraceSource
@@ -221,11 +234,15 @@ class TraceCounters:
             counts: dict[int, list[float]] = {}
             for i, of in enumerate((sides[Side.CANARY], sides[Side.BASELINE])):
                 pairs = [pair for instance in of for pair in instance.by_operation.items()]
-                spans = self._book.rows.now([row for _, row in pairs])[:, SPANS]
-                for (number, _), count in zip(pairs, spans.tolist(), strict=True):
-                    counts.setdefault(number, [0.0, 0.0])[i] += count
+                now = self._book.rows.now([row for _, row in pairs])[:, [SPANS, ASSEMBLED]]
+                for (number, _), (spans, whole) in zip(pairs, now.tolist(), strict=True):
+                    sums = counts.setdefault(number, [0.0, 0.0, 0.0])
+                    sums[i] += spans
+                    sums[2] += whole * i
             operations = self._book.catalogue.operations
-            return [Seen(operations[n].label, *both) for n, both in counts.items()]
+            if not counts and self._book.caveats:
+                return Missing(Absence.PARTIAL, "; ".join(sorted(self._book.caveats)))
+            return [Seen(operations[n].label, *sums) for n, sums in counts.items()]
 
     def detail(self, instances: Instances, operation: str) -> Detail | Missing:
         """Return what both sides did in one operation, with examples."""
@@ -233,14 +250,9 @@ class TraceCounters:
             sides = self._sides(instances)
             if isinstance(sides, Missing):
                 return sides
-            operations = self._book.catalogue.operations
+            number = self._book.catalogue.number_of(operation)
             rows = {
-                side: [
-                    r
-                    for i in of
-                    for n, r in i.by_operation.items()
-                    if operations[n].label == operation
-                ]
+                side: [i.by_operation[number] for i in of if number in i.by_operation]
                 for side, of in sides.items()
             }
             worst = self._book.examples.worst(rows[Side.CANARY], CANARY_EXAMPLES)
@@ -262,12 +274,21 @@ class TraceCounters:
         if unknown:
             what = f"spans are not known by {', '.join(unknown)}, only by {', '.join(known)}"
             return Missing(Absence.INVALID, what)
-        places = [known.index(label) for label in instances.labels]
-        by_id: dict[InstanceId, list[Instance]] = {}
-        for instance in self._book.instances():
-            by_id.setdefault(tuple(instance.labels[p] for p in places), []).append(instance)
+        by_id = self._instances_by(instances.labels)
         both = {Side.CANARY: instances.canary, Side.BASELINE: instances.baseline}
         return {side: [i for id_ in ids for i in by_id.get(id_, ())] for side, ids in both.items()}
+
+    def _instances_by(self, labels: tuple[str, ...]) -> Mapping[InstanceId, list[Instance]]:
+        """Return the instances by their values of some labels, as they were if nothing changed."""
+        catalogue = self._book.catalogue
+        version, found = self._by_labels.get(labels, (-1, {}))
+        if version != catalogue.version:
+            places = [catalogue.names.index(label) for label in labels]
+            found = {}
+            for instance in self._book.instances():
+                found.setdefault(tuple(instance.labels[p] for p in places), []).append(instance)
+            self._by_labels[labels] = (catalogue.version, found)
+        return found
 
     def _side(self, rows: Sequence[int]) -> SideDetail:
         total = self._book.rows.now(rows).sum(axis=0)

@@ -21,3 +21,7 @@ class TraceDesk:
             for operation in question.details:
                 detail = self._source.detail(question.instances, operation)
                 comparison.explain(question, operation, detail)
+            for operation in question.calls:
+                comparison.learn(
+                    question, operation, self._source.detail(question.instances, operation)
+                )

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
@@ -14,12 +15,20 @@ from rollbackd.traces.receiver import Door, application
 
 log = structlog.get_logger()
 
+YOUNG_S = 900.0
+"""How long it is told that spans from before the start were not counted."""
+PAST_S = 900.0
+"""How much of the past backends are asked for at the start: enough to know how a baseline varies."""
+
 
 class Poller(Protocol):
     """Fetches from a backend what it knows of the time since the last poll."""
 
-    def poll(self, now: float) -> None:
-        """Bring the book up to date. Never raises for trouble of the backend."""
+    def poll(self, now: float, *, past: bool = False) -> None:
+        """Bring the book up to date. Never raises for trouble of the backend.
+
+        ``past``: counts are wanted of a time long gone, and nothing to look at.
+        """
 
     def close(self) -> None:
         """Release connections; idempotent."""
@@ -50,19 +59,40 @@ class Intake:
 
     def start(self) -> None:
         """Begin to count."""
+        if self.port is not None:
+            now = time.time()
+            since = datetime.fromtimestamp(now, UTC).strftime("%H:%M UTC")
+            self.book.caution(f"counted since {since}, when the daemon started", now + YOUNG_S)
         self._thread.start()
 
     def _run(self) -> None:
+        if self._pollers:
+            self._catch_up(time.time())
         while not self._stopping.wait(self.book.generation_s):
-            for poller in self._pollers:
-                try:
-                    poller.poll(time.time())
-                except Exception:
-                    log.exception("trace poller broke")
+            self._count(time.time())
+
+    def _catch_up(self, now: float) -> None:
+        """Ask backends for the past, stretch by stretch, as they would have been asked then.
+
+        Spans that were sent to the receiver while nobody listened cannot be had any more.
+        """
+        began = now - min(PAST_S, self.book.retention_s)
+        steps = int((now - began) / self.book.generation_s)
+        for step in range(steps):
+            if self._stopping.is_set():
+                return
+            self._count(began + step * self.book.generation_s, past=True)
+
+    def _count(self, now: float, *, past: bool = False) -> None:
+        for poller in self._pollers:
             try:
-                self.book.turn(time.time())
+                poller.poll(now, past=past)
             except Exception:
-                log.exception("spans not counted")
+                log.exception("trace poller broke")
+        try:
+            self.book.turn(now)
+        except Exception:
+            log.exception("spans not counted")
 
     def close(self) -> None:
         """Stop taking spans in, and counting."""

@@ -11,9 +11,9 @@ BOUNDS: Final[tuple[float, ...]] = (
 """Upper bounds of the buckets of durations, in seconds: ×1.33 to ×2 apart."""
 BUCKETS: Final = len(BOUNDS)
 
-SPANS, FAILED, ASSEMBLED, CALLS, RETRIED, DEPTH, TIME, ALL_TIME, SELF_TIME = range(9)
+SPANS, FAILED, ASSEMBLED, REPEATS, RETRIED, DEPTH, TIME, ALL_TIME, SELF_TIME = range(9)
 """SPANS and FAILED: all spans and the failed ones. ASSEMBLED: spans whose children could be seen;
-of these: CALLS their children, RETRIED those that called again after a failure, DEPTH the sum of
+of these: REPEATS their children after the first of each operation, RETRIED those that called again after a failure, DEPTH the sum of
 the lengths of their critical paths, ALL_TIME and SELF_TIME seconds with and without their children.
 TIME: seconds of all spans."""
 DURATIONS: Final = slice(9, 9 + BUCKETS)

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from actions.ports import ActionError, Entry, Transient
 from rollbackd.config import ConfigError, load
+from rollbackd.config.manifests import Limits, is_manifest, load_manifests
 from rollbackd.config.problems import Problem
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import PolicyRule
@@ -288,12 +289,15 @@ async def _form(request: Request, most: int) -> dict[str, str] | None:
 
 
 def _problems(text: str) -> Sequence[Problem]:
-    """Return what is wrong with a configuration. It is never kept, and its files are not opened."""
+    """Return what is wrong with a configuration or a manifest; never kept, its files not opened."""
     with TemporaryDirectory(prefix="rollbackd-check-") as folder:
         file = Path(folder) / "rollbackd.yaml"
         file.write_text(text, encoding="utf-8")
         try:
-            load(file)
+            if is_manifest(file):
+                load_manifests(file, Limits())
+            else:
+                load(file)
         except ConfigError as error:
             return error.problems
     return ()

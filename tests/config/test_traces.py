@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analyzer.signal import Tier, TraceSignal
+from analyzer.signal import ChangedCalls, Tier, TraceSignal
 from rollbackd.config import load
 from rollbackd.config.problems import ConfigError
 from rollbackd.config.trace_settings import ReceiverSettings
@@ -48,7 +48,12 @@ def test_a_signal_may_be_anything_that_a_ratio_may(tmp_path: Path) -> None:
     values = traced(receiver={})
     values["policies"][0]["signals"][-1] = {
         "name": "traces",
-        "traces": {"services": ["shop"], "operations": 10, "growth": 3},
+        "traces": {
+            "services": ["shop"],
+            "operations": 10,
+            "growth": 3,
+            "changed_calls": "harm",
+        },
         "tier": "critical",
         "weight": 0.3,
         "margin": "+50%",
@@ -66,6 +71,7 @@ def test_a_signal_may_be_anything_that_a_ratio_may(tmp_path: Path) -> None:
         margin=1.5,
         harm=3.0,
         growth=3.0,
+        changed_calls=ChangedCalls.HARM,
         floor=0.01,
         harm_rate=0.02,
     )

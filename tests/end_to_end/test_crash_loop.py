@@ -8,6 +8,8 @@ import pytest
 import requests
 
 from rollbackd.config import load
+from rollbackd.config.custom_resource import definition
+from rollbackd.config.models.policy_resource import API_VERSION, KIND
 from rollbackd.daemon import Daemon
 from rollbackd.store.reader import JournalReader
 from tests.config.files import minimal, write
@@ -15,6 +17,7 @@ from tests.end_to_end.cluster import free_port
 from tests.fakes.kube_api import FakeKubeApi
 from tests.kubernetes import sets
 from tests.kubernetes.shop import cluster, image, manifest, patch, settle
+from tests.policies.shelf import policy
 
 pytestmark = pytest.mark.slow
 
@@ -33,24 +36,27 @@ def api() -> Iterator[FakeKubeApi]:
         yield api
 
 
-def configured(api: FakeKubeApi, folder: Path) -> Any:  # noqa: ANN401  a Config
+QUICK: dict[str, Any] = {
+    "mode": "enforce",
+    "actions": ["rollback"],
+    "facts_after": "2s",
+    "persistence": "1s",
+    "warm_up": "0s",
+}
+
+
+def configured(api: FakeKubeApi, folder: Path, **kubernetes: Any) -> Any:  # noqa: ANN401  a Config
     values = minimal()
-    policy = values["policies"][0] | {
-        "mode": "enforce",
-        "actions": ["rollback"],
-        "facts_after": "2s",
-        "persistence": "1s",
-        "warm_up": "0s",
-    }
+    own = values["policies"][0] | ({} if kubernetes else QUICK)
     parts = {
         "tick": "500ms",
         "settle": "0s",
         "journal": {"url": f"sqlite:///{folder / 'journal.db'}"},
         "http": {"listen": f"127.0.0.1:{free_port()}"},
         "source": {"prometheus": {"url": "http://127.0.0.1:1"}},
-        "rollouts": {"kubernetes": {"server": api.url, "events": True}},
+        "rollouts": {"kubernetes": {"server": api.url, "events": True, **kubernetes}},
         "actions": [{"name": "rollback", "kubernetes-rollback": {"delete_stuck_pods": True}}],
-        "policies": [policy],
+        "policies": [own],
     }
     return load(write(folder, values | parts))
 
@@ -104,6 +110,32 @@ def test_a_deployment_goes_back_and_everybody_is_told(api: FakeKubeApi, tmp_path
         kinds = [entry.kind for entry in journal.entries()]
         assert kinds.count("step-done") == 1
         assert "facts" in kinds
+
+
+def test_a_policy_of_the_cluster_rolls_back_and_says_so(api: FakeKubeApi, tmp_path: Path) -> None:
+    """The configuration's own policy only observes; the namespace's may do more."""
+    api.create(definition())
+    api.create(policy(namespace="default", **QUICK))
+    api.create(manifest())
+    settle(api)
+    with Daemon(configured(api, tmp_path, policy_resources={"mode": "enforce"})) as daemon:
+        container = {"name": "app", "image": "shop:2"}
+        template = {"metadata": {"annotations": NEVER_READY}, "spec": {"containers": [container]}}
+        patch(api, spec={"template": template})
+        crash(api, "shop:2")
+        view = final_view(daemon, api)
+        assert (view["policy"], view["phase"]) == ("default/checkout", "rolled back")
+        assert image(api) == "shop:1"
+
+        def told(api: FakeKubeApi) -> dict[str, Any]:
+            status = api.get(API_VERSION, KIND, "checkout").get("status", {})
+            done = status.get("lastAction", {}).get("phase") == "rolled back"
+            return status if done and not status["watching"] else {}
+
+        status = api.wait_until(told, seconds=60.0, what="the status of the policy")
+        assert status["lastAction"]["workload"] == "default/shop"
+        conditions = {each["type"]: each["status"] for each in status["conditions"]}
+        assert conditions == {"Ready": "True", "Limited": "False", "Degraded": "False"}
 
 
 def test_a_stateful_set_that_waits_in_vain_is_set_free(api: FakeKubeApi, tmp_path: Path) -> None:

@@ -241,6 +241,19 @@ def test_what_ended_may_still_change_and_is_told_in_its_own_line() -> None:
     assert office.board.posted == ["w"]
 
 
+def test_another_episode_of_the_same_is_told_in_a_line_of_its_own() -> None:
+    office = Office()
+    for began in (1.0, 2.0):
+        for phase in ("degraded", "needs a human"):
+            view = replace(sample_views.degraded(), id="region", phase=phase, started_at=began)
+            view = replace(view, final=phase in _FINAL)
+            office.journal.append(Entry(NOW, "region", "view", "", view_to_json(view)))
+            office.pump.once()
+            office.restart()
+    office.pump.once()
+    assert office.board.posted == ["region", "region"]
+
+
 def test_a_new_notifier_is_not_told_what_was_over_before_it() -> None:
     office = Office()
     office.happens("rolled back", "old")

@@ -226,10 +226,11 @@ def test_what_was_remembered_of_a_deleted_policy_is_forgotten(stand: Shelf) -> N
 
 
 def test_a_long_horizon_keeps_complete_rollouts_in_sight(stand: Shelf) -> None:
-    assert stand.resources.longest_horizon_s() == 0.0
+    assert stand.resources.longest_horizons_s() == {}
     stand.put(policy(horizon="6h"))
     stand.put(policy("short", horizon="10m"))
-    assert stand.resources.longest_horizon_s() == 6 * 3600.0
+    stand.put(policy(namespace="pay", horizon="30m"))
+    assert stand.resources.longest_horizons_s() == {"shop": 6 * 3600.0, "pay": 1800.0}
 
 
 def test_a_status_write_is_no_new_version(stand: Shelf) -> None:

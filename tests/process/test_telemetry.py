@@ -13,10 +13,12 @@ from analyzer.judge import Verdict
 from analyzer.sample import Absence
 from analyzer.watch import Phase
 from rollbackd.cache_telemetry import COLLECTIONS
+from rollbackd.config.manifests import Limits
 from rollbackd.config.models.rollouts import Kind
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.credentials import ClusterAccess
+from rollbackd.policies.source import PolicyResources
 from rollbackd.rollouts.derivation import Reading
 from rollbackd.rollouts.kubernetes import KubernetesRollouts
 from rollbackd.telemetry import (
@@ -166,7 +168,9 @@ def test_every_collection_that_is_followed_has_its_label() -> None:
         connection = Connection(ClusterAccess(server=api.url))
         reading = Reading("test", ("namespace", "pod"), 60.0, lambda _: ())
         rollouts = KubernetesRollouts(connection, reading, kinds=[kind.value for kind in Kind])
-        followed = {reflector.path.rpartition("/")[2] for reflector in rollouts.reflectors}
+        policies = PolicyResources(connection, "test", Limits())
+        kept = (*rollouts.reflectors, *policies.reflectors)
+        followed = {reflector.path.rpartition("/")[2] for reflector in kept}
         rollouts.close()
         connection.close()
     assert followed == set(COLLECTIONS)
@@ -180,11 +184,37 @@ def test_jobs_in_hand_are_told(telemetry: Telemetry) -> None:
     assert found["rollbackd_jobs", (("kind", "plan"),)] == 0.0
 
 
+def test_histograms_are_there_at_zero_and_become_the_same_series(telemetry: Telemetry) -> None:
+    def histograms() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        parts = ("tick_duration", "time_to_decision")
+        return {k: v for k, v in samples(telemetry).items() if any(p in k[0] for p in parts)}
+
+    before = histograms()
+    assert set(before.values()) == {0.0}
+    assert ("rollbackd_time_to_decision_seconds_count", (("phase", "degraded"),)) in before
+    telemetry.concluded(Phase.DEGRADED, 100.0, None)
+    partly = histograms()
+    assert partly.keys() == before.keys()
+    telemetry.ticked(0.2, 1.0, ok=True)
+    for phase in CONCLUSIONS:
+        telemetry.concluded(phase, 100.0, None)
+    after = histograms()
+    assert after.keys() == before.keys()
+    assert after["rollbackd_time_to_decision_seconds_count", (("phase", "degraded"),)] == 2.0
+    assert (
+        after[
+            "rollbackd_time_to_decision_seconds_bucket", (("le", "120.0"), ("phase", "degraded"))
+        ]
+        == 2.0
+    )
+
+
 def test_only_conclusions_have_a_time_to_decision(telemetry: Telemetry) -> None:
     for phase in Phase:
         telemetry.concluded(phase, 100.0, None)
-    counted = {dict(ls)["phase"] for n, ls in samples(telemetry) if "time_to_decision" in n}
-    assert counted == {phase.value for phase in CONCLUSIONS}
+    count = "rollbackd_time_to_decision_seconds_count"
+    counted = {dict(ls)["phase"]: v for (n, ls), v in samples(telemetry).items() if n == count}
+    assert counted == {phase.value: 1.0 for phase in CONCLUSIONS}
 
 
 def test_two_daemons_in_one_process_count_for_themselves(telemetry: Telemetry) -> None:

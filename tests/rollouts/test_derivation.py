@@ -67,6 +67,17 @@ def test_a_fast_rollout_is_followed_to_the_end_and_no_longer() -> None:
     assert done(age_s=600.0).look() is None
 
 
+@pytest.mark.parametrize(("asked", "is_followed"), [
+    ({}, False), ({"team": 700.0}, True), ({"team": 100.0}, False), ({"other": 700.0}, False),
+])  # fmt: skip
+def test_a_policy_of_its_namespace_may_ask_to_follow_it_longer(
+    asked: dict[str, float], is_followed: bool
+) -> None:
+    world = done(age_s=650.0)
+    world.reading = replace(READING, longest_s=lambda: asked)
+    assert (world.look() is not None) is is_followed
+
+
 def test_a_rollout_that_is_stuck_stays_one() -> None:
     world = under_way()
     world.now += 1e6

@@ -19,9 +19,11 @@ from rollbackd.traces.catalogue import Catalogue
 from rollbackd.traces.counters import TraceCounters
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.traces.otlp import decode
-from tests.traces.building import CLIENT, NOW, SERVER, Made, request, span_id, trace_id
+from tests.traces.building import CLIENT, INTERNAL, NOW, SERVER, Made, request, span_id, trace_id
 
 TICK_S = 10.0
+SHORT_S = 0.001
+"""Calls that make a request no slower."""
 BEFORE = 12
 """Ticks before the canary."""
 OLD, NEW = ("old-1", "old-2", "old-3"), ("new-1", "new-2")
@@ -43,6 +45,12 @@ class Shape:
     error_type: str = "Timeout"
     failing_queries: float = 0.0
     other_call: str = ""
+    other_share: float = 1.0
+    """Of the requests that make the other call."""
+    orders: float = 0.0
+    """Share of the requests that are for something else."""
+    layers: int = 0
+    """Steps of work within the request, one inside the other."""
 
 
 @dataclass
@@ -81,6 +89,9 @@ class Street:
             trace, root = trace_id(), span_id()
             noise = float(self.dice.lognormal(0, 0.3))
             at = shift
+            if shape.orders and self.dice.random() < shape.orders:
+                made.append(Made("POST /order", SERVER, at, at + 0.02 * noise, trace, root))
+                continue
             calls: list[Made] = []
             for _ in range(shape.queries):
                 length = shape.query_s * float(self.dice.lognormal(0, 0.3))
@@ -89,9 +100,19 @@ class Street:
                     at += length
                 calls.append(_query(trace, root, at, length))
                 at += length
-            if shape.other_call:
-                other = Made(shape.other_call, CLIENT, at, at + 0.01, trace, span_id(), root)
+            if shape.other_call and self.dice.random() < shape.other_share:
+                other = Made(shape.other_call, CLIENT, at, at + SHORT_S, trace, span_id(), root)
                 calls.append(other)
+                at += SHORT_S
+            inside = root
+            for layer in range(shape.layers):
+                mine = span_id()
+                work = Made(
+                    f"step {'abc'[layer]}", INTERNAL, at, at + SHORT_S, trace, mine, inside
+                )
+                calls.append(work)
+                inside = mine
+            at += SHORT_S if shape.layers else 0.0
             failed = bool(self.dice.random() < shape.errors)
             end = at + shape.own_s * noise
             error = shape.error_type if failed else ""
@@ -117,10 +138,18 @@ class Street:
         self.comparison.evidence()
 
     def live(
-        self, minutes: float, *, canary: Shape, baseline: Shape | None = None, after: int = 0
+        self,
+        minutes: float,
+        *,
+        canary: Shape,
+        baseline: Shape | None = None,
+        after: int = 0,
+        usual: Shape = Shape(),
     ) -> Evidence:
-        """Live through a rollout whose sides change their shape some ticks after its begin."""
-        usual = Shape()
+        """Live through a rollout whose sides change their shape some ticks after its begin.
+
+        ``usual``: what the baseline did before, and does unless told otherwise.
+        """
         for _ in range(BEFORE):
             self.tick(dict.fromkeys(OLD, usual))
         self.join()

@@ -12,11 +12,11 @@ from rollbackd.traces.assembly import MOST_DEEP, Counts, assemble
 from rollbackd.traces.measures import (
     ALL_TIME,
     ASSEMBLED,
-    CALLS,
     COUNTERS,
     DEPTH,
     DURATIONS,
     FAILED,
+    REPEATS,
     RETRIED,
     SELF_TIME,
     SELF_TIMES,
@@ -72,7 +72,7 @@ def test_children_that_overlap_are_counted_once_in_the_time() -> None:
     root = table(counts)[0]
     assert root[SELF_TIME] == pytest.approx(0.040)
     assert root[ALL_TIME] == pytest.approx(0.100)
-    assert (root[CALLS], root[DEPTH]) == (3, 2)
+    assert (root[REPEATS], root[DEPTH]) == (1, 2)
     assert counts.calls.tolist() == [[0, 1], [0, 2]]
     assert (counts.callers.tolist(), counts.called.tolist()) == ([1, 1], [2, 1])
 
@@ -104,7 +104,8 @@ def test_duplicates_count_once_even_across_generations() -> None:
     counts = counted(twice)
     assert counts.duplicates == 1
     assert table(counts)[0][SPANS] == 1
-    assert table(counts)[0][CALLS] == 1
+    assert table(counts)[0][REPEATS] == 0
+    assert counts.called.tolist() == [1]
     assert counted([One(1, 0, 0, 100)], older=[One(1, 0, 0, 100)]).duplicates == 1
 
 

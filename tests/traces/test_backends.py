@@ -2,15 +2,18 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from analyzer.rollout import Side
-from analyzer.sample import Grid, Missing, Query, Series
+from analyzer.sample import Absence, Grid, Missing, Query, Series
 from analyzer.signal import Selector
 from analyzer.traces import operations as names
 from analyzer.traces.operations import Detail, Instances
@@ -23,7 +26,9 @@ from rollbackd.traces.book import TraceBook
 from rollbackd.traces.catalogue import Catalogue
 from rollbackd.traces.counters import TraceCounters
 from rollbackd.traces.fates import Fate
-from rollbackd.traces.intake import Poller
+from rollbackd.traces.intake import Intake, Poller
+from rollbackd.traces.measures import SPANS
+from tests.servers.nginx import eventually
 from tests.sources.stub_server import Answer, Request, StubServer
 
 NOW = 1_800_000_000.0
@@ -120,17 +125,59 @@ def test_tempo_tells_counts_errors_durations_and_examples() -> None:
     assert {e.side for e in examples} == {Side.CANARY, Side.BASELINE}
 
 
-def test_a_partial_answer_of_tempo_is_told_with_the_evidence() -> None:
-    def partial(query: dict[str, str]) -> Answer:
-        values = json.loads(tempo_metrics(query).body)
-        return Answer(json.dumps(values | {"status": "PARTIAL"}).encode())
+SERIES = "Response exceeds maximum series limit of 1000, a partial response is returned."
 
-    server = Server({"/api/metrics/query": partial, "/api/search": tempo_search})
+
+def cut(query: dict[str, str], *, always: bool) -> Answer:
+    """Answer like a Tempo whose answers have too many series, always or without a kind."""
+    values = json.loads(tempo_metrics(query).body)
+    kind = query["q"].partition("kind=")[2].partition("}")[0]
+    if kind:
+        values["series"] = [s for s in values["series"] if f'"{kind}"' in json.dumps(s)]
+    if always or not kind:
+        values |= {"status": "PARTIAL", "message": SERIES, "series": values["series"][:1]}
+    return Answer(json.dumps(values).encode())
+
+
+def test_tempo_is_asked_kind_by_kind_when_its_answers_are_cut() -> None:
+    server = Server(
+        {"/api/metrics/query": partial(cut, always=False), "/api/search": tempo_search}
+    )
+    with StubServer(server) as stub:
+        book, poller = book_and(tempo, stub.url)
+        poller.poll(NOW)
+        first = len(stub.requests)
+        poller.poll(NOW + 15)
+        again = [r.path for r in stub.requests[first:] if "metrics" in r.path]
+        poller.close()
+    seen = TraceCounters(book).seen(SIDES)
+    assert not isinstance(seen, Missing)
+    assert {s.operation: (s.canary, s.baseline) for s in seen} == {
+        POST: (80, 240),
+        SELECT: (0, 240),
+    }
+    assert all("kind%3D" in path for path in again)
+    assert detail(book, POST).caveats == ()
+
+
+def test_a_cut_answer_of_tempo_is_not_counted_and_that_is_said() -> None:
+    server = Server({"/api/metrics/query": partial(cut, always=True), "/api/search": tempo_search})
     with StubServer(server) as stub:
         book, poller = book_and(tempo, stub.url)
         poller.poll(NOW)
         poller.close()
-    assert detail(book, POST).caveats == ("partial: Tempo did not look at all of its data",)
+    assert book.fates[Fate.COUNTED] == 0
+    seen = TraceCounters(book).seen(SIDES)
+    assert isinstance(seen, Missing)
+    assert seen.reason is Absence.PARTIAL
+    assert SERIES in seen.detail
+    # what is counted later is told with it
+    server.paths["/api/metrics/query"] = tempo_metrics
+    with StubServer(server) as stub:
+        poller = tempo(Backend(stub.url, TENANT, LIMITS), book)
+        poller.poll(NOW + 15)
+        poller.close()
+    assert any(SERIES in caveat for caveat in detail(book, POST).caveats)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +222,28 @@ def test_trouble_is_no_evidence_and_the_stretch_is_asked_for_again(
         poller.close()
 
 
+def test_a_daemon_that_starts_asks_for_the_past_and_looks_for_no_examples_there() -> None:
+    server = Server({"/api/metrics/query": tempo_metrics, "/api/search": tempo_search})
+    with StubServer(server) as stub:
+        book = TraceBook(Catalogue(), generation_s=15.0)
+        poller = tempo(Backend(stub.url, TENANT, LIMITS), book)
+        intake = Intake(book, [poller])
+        before = time.time()
+        intake.start()
+        try:
+            assert eventually(lambda: len(stub.requests) >= 2 * 60, 60)
+        finally:
+            intake.close()
+        assert not [r for r in stub.requests if "search" in r.path]
+    row = book.catalogue.number_of(POST)
+    assert row is not None
+    rows = [i.by_operation[row] for i in book.instances() if row in i.by_operation]
+    times = np.array([before - 600.0, before - 300.0])
+    told = book.rows.at(rows, times, slice(SPANS, SPANS + 1))[:, 0].sum(axis=0)
+    # 160 spans in each quarter of a minute
+    assert told[1] - told[0] == 160 * 300 / 15
+
+
 def test_a_server_that_is_down_is_left_alone_and_what_it_missed_is_said() -> None:
     server = Server({"/api/metrics/query": tempo_metrics, "/api/search": tempo_search})
     with StubServer(server) as stub:
@@ -215,6 +284,47 @@ def test_without_v3_version_1_is_asked_and_says_the_same(name: str) -> None:
     query = {k: v[0] for k, v in parse_qs(urlsplit(stub.requests[1].path).query).items()}
     assert int(query["end"]) - int(query["start"]) == 10_000_000
     assert_two_traces(book)
+
+
+def unknown_path(path: str) -> Answer:
+    """Answer like a VictoriaTraces that has no version 3."""
+    said = f'remoteAddr: "127.0.0.1:1"; requestURI: {path}; unsupported path requested: "{path}"'
+    return Answer(said.encode(), 400)
+
+
+def user_interface(_: dict[str, str]) -> Answer:
+    return Answer(b"\n<!doctype html><html><head><title>Jaeger UI</title></head></html>")
+
+
+@pytest.mark.parametrize("prefix", ["", "/select/jaeger"])
+@pytest.mark.parametrize("how", ["400", "page"])
+def test_servers_that_do_not_say_404_are_asked_by_version_1_too(prefix: str, how: str) -> None:
+    v3 = f"{prefix}/api/v3/traces"
+    refusing = user_interface if how == "page" else (lambda _: unknown_path(v3))
+    paths = {v3: refusing, f"{prefix}/api/traces": file("victoriatraces-v1.json")}
+    with StubServer(Server(paths)) as stub:
+        book, poller = book_and(jaeger, stub.url + prefix)
+        poller.poll(NOW)
+        poller.close()
+    assert_two_traces(book)
+
+
+def test_a_server_that_returns_fewer_traces_is_asked_for_fewer() -> None:
+    def bounded(query: dict[str, str]) -> Answer:
+        if int(query["query.searchDepth"]) > 2:
+            said = "incorrect trace query params: query.searchDepth 3 out of range [0, 2]"
+            error = {"error": {"httpCode": 400, "message": said}}
+            return Answer(json.dumps(error).encode(), 400)
+        return Answer(recorded("jaeger-v3.json"))
+
+    with StubServer(Server({"/api/v3/traces": bounded})) as stub:
+        book, poller = book_and(jaeger, stub.url)
+        poller.poll(NOW)
+        assert book.fates[Fate.COUNTED] == 0
+        poller.poll(NOW)
+        poller.close()
+    assert_two_traces(book)
+    assert detail(book, POST).caveats == ("sampled: the newest 2 traces of each 10 s",)
 
 
 def assert_two_traces(book: TraceBook) -> None:

@@ -7,11 +7,11 @@ from analyzer.evidence import Measured
 from analyzer.policy import Policy
 from analyzer.signal import LevelSignal, Selector
 from analyzer.traces.fan_out import FanOutFamily
-from analyzer.traces.operations import ASSEMBLED, CALLS
+from analyzer.traces.operations import ASSEMBLED, REPEATS
 from tests.analyzer.scenario import STEP, Floats, World, advance, rollout, roster_of
 
 TICKS, BEGUN, LATER = 60, 20, 36
-SIGNAL = LevelSignal("calls", Selector(CALLS), margin=2.0, harm=2.0)
+SIGNAL = LevelSignal("calls", Selector(REPEATS), margin=2.0, harm=2.0)
 POLICY = Policy("p", (SIGNAL,), history_s=BEGUN * STEP)
 
 
@@ -22,7 +22,7 @@ def evidence(often: int) -> Measured:
     calls = dict(assembled)
     canary = np.where(np.arange(TICKS) < BEGUN, np.nan, spans)
     assembled["shop-c0",], calls["shop-c0",] = canary, canary * often
-    world = World({ASSEMBLED: assembled, CALLS: calls})
+    world = World({ASSEMBLED: assembled, REPEATS: calls})
     family = FanOutFamily(("instance",), STEP, 3600.0)
     family.join("shop", SIGNAL, POLICY)
     family.enrol("shop", roster_of(rollout(3, 1), 0.0))

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzer.evidence import Measured
 from analyzer.judge import SHARED_EVIDENCE, Verdict, judge
 from analyzer.rollout import Side
 from analyzer.sample import Absence, Missing
 from analyzer.signal import Tier
+from analyzer.traces import operations as names
+from analyzer.traces.novelty import NoveltyFamily
 from analyzer.traces.shares import SHARE_OF_ASPECT, share_of_known, share_of_late
 from rollbackd.traces.measures import COUNTERS
 from tests.traces.building import CLIENT, NOW, Made, request, span_id, trace_id
-from tests.traces.street import POLICY, SIGNAL, WATCH, Shape, Street, found
+from tests.traces.street import NEW, OLD, POLICY, SIGNAL, WATCH, Shape, Street, found
 
 LIMIT = 1.0 / POLICY.alpha
 
@@ -63,6 +66,24 @@ def test_a_slow_dependency_of_both_sides_is_a_shared_incident() -> None:
     judgement = judge(policy, {SIGNAL.name: evidence})
     assert judgement.verdict is Verdict.SHARED_INCIDENT
     assert "traces (SELECT items" in judgement.reasons[0].text
+
+
+def test_a_baseline_that_keeps_showing_new_kinds_of_errors_is_no_shared_incident() -> None:
+    street = Street()
+    street.live(1, canary=Shape())
+    for i in range(30):
+        kind = Shape(errors=0.05, error_type=f"Kind{'abcdefghijklmnopqrstuvwxyzABCD'[i]}")
+        street.tick(dict.fromkeys((*OLD, *NEW), kind))
+    finding = found(street.evidence())
+    (told,) = (
+        f.evidence()
+        for f in street.comparison.traces.families
+        if type(f) is NoveltyFamily and f.selectors()[1].selector.metric == names.ERRORS
+    )
+    drifts = [e.finding.drift_e for e in told.values() if isinstance(e, Measured)]
+    assert drifts
+    assert max(drifts) == 1.0
+    assert not finding.harmful
 
 
 def test_a_new_call_is_told_and_is_no_evidence() -> None:

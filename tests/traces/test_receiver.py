@@ -192,6 +192,8 @@ def check(intake: Intake) -> None:
     assert detail.canary.spans == detail.canary.assembled == TRACES
     assert detail.canary.calls["shop|client|SELECT items"].often == pytest.approx(2)
     assert detail.canary.errors == {"KeyError": 0.25}
+    (caveat,) = detail.caveats
+    assert caveat.endswith("when the daemon started")
 
 
 @pytest.mark.parametrize("compression", [Compression.Gzip, Compression.NoCompression])

@@ -268,6 +268,14 @@ def test_a_configuration_is_checked_and_every_problem_told(url: str) -> None:
     assert "No problems." not in page
 
 
+def test_a_policy_of_the_cluster_is_checked_too(url: str) -> None:
+    head = "apiVersion: rollbackd.io/v1alpha1\nkind: RollbackPolicy\nmetadata: {name: x}\n"
+    for spec, said in (("{horizn: 1h}", "spec.horizn"), ("{horizon: 2h}", "No problems.")):
+        text = {"text": f"{head}spec: {spec}\n"}
+        page = requests.post(f"{url}/policies", data=text, headers=OURS, timeout=10).text
+        assert said in page
+
+
 def test_the_stream_says_that_something_changed(house: House, url: str) -> None:
     with requests.get(f"{url}/stream", stream=True, timeout=20) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from analyzer.signal import (
+    ChangedCalls,
     Direction,
     GaugeSignal,
     HistogramSignal,
@@ -100,7 +101,10 @@ class TracesSignalModel(Model):
     min_spans: Annotated[int, Field(ge=1, strict=True)] = 20
     """An operation with fewer spans on either side says nothing."""
     growth: Increase = default("+50%")
-    """Smallest harmful growth of what an operation calls, itself counted, too."""
+    """Smallest harmful growth of the calls that an operation repeats, itself counted, too."""
+    changed_calls: ChangedCalls = ChangedCalls.TOLD
+    """What new and vanished calls, deeper critical paths and requests that do not come any more lead
+    to: told, evidence (harm), or nothing (ignored)."""
 
 
 class GaugeModel(Model):

@@ -8,6 +8,7 @@ former is told with the evidence.
 
 import base64
 import binascii
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,8 +23,9 @@ from rollbackd.traces.book import Busy, TraceBook
 from rollbackd.traces.fates import Fate
 from rollbackd.traces.otlp import decode, request_of
 
-PACE = Pace(step_s=10.0, settle_s=20.0, longest_s=90.0)
-"""Traces must have arrived whole, and be young enough to be counted at all."""
+PACE = Pace(step_s=10.0, settle_s=35.0, longest_s=70.0)
+"""Traces must have arrived whole (VictoriaTraces hides those of the newest half minute), and be young
+enough to be counted at all."""
 REMEMBERED = 20_000
 """Traces that are known to have been counted: a long one is found in several stretches."""
 _SPAN_KINDS = {
@@ -35,6 +37,8 @@ _SPAN_KINDS = {
 }
 _ERROR = 2
 _HEX_DIGITS = 32
+_MOST = re.compile(r"out of range \[0, (\d+)\]")
+"""How VictoriaTraces refuses to return more traces than it is configured to."""
 _NOTHING = "no traces found"
 """What version 3 says, with a 404, when the path is right and nothing is there."""
 
@@ -66,8 +70,9 @@ class JaegerPoller:
         self._version = 3
         self._known: OrderedDict[str, None] = OrderedDict()
 
-    def poll(self, now: float) -> None:
+    def poll(self, now: float, *, past: bool = False) -> None:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
+        del past  # traces are read whole: their examples cost nothing more
         for service, stretches in self._stretches.items():
             stretch = stretches.next(now)
             if stretch is None:
@@ -78,6 +83,7 @@ class JaegerPoller:
             except NotThere as error:
                 stretches.failed(Trouble(Absence.INVALID, f"{error}: is this a Jaeger?"))
             except Trouble as trouble:
+                self._heed(trouble)
                 stretches.failed(trouble)
             except Busy as error:
                 stretches.failed(Trouble(Absence.TOO_LARGE, str(error)))
@@ -86,6 +92,12 @@ class JaegerPoller:
                 if count >= self._traces:
                     what = f"sampled: the newest {self._traces} traces of each {_span(stretch)} s"
                     stretches.caution(what, now)
+
+    def _heed(self, trouble: Trouble) -> None:
+        """Ask for fewer traces from now on when the server says that it returns no more."""
+        most = _MOST.search(trouble.detail)
+        if most is not None and 0 < int(most[1]) < self._traces:
+            self._traces = int(most[1])
 
     def close(self) -> None:
         """Release connections."""

@@ -22,11 +22,13 @@ from rollbackd.sources.prometheus_session import QueryLimits, query_retry
 Asked = Mapping[str, str | int]
 """The query of a request."""
 
-_HTTP_OK, _NOT_FOUND = 200, 404
+_HTTP_OK, _BAD_REQUEST, _NOT_FOUND = 200, 400, 404
+_UNKNOWN_PATH = b"unsupported path requested"
+"""What VictoriaTraces says, with a 400, where others say 404."""
 
 
 class NotThere(Exception):
-    """The server answered 404: it does not know the path, or it has nothing there.
+    """The server does not know the path, or it has nothing there.
 
     Attributes:
         said: the server's own words.
@@ -79,13 +81,14 @@ class Backend:
             raise Trouble(refusal.reason, refusal.detail)
         try:
             status, body, retry_after = self._get(path, query)
-            if status not in {_HTTP_OK, _NOT_FOUND}:
+            absent = _absent(status, body)
+            if status != _HTTP_OK and not absent:
                 raise trouble_of_status(status, body.decode(errors="replace"), retry_after)
         except Trouble as trouble:
             self._breaker.failed(trouble)
             raise
         self._breaker.succeeded()
-        if status == _NOT_FOUND:
+        if absent:
             raise NotThere(path, body[:1000].decode(errors="replace"))
         return _parsed(body)
 
@@ -109,6 +112,16 @@ class Backend:
     def close(self) -> None:
         """Release the connections; idempotent."""
         self._session.close()
+
+
+def _absent(status: int, body: bytes) -> bool:
+    """Tell whether an answer says that the path is not known.
+
+    Jaeger answers unknown paths with the page of its user interface.
+    """
+    page = status == _HTTP_OK and body.lstrip()[:1] == b"<"
+    unsupported = status == _BAD_REQUEST and _UNKNOWN_PATH in body
+    return status == _NOT_FOUND or page or unsupported
 
 
 def _parsed(body: bytes) -> list[object]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from analyzer.sample import Absence
-from rollbackd.sources.http_reply import Trouble
+from rollbackd.sources.http_reply import Trouble, shortened
 from rollbackd.traces.backends.polling import Pace, Stretches
 from rollbackd.traces.backends.server import Backend, NotThere
 from rollbackd.traces.book import TraceBook
@@ -30,6 +30,8 @@ _TRACE_DIGITS = 32
 
 Row = tuple[tuple[str, ...], str, str]
 """Values of the instance's attributes, span name, kind."""
+Series = list[tuple[dict[str, str], float]]
+"""Of an instant query: labels and value."""
 
 
 class TempoPoller:
@@ -55,15 +57,19 @@ class TempoPoller:
         self._services = tuple(services)
         self._by = tuple(by)
         self._stretches = {s: Stretches(pace, book, f"Tempo ({s})") for s in services}
+        self._by_kind: set[str] = set()
+        """Services that have too many series for one answer."""
 
-    def poll(self, now: float) -> None:
+    def poll(self, now: float, *, past: bool = False) -> None:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
         for service, stretches in self._stretches.items():
             stretch = stretches.next(now)
             if stretch is None:
                 continue
             try:
-                self._take(service, stretch, stretches, now)
+                sums = self._take(service, stretch, stretches, now)
+                if not past:
+                    self._find_examples(service, sums, stretch, now)
             except NotThere as error:
                 stretches.failed(Trouble(Absence.INVALID, f"{error}: is TraceQL metrics enabled?"))
             except Trouble as trouble:
@@ -77,30 +83,56 @@ class TempoPoller:
 
     def _take(
         self, service: str, stretch: tuple[float, float], stretches: Stretches, now: float
-    ) -> None:
-        """Ask both questions before anything is written: all of a stretch counts, or nothing."""
-        where = f"{{resource.{SERVICE_KEY}={_quoted(service)}}}"
+    ) -> dict[Row, Floats]:
+        """Count a stretch: all of it, or nothing where Tempo does not tell all of it.
+
+        Answers are cut at a number of series, in alphabetical order: what is left of one could be the
+        errors of a pod without its successes. Questions about fewer spans have fewer series.
+        """
+        try:
+            sums = self._told(service, stretch)
+        except _Partial as partial:
+            lost = f"{stretch[1] - stretch[0]:.0f} s"
+            what = f"partial: {lost} and more of Tempo's answers not counted: {partial}"
+            stretches.caution(what, now)
+            return {}
+        self._write(service, sums, now)
+        return sums
+
+    def _told(self, service: str, stretch: tuple[float, float]) -> dict[Row, Floats]:
+        """Return what was counted, kind by kind where all kinds at once are too many.
+
+        Both questions are asked before anything is written. Raises Trouble or _Partial.
+        """
+        if service not in self._by_kind:
+            try:
+                return self._counted(service, "", stretch)
+            except _Partial:
+                self._by_kind.add(service)
+        kinds = [*dict.fromkeys(KINDS), "unspecified"]
+        every = [self._counted(service, f" && kind={kind}", stretch) for kind in kinds]
+        return {row: amounts for sums in every for row, amounts in sums.items()}
+
+    def _counted(self, service: str, only: str, stretch: tuple[float, float]) -> dict[Row, Floats]:
+        where = f"{{resource.{SERVICE_KEY}={_quoted(service)}{only}}}"
         groups = [f"resource.{attribute}" for attribute in self._by] + ["name", "kind"]
         by = ", ".join(groups)
         counted = self._metrics(f"{where} | count_over_time() by ({by}, status)", stretch)
         spread = self._metrics(f"{where} | histogram_over_time(duration) by ({by})", stretch)
         sums: dict[Row, Floats] = {}
-        for labels, count in counted.series:
+        for labels, count in counted:
             row = sums.setdefault(self._row(labels), np.zeros(COUNTERS))
             row[SPANS] += count
             row[FAILED] += count * (labels.get("status") == "error")
         sums = {row: amounts for row, amounts in sums.items() if amounts[SPANS]}
-        for labels, count in spread.series:
+        for labels, count in spread:
             bound = _number(labels.get(BUCKET))
             row = sums.setdefault(self._row(labels), np.zeros(COUNTERS))
             if bound is not None:
                 place = int(np.searchsorted(INNER_BOUNDS, bound, side="left"))
                 row[DURATIONS.start + place] += count
                 row[TIME] += bound * count
-        if counted.partial or spread.partial:
-            stretches.caution("partial: Tempo did not look at all of its data", now)
-        self._write(service, sums, now)
-        self._find_examples(service, sums, stretch, now)
+        return sums
 
     def _row(self, labels: Mapping[str, str]) -> Row:
         values = tuple(labels.get(f"resource.{name}", labels.get(name, "")) for name in self._by)
@@ -174,7 +206,7 @@ class TempoPoller:
                 trace_id = trace["traceID"].zfill(_TRACE_DIGITS)[:_TRACE_DIGITS]
                 yield trace_id, (_number(trace.get("durationMs")) or 0.0) / 1000.0
 
-    def _metrics(self, query: str, stretch: tuple[float, float]) -> "_Answer":
+    def _metrics(self, query: str, stretch: tuple[float, float]) -> Series:
         asked: dict[str, str | int] = {
             "q": query,
             "start": int(stretch[0]),
@@ -184,16 +216,12 @@ class TempoPoller:
         return _answer(document)
 
 
-class _Answer:
-    """Series of an instant query: labels and value. ``partial``: the server said so."""
-
-    def __init__(self, series: list[tuple[dict[str, str], float]], *, partial: bool) -> None:
-        self.series = series
-        self.partial = partial
+class _Partial(Exception):
+    """Tempo says that its answer is not complete; in its own words."""
 
 
-def _answer(document: object) -> _Answer:
-    """Read an answer. Raises Trouble when it is none."""
+def _answer(document: object) -> Series:
+    """Read an answer. Raises Trouble when it is none, _Partial when it is not complete."""
     if not isinstance(document, dict):
         raise Trouble(Absence.INVALID, "the answer is JSON, but not that of a metrics query")
     found = document.get("series") or []
@@ -209,7 +237,9 @@ def _answer(document: object) -> _Answer:
         labels = one.get("labels")
         pairs = (p for p in (labels if isinstance(labels, list) else []) if isinstance(p, dict))
         series.append(({str(p.get("key")): _text(p.get("value")) for p in pairs}, count))
-    return _Answer(series, partial=document.get("status") in {"PARTIAL", 1})
+    if document.get("status") in {"PARTIAL", 1}:
+        raise _Partial(shortened(str(document.get("message") or "it did not say why")))
+    return series
 
 
 def _text(value: object) -> str:
