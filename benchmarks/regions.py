@@ -4,7 +4,7 @@
 
 Everything that judges is real: the sources' fan-out, the assessor with its comparisons against the
 other regions and against each region's own history, and the life of a region in mode enforce up to
-its wish to move. Only the metrics are made up: counters of requests and of failed requests, for each
+its wish to move, which counts when there is a region that may take over. Only the metrics are made up: counters of requests and of failed requests, for each
 instance of three regions, as Poisson draws around a load and a share of failures that follow the
 situation. A trial is one world for some hours, after a history of six.
 """
@@ -234,12 +234,16 @@ def trial(situation: Situation, seed: int, hours: float) -> dict[str, float | No
     left: dict[str, float | None] = dict.fromkeys(NAMES)
     for tick in range(int(3600 * hours / TICK_S)):
         clock[0] = START + tick * TICK_S
-        for name, found in assessor.assess().items():
+        assessed = assessor.assess()
+        for name, found in assessed.items():
             regions[name], commands = step(regions[name], found, MOVES, clock[0])
+            others = [seen for other, seen in assessed.items() if other != name]
+            # as the guard "into health": nobody takes over who is in trouble
+            takers = any(seen.standing.takes_traffic for seen in others)
             for command in commands:
                 if isinstance(command, Renew):
                     assessor.renew(name)
-                if command == PlanMove(Direction.AWAY) and left[name] is None:
+                if command == PlanMove(Direction.AWAY) and takers and left[name] is None:
                     left[name] = clock[0] - START
     source.close()
     telemetry.close()

@@ -13,6 +13,8 @@ import click
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from analyzer.region import Region
+from analyzer.train import waiting
 from analyzer.watch import Phase
 from rollbackd.cli import main
 from rollbackd.config.custom_resource import definition
@@ -290,7 +292,7 @@ Label sets are closed: their values stand here, and counters and histograms exis
 name rollouts, of which at most 200 are exported, an ended one for five minutes; `notifier` is a name in your
 configuration. With ten signals each, that is some 16,000 series at most, and usually a few hundred.
 """
-_OPEN = frozenset({"workload", "canary", "signal", "notifier"})
+_OPEN = frozenset({"workload", "canary", "signal", "notifier", "region", "train"})
 _POINT = SignalPoint(0.0, 0.02, 0.01, 2.0, 1.5, 3.0, 5.0)
 _SIGNAL = SignalView("errors", "ratio", "", "critical", 1.25, 200.0, "", None, (_POINT,))
 
@@ -307,6 +309,9 @@ def _exposition() -> str:
     telemetry = Telemetry(version="docs", environ={})
     telemetry.ticked(0.1, 1.0, ok=True)
     telemetry.expect_notifier("NAME")
+    telemetry.follow_regions(
+        lambda: (Region("eu", since=0.0),), lambda: (waiting("checkout", ("eu", "us"), 0.0),)
+    )
     telemetry.follow_caches(lambda: (_Pods(),))
     for phase in CONCLUSIONS:
         telemetry.concluded(phase, 60.0, None)
