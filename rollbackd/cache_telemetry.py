@@ -11,7 +11,7 @@ from rollbackd.kubernetes.cache import Snapshot
 
 COLLECTIONS = (
     *("deployments", "replicasets", "statefulsets", "daemonsets", "controllerrevisions"),
-    *("rollouts", "canaries", "pods", "rollbackpolicies"),
+    *("rollouts", "canaries", "services", "pods", "rollbackpolicies"),
 )
 """All that is ever followed; the label's values."""
 

@@ -43,6 +43,7 @@ from analyzer.traces.comparison import watch_of
 from analyzer.watch import Phase, Watch, begin, resume, step
 from rollbackd.collect import Collector
 from rollbackd.desk import ActionDesk
+from rollbackd.gallery import Gallery
 from rollbackd.known_good import KnownGood
 from rollbackd.left_behind import MUST_END, LeftBehind, left_behind
 from rollbackd.policy_record import policy_from_json, policy_to_json
@@ -63,7 +64,7 @@ from rollbackd.traces.desk import TraceDesk
 from rollbackd.traces.exemplars import ExemplarDesk, Question
 from rollbackd.tracked import Policies, Tracked
 from rollbackd.views import WatchView
-from rollbackd.views_json import view_from_json, view_to_json
+from rollbackd.views_json import view_from_json
 
 log = structlog.get_logger()
 
@@ -114,12 +115,11 @@ class Controller:
         self._traces: TraceDesk | None = None
         self._exemplars: ExemplarDesk | None = None
         self._desk: ActionDesk | None = None
-        self._held: Callable[[str], tuple[str, ...]] = lambda _watch_id: ()
+        self._gallery = Gallery(journal, telemetry, now)
         self._tracked: dict[str, Tracked] = {}
         self._ended: set[str] = set()
         self._good = KnownGood()
         self._lock = threading.RLock()
-        self._views: dict[str, WatchView] = {}
         self._unseen: dict[str, str] = {}
         """Watches whose rollout a source could not tell at this tick, and why."""
 
@@ -131,7 +131,7 @@ class Controller:
 
     def show_held(self, held: Callable[[str], tuple[str, ...]]) -> None:
         """Ask this, whenever a watch is shown, what is held for it; it must answer at once."""
-        self._held = held
+        self._gallery.held = held
 
     def consult(self, traces: TraceDesk) -> None:
         """Ask the desk for traces, before each tick, which operations there are."""
@@ -169,7 +169,7 @@ class Controller:
                 watch, policy, standing=None, policy_recorded=known
             )
             self._guarded(watch_id, partial(self._resume, tracked, left))
-        holding = [left for left in ended if self._held(left.watch_id)]
+        holding = [left for left in ended if self._gallery.held(left.watch_id)]
         for left in {e.watch_id: e for e in (*holding, *ended[-KEEP_FINAL:])}.values():
             self._recall(left)
 
@@ -196,7 +196,7 @@ class Controller:
             log.exception("ended watch not readable, it is not shown", watch=watch.id)
             return
         self._tracked[watch.id] = tracked
-        self._views = self._views | {watch.id: replace(shown, held=self._held(watch.id))}
+        self._gallery.hang(watch.id, replace(shown, held=self._gallery.held(watch.id)))
 
     def _resume(self, tracked: Tracked, left: LeftBehind) -> None:
         """Take up one watch. Raises whatever a damaged entry makes of it."""
@@ -354,11 +354,10 @@ class Controller:
             if policy is None:
                 return
             tracked = Tracked(begin(rollout, policy, now), policy)
-            view, _ = self._journal_watch(tracked.watch, tracked)
+            view, _ = self._gallery.write(tracked.watch, tracked)
             with self._lock:  # people may decide about it as soon as the journal has it
                 self._tracked[watch_id] = tracked
-                if view is not None:
-                    self._views = self._views | {watch_id: view}
+                self._gallery.hang(watch_id, view)
             self._telemetry.entered(Phase.WARMING)
             mode = tracked.watch.mode.value
             log.info("watch began", watch=watch_id, policy=policy.name, mode=mode)
@@ -388,7 +387,7 @@ class Controller:
             return
         changed = (tracked.rollout is None) is not (rollout is None)
         tracked.rollout = rollout
-        view = self._views.get(tracked.watch.id)
+        view = self._gallery.of(tracked.watch.id)
         if changed or (view is not None and view.can_demand is not (rollout is not None)):
             self.redraw(tracked.watch.id)
 
@@ -491,7 +490,7 @@ class Controller:
         if watch.phase is not old.phase:
             tracked.portrait.note(at, "phase", f"{watch.phase.value}: {watch.note}")
         try:
-            view, seq = self._journal_watch(watch, tracked)
+            view, seq = self._gallery.write(watch, tracked)
         except Exception:
             tracked.portrait.timeline = timeline  # it did not happen
             raise
@@ -511,8 +510,7 @@ class Controller:
         if watch.phase.final:
             self._conclude(watch)
             self._promotion.remember(watch, tracked.roster, tracked.policy)
-        if view is not None:
-            self._views = self._views | {watch.id: view}
+        self._gallery.hang(watch.id, view)
         return True
 
     def _give(self, tracked: Tracked, command: Command) -> None:
@@ -535,36 +533,6 @@ class Controller:
         grid = {"tick_s": self._collector.tick_s, "settle_s": self._collector.settle_s}
         return policy_to_json(policy) | grid
 
-    def _journal_watch(self, watch: Watch, tracked: Tracked) -> tuple[WatchView | None, int]:
-        """Write a watch and what people see of it, in one transaction.
-
-        Returns:
-            What people see, and the number of the last entry.
-        """
-        now = self._now()
-        entries = [Entry(now, watch.id, "watch", watch.plan_key, watch_to_json(watch))]
-        view = self._draw(watch, tracked, now)
-        if view is not None:
-            entries.append(Entry(now, watch.id, "view", watch.plan_key, view_to_json(view)))
-        return view, self._journal.append(*entries)
-
-    def _draw(self, watch: Watch, tracked: Tracked, now: float) -> WatchView | None:
-        """Return what people see of a watch, or None when an error of our own prevents it."""
-        if tracked.unshowable:
-            return None
-        try:
-            can_demand = watch.phase is Phase.REPORTED and tracked.rollout is not None
-            seen = self._views.get(watch.id)
-            if watch.phase.final and seen is not None and seen.final:
-                view = replace(seen, timeline=tuple(tracked.portrait.timeline))
-            else:
-                view = tracked.portrait.view(watch, tracked.policy, now)
-            return replace(view, held=self._held(watch.id), can_demand=can_demand)
-        except Exception:
-            log.exception("watch cannot be shown", watch=watch.id)
-            tracked.unshowable = True
-            return None
-
     def _conclude(self, watch: Watch) -> None:
         """Remember that a rollout is over, and whether its revision is good to go back to."""
         self._ended.add(watch.id)
@@ -579,23 +547,16 @@ class Controller:
     def _publish(self, now: float) -> None:
         with self._lock:
             over = [t for t in self._tracked.values() if t.watch.phase.final and not t.compared]
-            over.sort(key=lambda t: (not self._held(t.watch.id), -t.watch.since))
+            over.sort(key=lambda t: (not self._gallery.held(t.watch.id), -t.watch.since))
             for tracked in over[KEEP_FINAL:]:
                 del self._tracked[tracked.watch.id]
                 self._telemetry.spans.forget(tracked.watch.id)
             kept = list(self._tracked.values())
             self._telemetry.watching(Counter(t.watch.phase for t in kept))
-            drawn = ((t.watch.id, self._current_view(t, now)) for t in kept)
-            self._views = {watch_id: view for watch_id, view in drawn if view is not None}
+            self._gallery.renew(kept, now)
         for tracked in kept:
             if tracked.unshowable and not tracked.watch.phase.final:
                 self._end_broken(tracked.watch.id)
-
-    def _current_view(self, tracked: Tracked, now: float) -> WatchView | None:
-        """Return what is to be seen now; nothing about a watch changes after its end."""
-        seen = self._views.get(tracked.watch.id)
-        over = tracked.unshowable or (seen is not None and seen.final)
-        return seen if over else self._draw(tracked.watch, tracked, now)
 
     def followed(self) -> tuple[Watch, ...]:
         """Return every watch that is followed, and those that ended lately."""
@@ -615,17 +576,9 @@ class Controller:
         """Show a watch anew, also one that is over, and write down what is shown."""
         with self._lock:
             tracked = self._tracked.get(watch_id)
-            if tracked is None:
-                return
-            try:
-                view, _ = self._journal_watch(tracked.watch, tracked)
-            except Transient as error:
-                self._telemetry.journal_failed()
-                log.warning("watch not written as it is shown", watch=watch_id, error=str(error))
-                view = self._draw(tracked.watch, tracked, self._now())
-            if view is not None:
-                self._views = self._views | {watch_id: view}
+            if tracked is not None:
+                self._gallery.redraw(tracked)
 
     def views(self) -> tuple[WatchView, ...]:
         """Return the newest snapshot of every watch."""
-        return tuple(self._views.values())
+        return self._gallery.all()

@@ -16,17 +16,14 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from starlette.routing import Route
 
 from actions import gitops_hold
 from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
-from analyzer.events import Acted, ActFailed, Approved, Event, Rejected
-from analyzer.region import Region
+from analyzer.events import Acted, ActFailed, Event
 from analyzer.region_events import RegionWish
 from analyzer.rollout import Workload
-from analyzer.train import Train
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config, Deciders
@@ -45,8 +42,7 @@ from rollbackd.planning import Planning, Precautions
 from rollbackd.policies.book import PolicyBook
 from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
-from rollbackd.regions.doors import region_routes
-from rollbackd.regions.keeper import RegionKeeper
+from rollbackd.regional import Circumstances, Regional
 from rollbackd.regions.portrait import POLICY as REGION_POLICY
 from rollbackd.regions.portrait import region_of
 from rollbackd.releases import Released, Releases
@@ -56,8 +52,6 @@ from rollbackd.store.journal import SqlJournal
 from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
-from rollbackd.trains.conductor import Conductor
-from rollbackd.trains.doors import train_routes, withdrawal_routes
 from rollbackd.views import WatchView
 from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.web.relay import Relay
@@ -143,7 +137,10 @@ class Daemon:
         self._clerk = self._made_clerk(parts)
         self._stored = StoredViews(journal, KEEP_FINAL)
         telemetry.follow(self._views)
-        self._build_regional(stack)
+        around = Circumstances(
+            config, role, journal, telemetry, self._withdrawals, self._views, self._pause
+        )
+        regional = self._regional = Regional(around, stack)
         if not role.is_elected:
             role.begin()
             self._restore()
@@ -176,7 +173,7 @@ class Daemon:
         )
         site = self._site(decisions, journal)
         asked = [] if parts.flagger is None else flagger_routes(parts.flagger, self._views)
-        app = application(doors, [*staff.routes, *site.routes(), *self._regional(doors), *asked])
+        app = application(doors, [*staff.routes, *site.routes(), *regional.routes(doors), *asked])
         relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
         patience = impatient(telemetry.refused_request)
         server = HttpServer(relay, config.http.host, config.http.port, patience)
@@ -190,25 +187,8 @@ class Daemon:
         else:
             self._tick_regularly(scheduler)
         stack.callback(desk.close)  # first of all: no new jobs while the rest goes down
-        for each in (self._withdrawals, self._keeper, self._conductor):
-            if each is not None:
-                stack.callback(each.close)
+        stack.callback(regional.close)
         stack.callback(self._stopping.set)
-
-    def _build_regional(self, stack: ExitStack) -> None:
-        """Build who keeps regions and who conducts trains, as far as they are configured."""
-        self._keeper = self._keep_regions(stack)
-        self._conductor = self._conduct_trains(stack)
-        self._telemetry.follow_regions(self._standing_regions, self._standing_trains)
-
-    def _regional(self, doors: Doors) -> list[Route]:
-        """Return the routes of regions, trains and withdrawals, as far as they are configured."""
-        routes = withdrawal_routes(self._withdrawals.withdraw, doors)
-        if self._keeper is not None:
-            routes += region_routes(self._keeper, doors, self._role.permit)
-        if self._conductor is not None:
-            routes += train_routes(self._conductor, doors, self._role.permit)
-        return routes
 
     def _connect_reviewer(self, stack: ExitStack) -> Connection | None:
         """Return a connection without a permit: a follower asks for reviews, too."""
@@ -234,7 +214,7 @@ class Daemon:
         http = self._config.http
         return Site(
             views=self._views,
-            regions=self._regions,
+            regions=self._regional.views,
             rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
@@ -277,32 +257,15 @@ class Daemon:
         """Return what is to be seen: until the first tick, what the leader before left."""
         return self._stored() if self._ticked_at is None else self._controller.views()
 
-    def _regions(self) -> tuple[WatchView, ...]:
-        """Return how regions stand; nothing while another replica leads, which knows them."""
-        if self._keeper is None or not self._role.leads:
-            return ()
-        return self._keeper.views()
-
-    def _standing_regions(self) -> tuple[Region, ...]:
-        if self._keeper is None or not self._role.leads:
-            return ()
-        return self._keeper.regions()
-
-    def _standing_trains(self) -> tuple[Train, ...]:
-        if self._conductor is None or not self._role.leads:
-            return ()
-        return self._conductor.trains()
-
     def _decidable(self) -> tuple[WatchView, ...]:
         """Return everything that people decide about."""
-        return (*self._views(), *self._regions())
+        return (*self._views(), *self._regional.views())
 
     def _let_happen(self, id_: str, deed: Deed) -> None:
         """Let a decision happen to the watch or the region that it is about."""
         region = region_of(id_)
-        if region is not None and self._keeper is not None:
-            if isinstance(deed, Approved | Rejected | RegionWish):
-                self._keeper.handle(region, deed)
+        if region is not None:
+            self._regional.handle(region, deed)
         elif not isinstance(deed, RegionWish):
             self._controller.handle(id_, deed)
 
@@ -374,47 +337,11 @@ class Daemon:
         resources, api = parts.policies
         return StatusClerk(resources, self._controller.views, api, self._telemetry, time.time)
 
-    def _keep_regions(self, stack: ExitStack) -> RegionKeeper | None:
-        """Build the keeper of the configured regions."""
-        settings = self._config.regions
-        if settings is None:
-            return None
-        from rollbackd.regions.wiring import Surroundings, region_keeper  # noqa: PLC0415  if used
-
-        around = Surroundings(
-            journal=self._journal,
-            telemetry=self._telemetry,
-            now=time.time,
-            pause=self._pause,
-            permit=self._role.permit,
-            views=self._views,
-        )
-        return region_keeper(self._config, settings, around, stack)
-
-    def _conduct_trains(self, stack: ExitStack) -> Conductor | None:
-        """Build the conductor of the configured trains."""
-        if not self._config.trains:
-            return None
-        from rollbackd.trains.wiring import Surroundings, conductor  # noqa: PLC0415  if used
-
-        around = Surroundings(
-            journal=self._journal,
-            now=time.time,
-            pause=self._pause,
-            permit=self._role.permit,
-            views=self._views,
-            withdraw=self._withdrawals.withdraw,
-        )
-        return conductor(self._config.trains, around, stack)
-
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
         self._releases.restore()
         self._controller.restore()
-        if self._keeper is not None:
-            self._keeper.restore()
-        if self._conductor is not None:
-            self._conductor.restore()
+        self._regional.restore()
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
         return self._controller.known_good(workload)
@@ -456,27 +383,13 @@ class Daemon:
             scheduler.add_job(self._holds.tend, "interval", seconds=seconds, id="holds")
         if self._clerk is not None:
             scheduler.add_job(self._tell_policies, "interval", seconds=POLICIES_S, id="policies")
-        if self._keeper is not None:
-            scheduler.add_job(
-                self._tick_regions, "interval", seconds=tick_s, id="regions", next_run_time=at_once
-            )
-        if self._conductor is not None:
-            scheduler.add_job(
-                self._tick_trains, "interval", seconds=tick_s, id="trains", next_run_time=at_once
-            )
+        for name, job in self._regional.jobs().items():
+            scheduler.add_job(job, "interval", seconds=tick_s, id=name, next_run_time=at_once)
 
     def _tell_policies(self) -> None:
         """Write the status of the cluster's policies; before the first tick nothing is known."""
         if self._clerk is not None and self._role.leads and self._ticked_at is not None:
             self._clerk.tend()
-
-    def _tick_regions(self) -> None:
-        if self._keeper is not None and self._role.leads:
-            self._keeper.tick()
-
-    def _tick_trains(self) -> None:
-        if self._conductor is not None and self._role.leads:
-            self._conductor.tick()
 
     def _tick(self) -> None:
         if not self._role.leads:

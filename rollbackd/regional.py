@@ -1,0 +1,147 @@
+"""What this daemon does beyond the rollouts it watches: regions it keeps, trains it conducts."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from analyzer.events import Approved, Rejected
+from analyzer.region import Region
+from analyzer.region_events import RegionWish
+from analyzer.train import Train
+from rollbackd.config.settings import Config
+from rollbackd.decisions import Deed
+from rollbackd.http import Doors
+from rollbackd.leadership.role import Role
+from rollbackd.regions.doors import region_routes
+from rollbackd.regions.keeper import RegionKeeper
+from rollbackd.store.journal import SqlJournal
+from rollbackd.telemetry import Telemetry
+from rollbackd.trains.conductor import Conductor
+from rollbackd.trains.doors import train_routes, withdrawal_routes
+from rollbackd.views import WatchView
+from rollbackd.withdrawals import Withdrawals
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What it works with.
+
+    Attributes:
+        config, role, journal, telemetry, withdrawals: the daemon's.
+        views: of the rollouts. pause: waits so many seconds; False when it is time to end.
+    """
+
+    config: Config
+    role: Role
+    journal: SqlJournal
+    telemetry: Telemetry
+    withdrawals: Withdrawals
+    views: Callable[[], tuple[WatchView, ...]]
+    pause: Callable[[float], bool]
+
+
+class Regional:
+    """Regions and trains, as far as they are configured. Only the leader knows how they stand.
+
+    Raises:
+        ActionError, SecretError: when a part cannot be built.
+    """
+
+    def __init__(self, around: Circumstances, stack: ExitStack) -> None:
+        self._role = around.role
+        self._withdrawals = around.withdrawals
+        self._keeper = _keeper(around, stack)
+        self._conductor = _conductor(around, stack)
+        around.telemetry.follow_regions(self._regions, self._trains)
+
+    def routes(self, doors: Doors) -> list[Route]:
+        """Return the routes of regions, trains and withdrawals."""
+        routes = withdrawal_routes(self._withdrawals.withdraw, doors)
+        if self._keeper is not None:
+            routes += region_routes(self._keeper, doors, self._role.permit)
+        if self._conductor is not None:
+            routes += train_routes(self._conductor, doors, self._role.permit)
+        return routes
+
+    def views(self) -> tuple[WatchView, ...]:
+        """Return how regions stand; nothing while another replica leads, which knows them."""
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.views()
+
+    def _regions(self) -> tuple[Region, ...]:
+        if self._keeper is None or not self._role.leads:
+            return ()
+        return self._keeper.regions()
+
+    def _trains(self) -> tuple[Train, ...]:
+        if self._conductor is None or not self._role.leads:
+            return ()
+        return self._conductor.trains()
+
+    def handle(self, region: str, deed: Deed) -> None:
+        """Let a decision happen to a region."""
+        if self._keeper is not None and isinstance(deed, Approved | Rejected | RegionWish):
+            self._keeper.handle(region, deed)
+
+    def restore(self) -> None:
+        """Take up where an earlier process left. Raises Transient."""
+        for each in (self._keeper, self._conductor):
+            if each is not None:
+                each.restore()
+
+    def jobs(self) -> dict[str, Callable[[], None]]:
+        """Return what is to be done at every tick, by name; only who leads does it."""
+        parts = {"regions": self._keeper, "trains": self._conductor}
+        return {name: self._tick_of(part) for name, part in parts.items() if part is not None}
+
+    def _tick_of(self, part: RegionKeeper | Conductor) -> Callable[[], None]:
+        def tick() -> None:
+            if self._role.leads:
+                part.tick()
+
+        return tick
+
+    def close(self) -> None:
+        """Finish or hand over what is being done."""
+        for each in (self._conductor, self._keeper, self._withdrawals):
+            if each is not None:
+                each.close()
+
+
+def _keeper(around: Circumstances, stack: ExitStack) -> RegionKeeper | None:
+    """Build the keeper of the configured regions."""
+    settings = around.config.regions
+    if settings is None:
+        return None
+    from rollbackd.regions.wiring import Surroundings, region_keeper  # noqa: PLC0415  if used
+
+    surroundings = Surroundings(
+        journal=around.journal,
+        telemetry=around.telemetry,
+        now=time.time,
+        pause=around.pause,
+        permit=around.role.permit,
+        views=around.views,
+    )
+    return region_keeper(around.config, settings, surroundings, stack)
+
+
+def _conductor(around: Circumstances, stack: ExitStack) -> Conductor | None:
+    """Build the conductor of the configured trains."""
+    if not around.config.trains:
+        return None
+    from rollbackd.trains.wiring import Surroundings, conductor  # noqa: PLC0415  if used
+
+    surroundings = Surroundings(
+        journal=around.journal,
+        now=time.time,
+        pause=around.pause,
+        permit=around.role.permit,
+        views=around.views,
+        withdraw=around.withdrawals.withdraw,
+    )
+    return conductor(around.config.trains, surroundings, stack)
