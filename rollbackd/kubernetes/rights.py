@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from actions.gitops_hold import NAME as HOLD
 from actions.guards.guard import OwnerRule
 from analyzer.policy import Mode
+from rollbackd.config.region_settings import ExternalDnsSettings
 from rollbackd.config.settings import (
     ActionSettings,
     Config,
@@ -121,6 +122,7 @@ _REVIEWS = (
     _Grant(("create",), "authorization.k8s.io", "subjectaccessreviews"),
 )
 _LEASES = "coordination.k8s.io", "leases"
+_DNS_ENDPOINTS = "externaldns.k8s.io", "dnsendpoints"
 
 
 def needs(config: Config) -> tuple[Need, ...]:
@@ -160,6 +162,7 @@ def needs(config: Config) -> tuple[Need, ...]:
         # they belong to no namespace; without them people can only read
         feature = "letting people in by tokens of the cluster"
         found += _needs(_REVIEWS, ("",), feature, essential=False)
+    found += _moving_traffic(config)
     if config.journal.dsn is not None and config.leadership.namespace is not None:
         home, name = config.leadership.namespace, config.leadership.name
         # a right to create cannot be limited to a name
@@ -167,6 +170,19 @@ def needs(config: Config) -> tuple[Need, ...]:
             right = Right(verb, *_LEASES, home, only)
             found.append(Need(right, "electing a leader", essential=True))
     return tuple(dict.fromkeys(found))
+
+
+def _moving_traffic(config: Config) -> Iterator[Need]:
+    """Yield what it takes to move traffic by objects that ExternalDNS carries out."""
+    if config.regions is None:
+        return
+    writes = config.regions.moves.mode is not Mode.OBSERVE
+    for backend in config.regions.dns:
+        if isinstance(backend.provider, ExternalDnsSettings):
+            where, name = backend.provider.namespace, backend.provider.endpoint
+            for verb in ("get", "patch") if writes else ("get",):
+                right = Right(verb, *_DNS_ENDPOINTS, where, name)
+                yield Need(right, "moving traffic by ExternalDNS", essential=False)
 
 
 def _holds_owners(config: Config) -> bool:

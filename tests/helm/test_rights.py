@@ -6,7 +6,7 @@ rollout goes through everything that its policy allows. The server's log is what
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from actions.argo_abort import KIND as ARGO
+from actions.dns.external_dns import GROUP
 from actions.flagger_abort import KIND as FLAGGER
 from actions.plan import Plan, keyed
 from actions.service_switch import KIND as SERVICE
@@ -23,17 +24,20 @@ from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
 from rollbackd.config.custom_resource import definition
+from rollbackd.config.region_settings import ExternalDnsSettings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import Need, needs
 from rollbackd.leadership.kubernetes import KubernetesLease
 from rollbackd.leadership.lease import Lease
 from rollbackd.notifiers.port import Memo
 from rollbackd.policies.clerk import StatusClerk
+from rollbackd.regions.wiring import dns_backends
 from rollbackd.telemetry import Telemetry
 from rollbackd.views import TimelineItem
 from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.wiring import Parts, assemble, cluster_access
 from tests.cli import sample_views
+from tests.dns import benches
 from tests.fakes.kube_api import Access, FakeKubeApi, User
 from tests.helm.golden_files import options
 from tests.helm.helm_program import Helm, Manifest
@@ -312,6 +316,7 @@ def calls(manifests: list[Manifest], namespaces: tuple[str, ...], folder: Path) 
             write_status(api, parts, namespaces)
         elect(api, config)
         let_in(config)
+        move_traffic(api, config)
         return called(api)
 
 
@@ -342,6 +347,41 @@ def let_in(config: Config) -> None:
     connection.close()
 
 
+def move_traffic(api: FakeKubeApi, config: Config) -> None:
+    """Give another address to every record that ExternalDNS carries out."""
+    if config.regions is None:
+        return
+    api.create(benches.CRD)
+    with ExitStack() as stack:
+        backends = dns_backends(config, config.regions, stack)
+        for dns in config.regions.dns:
+            assert isinstance(dns.provider, ExternalDnsSettings)
+            where = {"name": dns.provider.endpoint, "namespace": dns.provider.namespace}
+            wanted = [r for r in config.regions.records if r.dns == dns.name]
+            endpoints = [
+                {
+                    "dnsName": r.name,
+                    "recordType": r.type,
+                    "recordTTL": 60,
+                    "targets": ["192.0.2.1"],
+                }
+                for r in wanted
+            ]
+            api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edge"}})
+            api.create(
+                {
+                    "apiVersion": GROUP,
+                    "kind": "DNSEndpoint",
+                    "metadata": where,
+                    "spec": {"endpoints": endpoints},
+                }
+            )
+            for record in wanted:
+                seen = backends[dns.name].read(record.name, record.type)
+                moved = tuple(replace(m, values=("192.0.2.2",)) for m in seen.members)
+                backends[dns.name].swap(seen, replace(seen, members=moved))
+
+
 CASES = {
     "defaults": ("shop",),
     "observe-only": ("shop",),
@@ -352,6 +392,7 @@ CASES = {
     "gitops-hold": ("shop",),
     "blue-green": ("shop",),
     "people": ("shop",),
+    "regions": ("shop",),
 }
 """Where checkout is released, for each case."""
 

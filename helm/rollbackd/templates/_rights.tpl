@@ -228,6 +228,27 @@ cluster, which may go as far as policy_resources allows. A JSON list.
   verbs: [create]
 {{- end }}
 
+{{/* What ExternalDNS carries out for regions: backends with their objects, as a JSON list. */}}
+{{- define "rollbackd.dnsEndpoints" -}}
+{{- $found := list }}
+{{- $regions := default dict .Values.config.regions }}
+{{- range $regions.dns }}
+{{- with .external_dns }}
+{{- $found = append $found (dict "namespace" .namespace "endpoint" .endpoint) }}
+{{- end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
+{{- define "rollbackd.dnsRules" -}}
+{{- $writes := has (default "observe" .regions.mode) (list "approve" "enforce") }}
+# Regions: the object that ExternalDNS carries to its DNS provider.
+- apiGroups: [externaldns.k8s.io]
+  resources: [dnsendpoints]
+  resourceNames: [{{ .endpoint }}]
+  verbs: [get{{ if $writes }}, patch{{ end }}]
+{{- end }}
+
 {{/* Not empty when a policy that acts stops the sync of GitOps owners. */}}
 {{- define "rollbackd.holdsOwners" -}}
 {{- $acting := include "rollbackd.actingPolicies" . | fromJsonArray }}
