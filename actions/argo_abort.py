@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from actions.cluster import ClusterApi, JsonObject, write_guarded
+from actions.cluster import ClusterApi, JsonObject, still_there, write_guarded
 from actions.plan import Draft, Step
 from actions.ports import Conflict, StepState
 from analyzer.rollout import Rollout
@@ -94,10 +94,9 @@ class ArgoAbort:
 
     def _rollout(self, step: Step) -> JsonObject | None:
         """Return the Rollout of the step, None when it was deleted or made anew."""
-        found = self._api.get(_path(step.target["namespace"], step.target["name"]))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(
+            self._api.get(_path(step.target["namespace"], step.target["name"])), step.target["uid"]
+        )
 
     def _refusal(self, rollout: Rollout, found: JsonObject | None) -> str:
         """Return why this Rollout cannot be aborted, or ""."""

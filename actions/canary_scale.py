@@ -5,12 +5,13 @@ from urllib.parse import quote
 
 from actions.cluster import (
     CHANGE_CAUSE,
-    HASH_LABEL,
     PLAN,
     ClusterApi,
     JsonObject,
     controller_uid,
     owner_refusals,
+    replica_set,
+    still_there,
     template_digest,
     write_guarded,
 )
@@ -125,32 +126,28 @@ class CanaryScale:
 
     def _deployment(self, step: Step) -> JsonObject | None:
         """Return the Deployment of the step, None when it was deleted or made anew."""
-        found = self._api.get(_path(step.target["namespace"], step.target["name"]))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(
+            self._api.get(_path(step.target["namespace"], step.target["name"])), step.target["uid"]
+        )
 
     def _too_small(self, rollout: Rollout, namespace: str) -> Iterable[Fact]:
         """Yield that fewer pods of the stable Deployment are ready than it is to have."""
         good = rollout.baseline
-        path = f"/apis/apps/v1/namespaces/{quote(namespace)}/replicasets"
-        found = self._api.items(path, f"{HASH_LABEL}={good.label}") if good is not None else ()
-        for item in found:
-            wanted, status = _replicas(item), item.get("status") or {}
-            ready = status.get("readyReplicas", 0)
-            if good is not None and item["metadata"]["uid"] == good.id and ready < wanted:
-                what = f"the stable Deployment beside {rollout.workload}"
-                yield Undersized(what, ready, wanted, "its own size")
+        item = None if good is None else replica_set(self._api, namespace, good.label, good.id)
+        if item is None:
+            return
+        wanted, ready = _replicas(item), (item.get("status") or {}).get("readyReplicas", 0)
+        if ready < wanted:
+            what = f"the stable Deployment beside {rollout.workload}"
+            yield Undersized(what, ready, wanted, "its own size")
 
     def _is_current(self, found: JsonObject, uid: str, template_hash: str) -> bool:
         """Tell whether a revision, by its ReplicaSet, has the Deployment's template."""
-        namespace = quote(found["metadata"]["namespace"])
-        path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
-        return any(
-            item["metadata"]["uid"] == uid
+        item = replica_set(self._api, found["metadata"]["namespace"], template_hash, uid)
+        return (
+            item is not None
             and controller_uid(item) == found["metadata"]["uid"]
             and template_digest(item) == template_digest(found)
-            for item in self._api.items(path, f"{HASH_LABEL}={template_hash}")
         )
 
 

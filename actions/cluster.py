@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from actions.plan import Step, checksum
 from actions.ports import Conflict
@@ -87,6 +88,27 @@ def write_guarded(
             continue
         return
     raise Conflict(f"{named} changes too often to be written: {ATTEMPTS} tries failed")
+
+
+def still_there(found: JsonObject | None, uid: str) -> JsonObject | None:
+    """Return an object if it is the one with this UID; None when it was deleted or made anew."""
+    if found is None or found["metadata"]["uid"] != uid:
+        return None
+    return None if found["metadata"].get("deletionTimestamp") else found
+
+
+def replica_set(api: ClusterApi, namespace: str, label: str, uid: str) -> JsonObject | None:
+    """Return the ReplicaSet of a revision, None when it is gone. Raises as the calls.
+
+    Args:
+        api: the calls to the cluster.
+        namespace: where it is.
+        label: the revision's hash.
+        uid: tells it from one that was made anew.
+    """
+    path = f"/apis/apps/v1/namespaces/{quote(namespace)}/replicasets"
+    found = api.items(path, f"{HASH_LABEL}={label}")
+    return next((item for item in found if item["metadata"]["uid"] == uid), None)
 
 
 def rollback_annotations(step: Step, owner: JsonObject) -> JsonObject:

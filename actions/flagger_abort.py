@@ -9,6 +9,8 @@ from actions.cluster import (
     ClusterApi,
     JsonObject,
     owner_refusals,
+    replica_set,
+    still_there,
     template_digest,
     write_guarded,
 )
@@ -124,10 +126,10 @@ class FlaggerAbort:
 
     def _canary(self, step: Step) -> JsonObject | None:
         """Return the Canary of the step, None when it was deleted or made anew."""
-        found = self._api.get(canary_path(step.target["namespace"], step.target["name"]))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(
+            self._api.get(canary_path(step.target["namespace"], step.target["name"])),
+            step.target["uid"],
+        )
 
     def _template(self, canary: JsonObject) -> str:
         """Return the checksum of what the target Deployment runs, "" when it is gone."""
@@ -139,12 +141,8 @@ class FlaggerAbort:
 
     def _runs(self, canary: JsonObject, uid: str, label: str, template: str) -> bool:
         """Tell whether a revision, by its ReplicaSet, is what the target runs."""
-        namespace = quote(canary["metadata"]["namespace"])
-        path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
-        return any(
-            item["metadata"]["uid"] == uid and template_digest(item) == template
-            for item in self._api.items(path, f"pod-template-hash={label}")
-        )
+        item = replica_set(self._api, canary["metadata"]["namespace"], label, uid)
+        return item is not None and template_digest(item) == template
 
 
 def phase_of(canary: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from actions.cluster import template_digest
+from actions.cluster import still_there, template_digest
 from actions.holding import Standing
 from actions.marks import HELD_BY
 from actions.ports import Conflict
@@ -98,10 +98,7 @@ class KubernetesPause:
 
     def _found(self, seen: Standing) -> JsonObject | None:
         """Return the Deployment, None when it was deleted or made anew."""
-        found = self._api.get(_path(seen))
-        if found is None or found["metadata"]["uid"] != seen.uid:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(self._api.get(_path(seen)), seen.uid)
 
 
 def _held_by(found: JsonObject) -> str | None:

@@ -12,6 +12,7 @@ from actions.cluster import (
     images_of,
     owner_refusals,
     rollback_annotations,
+    still_there,
     template_digest,
     template_of,
     write_guarded,
@@ -149,10 +150,7 @@ class KubernetesRollback:
 
     def _deployment(self, step: Step) -> JsonObject | None:
         """Return the Deployment of the step, None when it was deleted or made anew."""
-        found = self._api.get(_step_path(step))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(self._api.get(_step_path(step)), step.target["uid"])
 
     def _replica_sets(
         self, deployment: JsonObject, hashes: Sequence[str]

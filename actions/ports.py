@@ -1,6 +1,6 @@
 """The ports this layer calls, and the errors that may cross them, named by the reaction to them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -118,6 +118,14 @@ class Entry:
     key: str
     data: Mapping[str, Any]
     seq: int = 0
+
+
+def newest(entries: Iterable[Entry]) -> Entry | None:
+    """Return the last of some entries, None when there are none."""
+    last = None
+    for last in entries:  # noqa: B007  the last one is what is wanted
+        pass
+    return last
 
 
 class Journal(Protocol):

@@ -10,7 +10,9 @@ from actions.cluster import (
     ClusterApi,
     JsonObject,
     owner_refusals,
+    replica_set,
     rollback_annotations,
+    still_there,
     template_of,
     write_guarded,
 )
@@ -157,19 +159,16 @@ class ServiceSwitch:
 
     def _service(self, step: Step) -> JsonObject | None:
         """Return the Service of the step, None when it was deleted or made anew."""
-        found = self._api.get(_path(step.target["namespace"], step.target["name"]))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(
+            self._api.get(_path(step.target["namespace"], step.target["name"])), step.target["uid"]
+        )
 
     def _colour(self, found: JsonObject, revision: Revision, label: str) -> str | None:
         """Return the colour of a revision, by its own ReplicaSet; None when that is gone."""
-        path = f"/apis/apps/v1/namespaces/{quote(found['metadata']['namespace'])}/replicasets"
-        for item in self._api.items(path, f"{HASH_LABEL}={revision.label}"):
-            if item["metadata"]["uid"] == revision.id:
-                labels = template_of(item)["metadata"].get("labels") or {}
-                return str(labels[label]) if label in labels else None
-        return None
+        namespace = found["metadata"]["namespace"]
+        item = replica_set(self._api, namespace, revision.label, revision.id)
+        labels = {} if item is None else template_of(item)["metadata"].get("labels") or {}
+        return str(labels[label]) if label in labels else None
 
     def _ready(self, found: JsonObject, label: str, colour: str) -> list[JsonObject]:
         """Return the ready pods that the Service leads to when this colour is live."""

@@ -12,6 +12,7 @@ from actions.cluster import (
     owner_refusals,
     revision_template,
     rollback_annotations,
+    still_there,
     template_digest,
     template_of,
     write_guarded,
@@ -221,10 +222,7 @@ class SetRollback:
 
     def _set(self, step: Step) -> JsonObject | None:
         """Return the set of the step, None when it was deleted or made anew."""
-        found = self._api.get(_step_path(step))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(self._api.get(_step_path(step)), step.target["uid"])
 
     def _revision(self, found: JsonObject, uid: str, label: str) -> JsonObject | None:
         """Return one of the set's own ControllerRevisions."""

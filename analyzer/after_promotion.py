@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil, inf
 
-from analyzer.policy import Mode, Policy, WhenMissing
+from analyzer.policy import Policy, WhenMissing, lowered
 from analyzer.rollout import Side
 from analyzer.roster import Roster, Stay
 from analyzer.signal import HistogramSignal, PastSignal, RatioSignal, Signal, Tier
@@ -105,13 +105,12 @@ def guarding(policy: Policy, earlier_s: float, bounds: Mapping[str, float]) -> P
     signals = tuple(signal for signal in made if signal is not None)
     if not any(signal.tier is Tier.CRITICAL for signal in signals):
         return None
-    order = tuple(Mode)
     lasts = policy.after_promotion_s
     missing = policy.when_missing
     return replace(
         policy,
         signals=signals,
-        mode=min(policy.mode, policy.after_promotion_mode, key=order.index),
+        mode=lowered(policy.mode, policy.after_promotion_mode),
         alpha=policy.alpha * STRICTER,
         min_observation_s=lasts,
         horizon_s=lasts,

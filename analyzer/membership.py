@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from analyzer.policy import Policy
 from analyzer.rollout import Side
 from analyzer.roster import Roster
-from analyzer.sample import Grid, Missing, Query
+from analyzer.sample import Grid, Missing, Query, restricted_to
 from analyzer.signal import Signal
 from detectors.rows import Rows
 
@@ -117,9 +117,7 @@ class Membership(ABC, Generic[N]):
 
     def _restricted(self, members: Iterable[Member[N]], sides: frozenset[Side]) -> list[Query]:
         ids = {s.id for m in members for s in m.roster.stays if s.side in sides}
-        restrict = tuple(
-            (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(self.id_labels)
-        )
+        restrict = restricted_to(self.id_labels, ids)
         return [replace(q, restrict=restrict) for q in self.selectors()]
 
     def due(self, until: float) -> Grid | None:

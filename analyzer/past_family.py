@@ -20,7 +20,7 @@ from analyzer.ratio_family import CountedFamily, Pairing
 from analyzer.rollout import Side
 from analyzer.roster import Roster
 from analyzer.rows import limits_of
-from analyzer.sample import Grid, Missing, Query, Series
+from analyzer.sample import Grid, Missing, Query, Series, restricted_to
 from analyzer.signal import PastSignal
 from detectors.count_noise import CountNoise
 from detectors.counts import PairCounts
@@ -100,10 +100,7 @@ class PastFamily(CountedFamily[EventShiftState]):
         for query in self.selectors():
             side = Side.BASELINE if query.earlier_s else Side.CANARY
             ids = {s.id for s in stays if s.side is side}
-            restrict = tuple(
-                (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(self.id_labels)
-            )
-            found.append(replace(query, restrict=restrict))
+            found.append(replace(query, restrict=restricted_to(self.id_labels, ids)))
         return found
 
     # What the samples say

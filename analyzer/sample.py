@@ -1,5 +1,6 @@
 """What a source is asked for and what it answers: series on a common grid, or a reason why not."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,6 +80,16 @@ class Grid:
         return self.start + self.step * np.arange(self.count, dtype=np.float64)
 
 
+Restriction = tuple[tuple[str, frozenset[str]], ...]
+"""For some labels, the values that are wanted."""
+
+
+def restricted_to(labels: Sequence[str], ids: Iterable[tuple[str, ...]]) -> Restriction:
+    """Return the restriction to some instances, by the labels that identify them."""
+    every = list(ids)
+    return tuple((label, frozenset(id_[i] for id_ in every)) for i, label in enumerate(labels))
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Raw values of one selector, summed by some labels, at each time of a grid.
@@ -94,7 +105,7 @@ class Query:
 
     selector: Selector
     by: tuple[str, ...]
-    restrict: tuple[tuple[str, frozenset[str]], ...] = ()
+    restrict: Restriction = ()
     earlier_s: float = 0.0
 
 

@@ -129,6 +129,12 @@ class Train:
         return self.stops[self.place]
 
     @property
+    def to_take_back(self) -> tuple[int, ...]:
+        """Places of the regions that kept the release and did not go back yet."""
+        stops = enumerate(self.stops)
+        return tuple(i for i, s in stops if s.passed and s.taken_back_at is None)
+
+    @property
     def is_last(self) -> bool:
         """Whether there is no region after the one in hand."""
         return self.place == len(self.stops) - 1
@@ -410,9 +416,8 @@ def _fail(train: Train, text: str, policy: TrainPolicy, now: float) -> Next:
 
 
 def _take_back(train: Train, now: float) -> Next:
-    left = [i for i, s in enumerate(train.stops) if s.passed and s.taken_back_at is None]
-    if left:
-        return train, (TakeBack(left[-1]),)
+    if train.to_take_back:
+        return train, (TakeBack(train.to_take_back[-1]),)
     done = replace(train, plan_key="")
     note = f"{train.failed}; every region that had {train.release} is back"
     return _told(done, TrainPhase.TAKEN_BACK, note, now)

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from actions.ports import Entry, Journal, Transient
+from actions.ports import Entry, Journal, Transient, newest
 from analyzer.comparison import Comparison
 from analyzer.distress import Facts, weigh
 from analyzer.events import (
@@ -259,11 +259,9 @@ class Controller:
 
     def _rejoin(self, tracked: Tracked) -> None:
         """Compare a watch again that had ended, with what its comparison began with."""
-        newest: Entry | None = None
         kinds = frozenset({"armed"})
-        for entry in self._journal.entries(watch_id=tracked.watch.id, kinds=kinds):
-            newest = entry
-        self._compare(tracked, armed_from_json(newest.data) if newest is not None else {})
+        armed = newest(self._journal.entries(watch_id=tracked.watch.id, kinds=kinds))
+        self._compare(tracked, armed_from_json(armed.data) if armed is not None else {})
         tracked.marked = False
 
     def _guarded(self, watch_id: str, work: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from typing import Literal, assert_never
 import structlog
 
 from actions.plan import checksum
-from actions.ports import ActionError, Entry, Journal, Transient
+from actions.ports import ActionError, Entry, Journal, Transient, newest
 from analyzer.events import Approved, Demanded, Event, Rejected, Resumed, Snoozed
 from analyzer.region_events import Direction, Ordered, RegionWish
 from analyzer.region_events import Released as RegionReleased
@@ -366,12 +366,10 @@ class Decisions:
         Another replica may have taken it over, or taken the decision.
         """
         kinds = frozenset({"watch"})
-        newest = None
-        for entry in self._journal.entries(watch_id=view.id, kinds=kinds):
-            newest = entry.data
-        if newest is not None:
-            turn = newest.get("turn", 0)
-            return _Standing(newest["plan_key"], turn, newest["phase"], newest["note"])
+        last = newest(self._journal.entries(watch_id=view.id, kinds=kinds))
+        if last is not None:
+            data, turn = last.data, last.data.get("turn", 0)
+            return _Standing(data["plan_key"], turn, data["phase"], data["note"])
         known = self._find(view.id) or view
         return _Standing(known.plan_key, known.turn, known.phase, known.note)
 

@@ -19,6 +19,7 @@ from actions.flagger_abort import GATE_PATH
 from actions.flagger_abort import KIND as FLAGGER
 from actions.ports import ActionError
 from analyzer.watch import Phase
+from rollbackd.bodies import whole_body
 from rollbackd.views import WatchView
 
 log = structlog.get_logger(__name__)
@@ -53,11 +54,9 @@ def flagger_routes(gate: Gate, views: Callable[[], tuple[WatchView, ...]]) -> li
     """
 
     async def answer(request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return PlainTextResponse("the question is too long\n", 413)
+        body = await whole_body(request, MAX_BODY)
+        if body is None:
+            return PlainTextResponse("the question is too long\n", 413)
         try:
             asked = Question.model_validate_json(body)
         except ValueError:

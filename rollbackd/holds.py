@@ -8,7 +8,7 @@ import structlog
 
 from actions.hold_settings import HoldSettings
 from actions.holding import Deed, LetGo, Pause, Standing, Stay, pause_due, release_due
-from actions.ports import ActionError, Conflict, Entry, Journal, Transient
+from actions.ports import ActionError, Conflict, Entry, Journal, Transient, newest
 from analyzer.rollout import Workload
 from analyzer.sample import Missing
 from analyzer.watch import Watch
@@ -134,10 +134,8 @@ class Holds:
 
     def _over(self, watch_id: str) -> Watch | None:
         """Return a watch that ended so long ago that it is not followed any more."""
-        newest = None
-        for entry in self._journal.entries(watch_id=watch_id, kinds=frozenset({"watch"})):
-            newest = entry
-        watch = watch_from_json(newest.data) if newest is not None else None
+        last = newest(self._journal.entries(watch_id=watch_id, kinds=frozenset({"watch"})))
+        watch = watch_from_json(last.data) if last is not None else None
         return watch if watch is not None and watch.phase.final else None
 
     def _look(self, seen: Standing, watch: Watch | None, followed: Mapping[str, Watch]) -> None:

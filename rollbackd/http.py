@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from actions.ports import Transient
+from rollbackd.bodies import whole_body
 from rollbackd.config.secrets import SecretError
 from rollbackd.decisions import (
     MAX_SNOOZE_S,
@@ -260,13 +261,11 @@ async def _asked(doors: Doors, request: Request) -> Asked | Response:
         return _strict_json({"error": "the daemon cannot read its token now"}, 503)
     except Transient as error:
         return _strict_json({"error": f"read only for now: {error}"}, 503)
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            doors.refused("too large")
-            log.warning("request refused", path=request.url.path, reason="too large")
-            return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
+    body = await whole_body(request, MAX_BODY)
+    if body is None:
+        doors.refused("too large")
+        log.warning("request refused", path=request.url.path, reason="too large")
+        return _strict_json({"error": f"the body is longer than {MAX_BODY} bytes"}, 413)
     return Asked(body, person)
 
 

@@ -10,7 +10,7 @@ from analyzer.increments import increments
 from analyzer.past_family import INTERVAL_S
 from analyzer.policy import Policy
 from analyzer.ports import MetricSource
-from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
+from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series, restricted_to
 from analyzer.signal import HistogramSignal, RatioSignal, Selector, Tier
 
 PROBE_S = 1800.0
@@ -79,8 +79,7 @@ def _query(
             by = (*labels, "le")
         case RatioSignal(total=selector):
             pass
-    restrict = tuple((name, frozenset(id_[i] for id_ in ran)) for i, name in enumerate(labels))
-    return Query(selector, by, restrict)
+    return Query(selector, by, restricted_to(labels, ran))
 
 
 def _is_held(reply: Reply) -> bool:

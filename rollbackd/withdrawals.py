@@ -15,7 +15,7 @@ import structlog
 
 from actions.apply import Applier, Done, Failed
 from actions.plan import Plan, plan_from_json
-from actions.ports import ActionError, Entry, Journal, Transient
+from actions.ports import ActionError, Entry, Journal, Transient, newest
 from analyzer.events import PlanRefused
 from analyzer.policy import Policy
 from analyzer.rollout import Rollout
@@ -154,10 +154,8 @@ class Withdrawals:
                 return None
 
     def _watch(self, watch_id: str) -> Watch | None:
-        found = None
-        for entry in self._journal.entries(watch_id=watch_id, kinds=frozenset({"watch"})):
-            found = entry
-        return None if found is None else watch_from_json(found.data)
+        last = newest(self._journal.entries(watch_id=watch_id, kinds=frozenset({"watch"})))
+        return None if last is None else watch_from_json(last.data)
 
     def _plans(self, watch_id: str) -> list[Plan]:
         kinds = frozenset({"plan"})

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from actions.cluster import ClusterApi, JsonObject, template_digest, write_guarded
+from actions.cluster import ClusterApi, JsonObject, still_there, template_digest, write_guarded
 from actions.marks import COMMIT, HELD_BY, RELEASED_BY
 from actions.plan import Step
 from actions.ports import Conflict, Permanent, StepState
@@ -91,10 +91,7 @@ class Unpause:
         write_guarded(self._api, path, str(self._paused), lambda: self._found(step), change)
 
     def _found(self, step: Step) -> JsonObject | None:
-        found = self._api.get(_path(self._paused))
-        if found is None or found["metadata"]["uid"] != step.target["uid"]:
-            return None
-        return None if found["metadata"].get("deletionTimestamp") else found
+        return still_there(self._api.get(_path(self._paused)), step.target["uid"])
 
 
 def _path(paused: Paused) -> str:

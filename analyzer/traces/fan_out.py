@@ -25,8 +25,8 @@ from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit
 
 LEAST_VARIANCE = 0.04
 """No tick is trusted to better than 20 %. Most operations make the same calls each time: their ticks
-vary by nothing, and pods differ by more. E2 clips a tick at 2.5 of its own standard deviations, which
-would then hide any shift, however large, behind what pods may differ by."""
+vary by nothing, and what never varied is not known to never vary. The figures of docs/traces.md are
+made with it."""
 
 
 class FanOutFamily(Family[MeanNoise, MeanShiftState]):

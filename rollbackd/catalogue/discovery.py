@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from analyzer.ports import MetricSource
-from analyzer.sample import Grid, Missing, Query, Series
+from analyzer.sample import Grid, Missing, Query, Series, restricted_to
 from analyzer.signal import Matcher, Selector, Signal
 from rollbackd.catalogue.offer import Offer
 from rollbackd.sources.label_regex import predicate
@@ -89,11 +89,8 @@ def _query(
         label for offer in offers for label in offer.labels
     }
     by = (NAME, *id_labels, *sorted(asked - {NAME, *id_labels}))
-    ids = list(instances)
-    restrict = tuple(
-        (label, frozenset(id_[i] for id_ in ids)) for i, label in enumerate(id_labels)
-    )
-    return Query(Selector("", (Matcher(NAME, "=~", "|".join(names)),)), by, restrict)
+    selector = Selector("", (Matcher(NAME, "=~", "|".join(names)),))
+    return Query(selector, by, restricted_to(id_labels, instances))
 
 
 def _label_sets(series: Series) -> list[dict[str, str]]:

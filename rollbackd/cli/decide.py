@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
-from rollbackd.cli.watches import TIMEOUT_S, Place
+from rollbackd.cli.watches import TIMEOUT_S, Place, Unreachable, get_json
 
 if TYPE_CHECKING:
+    from rollbackd.config import Config
     from rollbackd.views import WatchView
 
 AWAITING = "awaiting approval"
@@ -186,3 +187,39 @@ def posted(url: str, decision: dict[str, object], token: str) -> dict[str, Any]:
         why = answer.get("error") if isinstance(answer, dict) else None
         raise click.ClickException(str(why or f"the daemon answered {reply.status_code}"))
     return answer
+
+
+def order(config: "Config", kind: str, name: str, wish: str, by: str) -> None:
+    """Tell the daemon what a person wants of a region or a train; say how it stands then.
+
+    Raises:
+        click.ClickException: nobody may decide, or the daemon refuses or does not answer.
+    """
+    if config.http.token is None:
+        raise click.ClickException(
+            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
+        )
+    body: dict[str, object] = {kind: name, "wish": wish, "by": by}
+    if wish in {"approve", "reject"}:
+        body["plan"] = _plan_of(config, kind, name)
+    after = posted(f"{config.http.url}/api/v1/{kind}s", body, config.http.token.read())
+    click.echo(f"{name}: {after['phase']}: {after['note']}")
+
+
+def _plan_of(config: "Config", kind: str, name: str) -> str:
+    """Return the key of the plan that waits, after a person has read it."""
+    found = next((each for each in told_of(config, kind) if each["name"] == name), None)
+    if found is None or not found["phase"].startswith("awaiting"):
+        raise click.ClickException(f"{name} waits for no approval")
+    told = f"{found['text']}\n" if "text" in found else ""
+    click.echo(f"{name}: {told}{found['note']}")
+    click.confirm("Is that the plan you mean?", abort=True)
+    return str(found["plan_key"])
+
+
+def told_of(config: "Config", kind: str) -> list[dict[str, Any]]:
+    """Return what the daemon says of every region or train. Raises click.ClickException."""
+    try:
+        return list(get_json(f"{config.http.url}/api/v1/{kind}s"))
+    except Unreachable as error:
+        raise click.ClickException(f"rollbackd at {config.http.url}: {error}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
-from rollbackd.cli.decide import posted
+from rollbackd.cli.decide import order
 from rollbackd.cli.watches import Unreachable, get_json
 
 if TYPE_CHECKING:
@@ -70,29 +70,7 @@ _wishing("release", "release", "Let REGION be followed again after it needed a h
 
 def _wish(config_file: Path | None, region: str, wish: str, by: str) -> None:
     config, _ = _configured(config_file)
-    if config.http.token is None:
-        raise click.ClickException(
-            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
-        )
-    body: dict[str, object] = {"region": region, "wish": wish, "by": by}
-    if wish in {"approve", "reject"}:
-        body["plan"] = _plan_of(config, region)
-    after = posted(f"{config.http.url}/api/v1/regions", body, config.http.token.read())
-    click.echo(f"{region}: {after['phase']}: {after['note']}")
-
-
-def _plan_of(config: "Config", region: str) -> str:
-    """Return the key of the plan that waits, after a person has read it."""
-    try:
-        seen = get_json(f"{config.http.url}/api/v1/regions")
-    except Unreachable as error:
-        raise click.ClickException(f"rollbackd at {config.http.url}: {error}") from error
-    found = next((each for each in seen if each["name"] == region), None)
-    if found is None or not found["phase"].startswith("awaiting"):
-        raise click.ClickException(f"{region} waits for no approval")
-    click.echo(f"{region}: {found['text']}\n{found['note']}")
-    click.confirm("Is that the plan you mean?", abort=True)
-    return str(found["plan_key"])
+    order(config, "region", region, wish, by)
 
 
 @dns.command()

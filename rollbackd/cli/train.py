@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
-from rollbackd.cli.decide import posted
-from rollbackd.cli.watches import Unreachable, get_json
+from rollbackd.cli.decide import order, told_of
 
 if TYPE_CHECKING:
     from rollbackd.config import Config
@@ -26,7 +25,7 @@ def train() -> None:
 @config_option
 def show(config_file: Path | None) -> None:
     """Show where every train is."""
-    for each in _trains(_configured(config_file)):
+    for each in told_of(_configured(config_file), "train"):
         click.secho(f"{each['name']}: {each['phase']}", bold=True, nl=False)
         click.echo(f" {each['release']}".rstrip())
         click.echo(f"  {each['note']}")
@@ -70,34 +69,7 @@ _wishing(
 
 
 def _wish(config_file: Path | None, name: str, wish: str, by: str) -> None:
-    config = _configured(config_file)
-    if config.http.token is None:
-        raise click.ClickException(
-            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
-        )
-    body: dict[str, object] = {"train": name, "wish": wish, "by": by}
-    if wish in {"approve", "reject"}:
-        body["plan"] = _plan_of(config, name)
-    after = posted(f"{config.http.url}/api/v1/trains", body, config.http.token.read())
-    click.echo(f"{name}: {after['phase']}: {after['note']}")
-
-
-def _plan_of(config: "Config", name: str) -> str:
-    """Return the key of the plan that waits, after a person has read it."""
-    found = next((each for each in _trains(config) if each["name"] == name), None)
-    if found is None or not found["phase"].startswith("awaiting"):
-        raise click.ClickException(f"{name} waits for no approval")
-    click.echo(f"{name}: {found['note']}")
-    click.confirm("Is that the plan you mean?", abort=True)
-    return str(found["plan_key"])
-
-
-def _trains(config: "Config") -> list[dict[str, Any]]:
-    try:
-        found = get_json(f"{config.http.url}/api/v1/trains")
-    except Unreachable as error:
-        raise click.ClickException(f"rollbackd at {config.http.url}: {error}") from error
-    return list(found)
+    order(_configured(config_file), "train", name, wish, by)
 
 
 def _configured(config_file: Path | None) -> "Config":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from actions.marks import COMMIT
 from rollbackd import choice
 from rollbackd.cli import evidence
 from rollbackd.cli.watches import Place, Watches, place, place_options
@@ -21,7 +22,6 @@ POLL_S = 2.0
 """Between two looks; the daemon itself looks every ten seconds by default."""
 REMIND_S = 60.0
 """A line is printed at least this often: what carries the output may give up on a silent command."""
-COMMIT = "rollbackd.io/commit"
 SHORTEST_COMMIT = 7
 """Fewer digits of a commit could mean several."""
 

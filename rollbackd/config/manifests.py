@@ -114,7 +114,7 @@ def _read(spec: PolicySpecModel, namespace: str, name: str, limits: Limits) -> R
         guards,
         limits.offer.rollbacks or frozenset(),
     )
-    mode = lowered(rule.policy.mode, limits.mode.value)
+    mode = lowered(rule.policy.mode, limits.mode)
     # Observing changes nothing, and a hold pauses Deployments.
     hold = None if mode is Mode.OBSERVE else rule.hold
     rule = replace(rule, policy=replace(rule.policy, mode=mode), hold=hold)

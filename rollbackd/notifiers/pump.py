@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from actions.ports import ActionError, Entry, Journal, Permanent, Transient
+from actions.ports import ActionError, Entry, Journal, Permanent, Transient, newest
 from analyzer.watch import Phase
 from rollbackd.notifiers.port import Memo, Notifier, Throttled
 from rollbackd.regions.portrait import KIND as REGION_VIEW
@@ -265,10 +265,8 @@ class Pump:
 
     def _recalled(self, watch_id: str) -> Mapping[str, Any]:
         """Return what was told of a watch that is not remembered. Raises Transient."""
-        newest: Mapping[str, Any] = {}
-        for entry in self._journal.entries(watch_id=watch_id, kinds=frozenset({self._kind})):
-            newest = entry.data
-        return newest
+        last = newest(self._journal.entries(watch_id=watch_id, kinds=frozenset({self._kind})))
+        return {} if last is None else last.data
 
     def _is_worth_telling(self, view: WatchView, *, known: bool) -> bool:
         return known or not self._pace.only_trouble or view.phase not in QUIET

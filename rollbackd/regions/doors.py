@@ -5,31 +5,28 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from actions.ports import Fenced, Transient
 from analyzer.events import Approved, Rejected
 from analyzer.region import Region
 from analyzer.region_events import Direction, Ordered, RegionEvent, Released
-from rollbackd.http import Doors, authorised_body
+from rollbackd.http import Doors
+from rollbackd.orders import Kept, OrderModel, order_routes
 from rollbackd.regions.keeper import RegionKeeper
 
 Wish = Literal["fail over", "fail back", "approve", "reject", "release"]
 
 
-class RegionOrder(BaseModel):
+class RegionOrder(OrderModel):
     """What a person wants of a region, as it comes in."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     region: str
     wish: Wish
-    by: str = Field(min_length=1, max_length=200)
-    plan: str = ""
+
+    @property
+    def about(self) -> str:
+        """Name the region."""
+        return self.region
 
     def event(self) -> RegionEvent:
         """Return the event that this is."""
@@ -52,39 +49,14 @@ def region_routes(keeper: RegionKeeper, doors: Doors, permit: Callable[[], None]
         doors: they know the token of those who may order.
         permit: raises Fenced while another replica leads: only that one knows how regions stand.
     """
-
-    def see(_: Request) -> Response:
-        try:
-            permit()
-        except Fenced:
-            return _json({"error": "another replica leads, and knows of the regions"}, 503)
-        return _json([region_view(region) for region in keeper.regions()])
-
-    async def order(request: Request) -> Response:
-        body = await authorised_body(doors, request)
-        if isinstance(body, Response):
-            return body
-        try:
-            wanted = RegionOrder.model_validate_json(body)
-        except ValueError as error:
-            return _json({"error": f"not an order: {error}"}, 422)
-        if wanted.region not in {region.name for region in keeper.regions()}:
-            return _json({"error": f'there is no region "{wanted.region}"'}, 404)
-        try:  # it writes to disk: not on the thread that answers everybody
-            permit()
-            applied = await run_in_threadpool(keeper.handle, wanted.region, wanted.event())
-        except Transient as error:
-            return _json({"error": f"not recorded, ask again: {error}"}, 503)
-        after = next(r for r in keeper.regions() if r.name == wanted.region)
-        if not applied:
-            what = f"{wanted.region} is {after.phase.value}: {wanted.wish} does not apply"
-            return _json({"error": what, **region_view(after)}, 409)
-        return _json(region_view(after))
-
-    return [
-        Route("/api/v1/regions", see),
-        Route("/api/v1/regions", order, methods=["POST"]),
-    ]
+    kept = Kept(
+        "region",
+        RegionOrder.model_validate_json,
+        lambda: {region.name: region_view(region) for region in keeper.regions()},
+        keeper.handle,
+        permit,
+    )
+    return order_routes(kept, doors)
 
 
 def region_view(region: Region) -> dict[str, Any]:
@@ -94,7 +66,3 @@ def region_view(region: Region) -> dict[str, Any]:
         key: None if isinstance(value, float) and not isfinite(value) else value
         for key, value in data.items()
     }
-
-
-def _json(content: object, status: int = 200) -> JSONResponse:
-    return JSONResponse(content, status, headers={"cache-control": "no-store"})

@@ -13,7 +13,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
-from actions.ports import Entry, Journal, Transient
+from actions.ports import Entry, Journal, Transient, newest
 from actions.regions.planner import watch_id
 from analyzer.events import ActFailed, Announce, AskApproval, PlanRefused
 from analyzer.region import Region, RegionPhase, step
@@ -108,17 +108,17 @@ class RegionKeeper:
             return tuple(self._portrait(region) for region in self._regions.values())
 
     def _portrait(self, region: Region) -> WatchView:
-        others = [r for r in self._regions.values() if r.name != region.name]
-        return portray(region, others, self._policy.mode, self._timelines[region.name])
+        timeline = self._timelines[region.name]
+        return portray(region, self._others(region.name), self._policy.mode, timeline)
+
+    def _others(self, name: str) -> tuple[Region, ...]:
+        return tuple(r for r in self._regions.values() if r.name != name)
 
     def _told(self, region: Region) -> list[TimelineItem]:
         """Return what people were told of the present episode. Raises Transient."""
-        newest = None
-        for entry in self._journal.entries(
-            watch_id=_episode(region), kinds=frozenset({VIEW_KIND})
-        ):
-            newest = entry
-        return [] if newest is None else list(view_from_json(newest.data).timeline)
+        kinds = frozenset({VIEW_KIND})
+        last = newest(self._journal.entries(watch_id=_episode(region), kinds=kinds))
+        return [] if last is None else list(view_from_json(last.data).timeline)
 
     def tick(self) -> None:
         """Judge every region and let that happen to it."""
@@ -174,8 +174,8 @@ class RegionKeeper:
             item = TimelineItem(now, "phase", f"{after.phase.value}: {after.note}")
             timeline = [*timeline, item][-MAX_TIMELINE:]
         if after.phase is not RegionPhase.NORMAL or before.phase is not RegionPhase.NORMAL:
-            others = [r for r in self._regions.values() if r.name != name]
-            view = view_to_json(portray(after, others, self._policy.mode, timeline))
+            shown = portray(after, self._others(name), self._policy.mode, timeline)
+            view = view_to_json(shown)
             entries.append(Entry(now, _episode(after), VIEW_KIND, after.plan_key, view))
         self._journal.append(*entries)
         self._timelines[name] = timeline
@@ -212,8 +212,7 @@ class RegionKeeper:
 
     def _seen(self, name: str) -> tuple[Region, tuple[Region, ...]]:
         with self._lock:
-            others = tuple(r for r in self._regions.values() if r.name != name)
-            return self._regions[name], others
+            return self._regions[name], self._others(name)
 
     def _broken(self, name: str, error: Exception) -> RegionEvent:
         """Return what an error of our own means: people are called."""

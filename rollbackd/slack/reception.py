@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from actions.ports import ActionError
+from rollbackd.bodies import whole_body
 from rollbackd.slack.errors import translated
 
 log = structlog.get_logger()
@@ -96,11 +97,9 @@ class Signed:
         return [Route(PATH, self._take, methods=["POST"])]
 
     async def _take(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return self._refuse("too large", 413)
+        body = await whole_body(request, MAX_BODY)
+        if body is None:
+            return self._refuse("too large", 413)
         try:
             text = body.decode()
         except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from analyzer.judge import ATTRIBUTED, admitted
 from analyzer.policy import Policy
 from analyzer.rollout import Side
 from analyzer.roster import Roster
-from analyzer.sample import Query
+from analyzer.sample import Query, restricted_to
 from analyzer.signal import HistogramSignal, RateSignal, RatioSignal, series_of
 from analyzer.traces.operations import InstanceId, TraceExample
 from rollbackd.sources.http_reply import Trouble
@@ -75,11 +75,11 @@ class ExemplarDesk:
         self, question: Question, evidence: Mapping[str, Evidence], now: float
     ) -> Mapping[str, Evidence]:
         """Return the evidence, with examples where a signal of counters accuses the canary."""
-        shown = dict(evidence)
+        shown, weights = dict(evidence), question.policy.weights
         for signal in question.policy.signals:
             found = evidence.get(signal.name)
             if isinstance(signal, Counted) and isinstance(found, Measured):
-                weight = question.policy.weights.get(signal.name, 0.0)
+                weight = weights.get(signal.name, 0.0)
                 if accuses(found.finding, weight) and not found.finding.examples:
                     examples = self._examples(question, signal, now)
                     shown[signal.name] = Measured(replace(found.finding, examples=examples))
@@ -108,7 +108,7 @@ class ExemplarDesk:
     ) -> tuple[TraceExample, ...]:
         labels = signal.id_labels or question.id_labels
         sides = {stay.id: stay.side for stay in question.roster.stays}
-        restrict = tuple((x, frozenset(i[p] for i in sides)) for p, x in enumerate(labels))
+        restrict = restricted_to(labels, sides)
         try:
             found = self._found(Query(series_of(signal), labels, restrict), now)
         except (Trouble, NotThere) as error:

@@ -303,7 +303,7 @@ class Conductor:
             case TrainPhase.RELEASING:
                 return ActFailed(train.plan_key, why, conflict=False)
             case TrainPhase.TAKING_BACK:
-                left = [i for i, s in enumerate(train.stops) if s.passed and not s.taken_back_at]
+                left = train.to_take_back
                 return NotTakenBack(left[-1] if left else 0, why)
             case _:
                 return PlanRefused((why,))

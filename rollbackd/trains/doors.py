@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from actions.ports import Fenced, Transient
+from actions.ports import Transient
 from analyzer.events import Approved, Rejected
-from analyzer.train import Train
 from analyzer.train_events import Continued, Halted, TrainEvent
 from rollbackd.http import Doors, authorised_body
+from rollbackd.orders import Kept, OrderModel, json_answer, order_routes
 from rollbackd.trains.conductor import Conductor, train_to_json
 from rollbackd.withdrawals import State, Withdrawn
 
@@ -28,15 +28,16 @@ STATUS = {
 }
 
 
-class TrainOrder(BaseModel):
+class TrainOrder(OrderModel):
     """What a person wants of a train, as it comes in."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     train: str
     wish: Wish
-    by: str = Field(min_length=1, max_length=200)
-    plan: str = ""
+
+    @property
+    def about(self) -> str:
+        """Name the train."""
+        return self.train
 
     def event(self) -> TrainEvent:
         """Return the event that this is."""
@@ -75,12 +76,12 @@ def withdrawal_routes(withdraw: Callable[[str, str], Withdrawn], doors: Doors) -
         try:
             wanted = WithdrawalOrder.model_validate_json(body)
         except ValueError as error:
-            return _json({"error": f"not a withdrawal: {error}"}, 422)
+            return json_answer({"error": f"not a withdrawal: {error}"}, 422)
         try:
             found = await run_in_threadpool(withdraw, wanted.watch, wanted.by)
         except Transient as error:
-            return _json({"error": f"ask again: {error}"}, 503)
-        return _json({"state": found.state.value, "text": found.text}, STATUS[found.state])
+            return json_answer({"error": f"ask again: {error}"}, 503)
+        return json_answer({"state": found.state.value, "text": found.text}, STATUS[found.state])
 
     return [Route("/api/v1/withdrawals", answer, methods=["POST"])]
 
@@ -93,45 +94,11 @@ def train_routes(conductor: Conductor, doors: Doors, permit: Callable[[], None])
         doors: they know the token of those who may order.
         permit: raises Fenced while another replica leads: only that one knows how trains stand.
     """
-
-    def see(_: Request) -> Response:
-        try:
-            permit()
-        except Fenced:
-            return _json({"error": "another replica leads, and knows of the trains"}, 503)
-        return _json([train_to_json(train) for train in conductor.trains()])
-
-    async def order(request: Request) -> Response:
-        body = await authorised_body(doors, request)
-        if isinstance(body, Response):
-            return body
-        try:
-            wanted = TrainOrder.model_validate_json(body)
-        except ValueError as error:
-            return _json({"error": f"not an order: {error}"}, 422)
-        if _named(conductor, wanted.train) is None:
-            return _json({"error": f'there is no train "{wanted.train}"'}, 404)
-        try:  # it writes to disk: not on the thread that answers everybody
-            permit()
-            applied = await run_in_threadpool(conductor.handle, wanted.train, wanted.event())
-        except Transient as error:
-            return _json({"error": f"not recorded, ask again: {error}"}, 503)
-        after = _named(conductor, wanted.train)
-        assert after is not None, "trains come and go with the configuration"  # noqa: S101
-        if not applied:
-            what = f"{wanted.train} is {after.phase.value}: {wanted.wish} does not apply"
-            return _json({"error": what, **train_to_json(after)}, 409)
-        return _json(train_to_json(after))
-
-    return [
-        Route("/api/v1/trains", see),
-        Route("/api/v1/trains", order, methods=["POST"]),
-    ]
-
-
-def _named(conductor: Conductor, name: str) -> Train | None:
-    return next((train for train in conductor.trains() if train.name == name), None)
-
-
-def _json(content: Any, status: int = 200) -> JSONResponse:  # noqa: ANN401 - any JSON
-    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+    kept = Kept(
+        "train",
+        TrainOrder.model_validate_json,
+        lambda: {train.name: train_to_json(train) for train in conductor.trains()},
+        conductor.handle,
+        permit,
+    )
+    return order_routes(kept, doors)

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from rollbackd.bodies import whole_body
 from rollbackd.config.secrets import SecretError
 from rollbackd.config.settings import TrustedProxy
 from rollbackd.web import vouching
@@ -82,14 +83,12 @@ class Relay:
         leader = await run_in_threadpool(self.leader)
         if RELAYED in request.headers or not leader.address:
             return _refused(request, f"this replica follows; {leader}: decide there")
-        body = b""
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    return PlainTextResponse("the body is too long\n", 413)
+            body = await whole_body(request, MAX_BODY)
         except ClientDisconnect:  # they went, or were too slow
             return PlainTextResponse("the request was not whole\n", 400)
+        if body is None:
+            return PlainTextResponse("the body is too long\n", 413)
         try:
             headers = await run_in_threadpool(self._headers, request)
         except SecretError as error:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from actions.ports import ActionError, Entry, Transient
+from rollbackd.bodies import whole_body
 from rollbackd.config import ConfigError, load
 from rollbackd.config.manifests import Limits, is_manifest, load_manifests
 from rollbackd.config.problems import Problem
@@ -276,11 +277,9 @@ def _static(request: Request) -> Response:
 
 async def _form(request: Request, most: int) -> dict[str, str] | None:
     """Return a form's fields, or None when it is too long or is no text."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            return None
+    body = await whole_body(request, most)
+    if body is None:
+        return None
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=20)
     except ValueError:
