@@ -5,16 +5,16 @@ from math import nan
 from typing import Any, assert_never
 
 from analyzer.evidence import Evidence
-from analyzer.family import Armed, Family, Member
-from analyzer.gauge_family import GaugeFamily
-from analyzer.histogram_family import HistogramFamily
-from analyzer.interval_family import IntervalFamily
-from analyzer.leak_family import LeakFamily
-from analyzer.level_family import LevelFamily
-from analyzer.past_family import PastFamily
+from analyzer.families.family import Armed, Family, Member
+from analyzer.families.gauge import GaugeFamily
+from analyzer.families.histogram import HistogramFamily
+from analyzer.families.interval import IntervalFamily
+from analyzer.families.leak import LeakFamily
+from analyzer.families.level import LevelFamily
+from analyzer.families.past import PastFamily
+from analyzer.families.rate import RateFamily
+from analyzer.families.ratio import RatioFamily
 from analyzer.policy import Policy
-from analyzer.rate_family import RateFamily
-from analyzer.ratio_family import RatioFamily
 from analyzer.recovery import SLOW_SHARE_MARGIN, RecoveryCheck, check_recovery, summarise
 from analyzer.roster import Roster
 from analyzer.signal import (

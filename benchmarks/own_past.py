@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.after_promotion import guarding
+from analyzer.families.past import PastFamily
 from analyzer.judge import Verdict, judge
-from analyzer.past_family import PastFamily
 from analyzer.policy import Policy
 from analyzer.rollout import Side
 from analyzer.roster import Roster, Stay

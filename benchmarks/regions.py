@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.policy import Mode, Policy
-from analyzer.region import Region, step
-from analyzer.region_events import Direction, PlanMove, Renew
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.events import Direction, PlanMove, Renew
+from analyzer.regions.life import Region, step
+from analyzer.regions.policy import RegionPolicy
 from analyzer.sample import Grid, Query, Reply, Series
 from analyzer.signal import RatioSignal, Selector
 from benchmarks.calibration.summary import binomial_interval

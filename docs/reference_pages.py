@@ -13,8 +13,8 @@ import click
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from analyzer.region import Region
-from analyzer.train import waiting
+from analyzer.regions.life import Region
+from analyzer.trains.life import waiting
 from analyzer.watch import Phase
 from rollbackd.cli import main
 from rollbackd.config.custom_resource import definition

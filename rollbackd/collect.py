@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from analyzer.comparison import AnyFamily
-from analyzer.family import Member
+from analyzer.families.family import Member
 from analyzer.ports import MetricSource
 from analyzer.sample import Grid, Query, Reply, Series
 from rollbackd.telemetry import Telemetry

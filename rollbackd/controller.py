@@ -32,7 +32,7 @@ from analyzer.events import (
     Superseded,
 )
 from analyzer.evidence import Evidence, Measured
-from analyzer.family import Armed
+from analyzer.families.family import Armed
 from analyzer.judge import judge, out_of_sight
 from analyzer.policy import Policy
 from analyzer.ports import RolloutSource

@@ -22,7 +22,7 @@ from actions.apply import Applier
 from actions.ports import ActionError, Transient
 from analyzer.comparison import Comparison
 from analyzer.events import Acted, ActFailed, Event
-from analyzer.region_events import RegionWish
+from analyzer.regions.events import RegionWish
 from analyzer.rollout import Workload
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError

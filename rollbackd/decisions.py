@@ -18,8 +18,8 @@ import structlog
 from actions.plan import checksum
 from actions.ports import ActionError, Entry, Journal, Transient, newest
 from analyzer.events import Approved, Demanded, Event, Rejected, Resumed, Snoozed
-from analyzer.region_events import Direction, Ordered, RegionWish
-from analyzer.region_events import Released as RegionReleased
+from analyzer.regions.events import Direction, Ordered, RegionWish
+from analyzer.regions.events import Released as RegionReleased
 from analyzer.watch import Hold, Phase
 from rollbackd.config.settings import Deciders
 from rollbackd.releases import NOTHING, Released

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.histogram_family import SLOW_SHARE, Layout
-from analyzer.increments import increments
-from analyzer.past_family import INTERVAL_S
+from analyzer.families.histogram import SLOW_SHARE, Layout
+from analyzer.families.increments import increments
+from analyzer.families.past import INTERVAL_S
 from analyzer.policy import Policy
 from analyzer.ports import MetricSource
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series, restricted_to

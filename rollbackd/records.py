@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from analyzer.distress import Facts, Standing
-from analyzer.family import Armed
+from analyzer.families.family import Armed
 from analyzer.policy import Mode
 from analyzer.rollout import Revision, Side, Workload
 from analyzer.roster import Roster, Stay

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from analyzer.region import Region, RegionPhase
-from analyzer.train import Train, TrainPhase
+from analyzer.regions.life import Region, RegionPhase
+from analyzer.trains.life import Train, TrainPhase
 
 Regions = Callable[[], Sequence[Region]]
 Trains = Callable[[], Sequence[Train]]

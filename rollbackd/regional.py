@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from starlette.routing import Route
 
 from analyzer.events import Approved, Rejected
-from analyzer.region import Region
-from analyzer.region_events import RegionWish
-from analyzer.train import Train
+from analyzer.regions.events import RegionWish
+from analyzer.regions.life import Region
+from analyzer.trains.life import Train
 from rollbackd.config.settings import Config
 from rollbackd.decisions import Deed
 from rollbackd.http import Doors

@@ -18,9 +18,9 @@ from analyzer.comparison import Comparison
 from analyzer.distress import Facts
 from analyzer.events import Judged
 from analyzer.evidence import Evidence, Measured
-from analyzer.family import Armed
+from analyzer.families.family import Armed
+from analyzer.families.membership import MAX_COLUMNS
 from analyzer.judge import Judgement, judge
-from analyzer.membership import MAX_COLUMNS
 from analyzer.policy import Policy
 from analyzer.ports import MetricSource
 from analyzer.rollout import Side

@@ -3,5 +3,5 @@
 What may live here: ``record`` (pure), the port ``DnsBackend``, its adapters, the question to the
 authoritative servers, and ``DnsSwitch``, which carries out the steps of a plan on records.
 
-What may not: decisions about regions (``analyzer.region``, ``actions.regions``) and configuration.
+What may not: decisions about regions (``analyzer.regions.life``, ``actions.regions``) and configuration.
 """

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from actions.dns.record import Record
 from actions.regions.limits import Limits
 from actions.regions.shift import Endpoints, Shift, loads
-from analyzer.region import Region
-from analyzer.region_events import Direction, Standing
+from analyzer.regions.events import Direction, Standing
+from analyzer.regions.life import Region
 from analyzer.sample import Missing
 from analyzer.wording import duration
 

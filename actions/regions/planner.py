@@ -6,8 +6,8 @@ from actions.dns.record import Record
 from actions.dns.switch import dns_step
 from actions.plan import Plan, Refused, Step, keyed
 from actions.regions.guards import MoveSituation, refusals
-from analyzer.region import Region
-from analyzer.region_events import Direction
+from analyzer.regions.events import Direction
+from analyzer.regions.life import Region
 from analyzer.rollout import Revision, Workload
 
 KIND = "Region"

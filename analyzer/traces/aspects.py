@@ -2,10 +2,10 @@
 
 from typing import Any, assert_never
 
-from analyzer.family import Family
-from analyzer.histogram_family import HistogramFamily
-from analyzer.rate_family import RateFamily
-from analyzer.ratio_family import RatioFamily
+from analyzer.families.family import Family
+from analyzer.families.histogram import HistogramFamily
+from analyzer.families.rate import RateFamily
+from analyzer.families.ratio import RatioFamily
 from analyzer.signal import (
     ChangedCalls,
     Direction,

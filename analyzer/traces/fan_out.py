@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
-from analyzer.increments import Floats
-from analyzer.ratio_family import Pairing
+from analyzer.families.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.families.increments import Floats
+from analyzer.families.ratio import Pairing
+from analyzer.families.rows import limits_of
 from analyzer.recovery import HarmCounts, Share
-from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
 from analyzer.traces.operations import ASSEMBLED, REPEATS

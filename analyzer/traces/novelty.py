@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from analyzer.family import Armed, InstanceId, Member
-from analyzer.increments import Floats
-from analyzer.ratio_family import RatioFamily
+from analyzer.families.family import Armed, InstanceId, Member
+from analyzer.families.increments import Floats
+from analyzer.families.ratio import RatioFamily
 from analyzer.rollout import Side
 from analyzer.roster import Roster
 from analyzer.sample import Grid, Query, Reply, Series

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from actions.regions.limits import Limits
 from analyzer.policy import Policy
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.policy import RegionPolicy
 from rollbackd.config.secrets import Secret
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actions.trains.settings import Paused, Workflow
-from analyzer.train_policy import TrainPolicy
+from analyzer.trains.policy import TrainPolicy
 from rollbackd.config.secrets import Secret
 from rollbackd.config.settings import EndpointSettings
 

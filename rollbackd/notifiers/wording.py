@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from actions.marks import COMMIT
-from analyzer.region import RegionPhase
+from analyzer.regions.life import RegionPhase
 from analyzer.watch import Hold, Phase
 from rollbackd.notifiers.links import parts
 from rollbackd.regions.portrait import region_of

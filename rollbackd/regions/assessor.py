@@ -13,7 +13,7 @@ from analyzer.comparison import Comparison
 from analyzer.evidence import EvidenceOf, Measured
 from analyzer.judge import Judgement, Verdict, judge
 from analyzer.policy import Policy
-from analyzer.region_events import Assessed, Standing
+from analyzer.regions.events import Assessed, Standing
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Missing, Query

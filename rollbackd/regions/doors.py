@@ -8,8 +8,8 @@ from typing import Any, Literal
 from starlette.routing import Route
 
 from analyzer.events import Approved, Rejected
-from analyzer.region import Region
-from analyzer.region_events import Direction, Ordered, RegionEvent, Released
+from analyzer.regions.events import Direction, Ordered, RegionEvent, Released
+from analyzer.regions.life import Region
 from rollbackd.http import Doors
 from rollbackd.orders import Kept, OrderModel, order_routes
 from rollbackd.regions.keeper import RegionKeeper

@@ -16,8 +16,7 @@ import structlog
 from actions.ports import Entry, Journal, Transient, newest
 from actions.regions.planner import watch_id
 from analyzer.events import ActFailed, Announce, AskApproval, PlanRefused
-from analyzer.region import Region, RegionPhase, step
-from analyzer.region_events import (
+from analyzer.regions.events import (
     Advance,
     Assessed,
     PlanMove,
@@ -26,7 +25,8 @@ from analyzer.region_events import (
     Renew,
     Standing,
 )
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.life import Region, RegionPhase, step
+from analyzer.regions.policy import RegionPolicy
 from rollbackd.errands import Errands
 from rollbackd.regions.mover import Mover
 from rollbackd.regions.portrait import KIND as VIEW_KIND

@@ -20,8 +20,7 @@ from actions.regions.limits import Limits
 from actions.regions.planner import plan_move, stage_of, stages, until_stage, watch_id
 from actions.regions.shift import Endpoints, NoWay, Shift, away, back
 from analyzer.events import ActFailed, PlanRefused
-from analyzer.region import Region, RegionPhase, same_words
-from analyzer.region_events import (
+from analyzer.regions.events import (
     Direction,
     MovePlanned,
     RegionEvent,
@@ -29,6 +28,7 @@ from analyzer.region_events import (
     StageBlocked,
     StageDone,
 )
+from analyzer.regions.life import Region, RegionPhase, same_words
 from rollbackd.regions.journey import (
     ORIGIN,
     Place,

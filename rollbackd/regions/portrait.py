@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analyzer.policy import Mode
-from analyzer.region import Region, RegionPhase
+from analyzer.regions.life import Region, RegionPhase
 from rollbackd.decisions import Verb
 from rollbackd.views import TimelineItem, WatchView
 

@@ -1,5 +1,5 @@
 """Release trains as the daemon conducts them: over regions, each judged by its own daemon.
 
 What may live here: stations (how a region's daemon is asked), the conductor, and their wiring.
-Decisions are those of ``analyzer.train``, levers those of ``actions.trains``.
+Decisions are those of ``analyzer.trains.life``, levers those of ``actions.trains``.
 """

@@ -21,8 +21,7 @@ from actions.trains.planner import Bound, journal_id, plan_release
 from analyzer.events import ActFailed, Announce, AskApproval, PlanRefused
 from analyzer.policy import Mode
 from analyzer.sample import Missing
-from analyzer.train import Stop, Train, TrainPhase, step, waiting
-from analyzer.train_events import (
+from analyzer.trains.events import (
     Departed,
     Looked,
     NotBegun,
@@ -37,7 +36,8 @@ from analyzer.train_events import (
     TrainCommand,
     TrainEvent,
 )
-from analyzer.train_policy import TrainPolicy
+from analyzer.trains.life import Stop, Train, TrainPhase, step, waiting
+from analyzer.trains.policy import TrainPolicy
 from rollbackd.errands import Errands
 from rollbackd.trains.station import Station, newest, release_of, seen_of
 from rollbackd.views import WatchView

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from actions.ports import Transient
 from analyzer.events import Approved, Rejected
-from analyzer.train_events import Continued, Halted, TrainEvent
+from analyzer.trains.events import Continued, Halted, TrainEvent
 from rollbackd.http import Doors, authorised_body
 from rollbackd.orders import Kept, OrderModel, json_answer, order_routes
 from rollbackd.trains.conductor import Conductor, train_to_json

@@ -13,8 +13,8 @@ from urllib3.exceptions import HTTPError
 from actions.marks import COMMIT
 from actions.ports import Permanent, Transient
 from analyzer.sample import Absence, Missing
-from analyzer.train import Stop
-from analyzer.train_events import Seen, Sight
+from analyzer.trains.events import Seen, Sight
+from analyzer.trains.life import Stop
 from analyzer.watch import Phase
 from rollbackd.sources.http_reply import Trouble, read_limited
 from rollbackd.views import WatchView

@@ -11,7 +11,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from actions.marks import COMMIT
 from actions.ports import Entry
-from analyzer.region import RegionPhase
+from analyzer.regions.life import RegionPhase
 from analyzer.wording import duration, e_value, progress
 from rollbackd.config.problems import Problem
 from rollbackd.config.settings import PolicyRule

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Family
+from analyzer.families.family import Family
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.roster import Roster
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series

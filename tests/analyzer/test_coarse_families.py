@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from analyzer.comparison import Comparison
 from analyzer.evidence import Evidence, Finding, Measured
-from analyzer.interval_family import bad_events, interval_noise
-from analyzer.level_family import log_values
+from analyzer.families.interval import bad_events, interval_noise
+from analyzer.families.level import log_values
 from analyzer.policy import Policy
 from analyzer.rollout import Side
 from analyzer.roster import Roster, Stay

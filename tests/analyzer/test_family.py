@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from analyzer.evidence import Evidence, Finding, Measured
-from analyzer.family import Family
-from analyzer.histogram_family import HistogramFamily
+from analyzer.families.family import Family
+from analyzer.families.histogram import HistogramFamily
+from analyzer.families.ratio import RatioFamily
 from analyzer.judge import Verdict, judge
 from analyzer.policy import Policy
-from analyzer.ratio_family import RatioFamily
 from analyzer.rollout import Instance
 from analyzer.sample import Absence, Missing
 from analyzer.signal import HistogramSignal, RatioSignal, Selector

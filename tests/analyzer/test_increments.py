@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analyzer.increments import increments
+from analyzer.families.increments import increments
 
 values = st.one_of(
     st.integers(0, 50).map(float), st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 1e300])

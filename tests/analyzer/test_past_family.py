@@ -19,8 +19,8 @@ from analyzer.after_promotion import (
     times_before,
 )
 from analyzer.evidence import Measured
+from analyzer.families.past import INTERVAL_S, PastFamily, interval_of
 from analyzer.judge import Verdict, judge
-from analyzer.past_family import INTERVAL_S, PastFamily, interval_of
 from analyzer.policy import Mode, Policy, WhenMissing
 from analyzer.rollout import Rollout, Side
 from analyzer.roster import Roster, Stay

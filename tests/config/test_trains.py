@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analyzer.policy import Mode
-from analyzer.train_policy import OnFailure
+from analyzer.trains.policy import OnFailure
 from rollbackd.config import ConfigError, load
 from rollbackd.config.train_settings import DispatchSettings, UnpauseSettings
 from rollbackd.trains.wiring import Surroundings, conductor

@@ -10,8 +10,8 @@ from typing import Any
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from analyzer.region import Region
-from analyzer.train import waiting
+from analyzer.regions.life import Region
+from analyzer.trains.life import waiting
 from analyzer.watch import Phase
 from rollbackd.kubernetes.cache import CacheState, Snapshot
 from rollbackd.telemetry import CONCLUSIONS, Telemetry

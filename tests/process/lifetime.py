@@ -7,7 +7,7 @@ from actions.apply import Applier, Patience, always
 from actions.ports import Entry
 from analyzer.comparison import Comparison
 from analyzer.policy import Mode, Policy
-from analyzer.region_events import RegionWish
+from analyzer.regions.events import RegionWish
 from analyzer.rollout import Rollout
 from analyzer.signal import HistogramSignal, RatioSignal, Selector
 from rollbackd.collect import Collector

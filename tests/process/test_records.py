@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.family import Armed
+from analyzer.families.family import Armed
 from analyzer.policy import Mode
 from analyzer.rollout import Revision, Side, Workload
 from analyzer.roster import Roster, Stay

@@ -7,7 +7,7 @@ import pytest
 
 from analyzer.judge import Judgement, Reason, Verdict
 from analyzer.ports import MetricSource
-from analyzer.region_events import Standing
+from analyzer.regions.events import Standing
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from analyzer.signal import Selector
 from rollbackd.regions.assessor import assessed

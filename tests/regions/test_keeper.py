@@ -16,9 +16,9 @@ from actions.dns.switch import NAME, DnsSwitch
 from actions.regions.guards import Capacity
 from actions.regions.limits import Limits
 from analyzer.policy import Mode
-from analyzer.region import Region, RegionPhase
-from analyzer.region_events import Assessed, Direction, Ordered, Standing
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.events import Assessed, Direction, Ordered, Standing
+from analyzer.regions.life import Region, RegionPhase
+from analyzer.regions.policy import RegionPolicy
 from analyzer.sample import Absence, Missing
 from rollbackd.regions.journey import journey
 from rollbackd.regions.keeper import RegionKeeper

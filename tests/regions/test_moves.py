@@ -13,8 +13,8 @@ from actions.regions.guards import Capacity, MoveSituation, Name
 from actions.regions.limits import Limits
 from actions.regions.planner import plan_move, stages, until_stage
 from actions.regions.shift import NoWay, away, back, loads
-from analyzer.region import Region, RegionPhase
-from analyzer.region_events import Direction, Standing
+from analyzer.regions.events import Direction, Standing
+from analyzer.regions.life import Region, RegionPhase
 from analyzer.sample import Absence, Missing
 
 ENDPOINTS = {"eu": ("192.0.2.1",), "us": ("192.0.2.2",), "ap": ("192.0.2.3",)}

@@ -7,8 +7,8 @@ import pytest
 
 from analyzer.events import Approved, Rejected
 from analyzer.policy import Mode
-from analyzer.region import Region, RegionPhase
-from analyzer.region_events import RegionWish, Standing
+from analyzer.regions.events import RegionWish, Standing
+from analyzer.regions.life import Region, RegionPhase
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Answer, Decision, Decisions, Deed, Person, Verb, offer_key, offers
 from rollbackd.notifiers.links import NO_LINKS

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from analyzer.events import ActFailed, Announce, Approved, AskApproval, PlanRefused, Rejected
 from analyzer.policy import Mode
-from analyzer.region import Region, RegionPhase, step
-from analyzer.region_events import (
+from analyzer.regions.events import (
     Advance,
     Assessed,
     Direction,
@@ -23,7 +22,8 @@ from analyzer.region_events import (
     StageDone,
     Standing,
 )
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.life import Region, RegionPhase, step
+from analyzer.regions.policy import RegionPolicy
 
 POLICY = RegionPolicy(
     Mode.ENFORCE, sick_for_s=20, healthy_for_s=60, dwell_s=100, step_pause_s=10, stuck_after_s=500

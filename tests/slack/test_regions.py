@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.policy import Mode
-from analyzer.region import RegionPhase
-from analyzer.region_events import Standing
+from analyzer.regions.events import Standing
+from analyzer.regions.life import RegionPhase
 from rollbackd.config.notifiers import SlackSettings
 from rollbackd.notifiers.links import NO_LINKS
 from rollbackd.notifiers.pump import Pump

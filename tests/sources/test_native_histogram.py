@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.histogram_family import Layout
+from analyzer.families.histogram import Layout
 from analyzer.sample import Absence, Grid, Missing, Query, Series
 from analyzer.signal import Selector
 from rollbackd.sources.http_reply import Trouble

@@ -14,9 +14,9 @@ from actions.trains.settings import Workflow
 from analyzer.events import Approved
 from analyzer.policy import Mode
 from analyzer.sample import Absence, Missing
-from analyzer.train import Train, TrainPhase
-from analyzer.train_events import Continued, Halted
-from analyzer.train_policy import OnFailure, TrainPolicy
+from analyzer.trains.events import Continued, Halted
+from analyzer.trains.life import Train, TrainPhase
+from analyzer.trains.policy import OnFailure, TrainPolicy
 from rollbackd.trains.conductor import Conductor, Line
 from rollbackd.trains.station import release_of
 from rollbackd.views import WatchView

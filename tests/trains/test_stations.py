@@ -8,8 +8,8 @@ import requests
 
 from actions.ports import Permanent, Transient
 from analyzer.sample import Absence, Missing
-from analyzer.train import Stop
-from analyzer.train_events import Sight
+from analyzer.trains.events import Sight
+from analyzer.trains.life import Stop
 from analyzer.watch import Phase
 from rollbackd.http import HttpServer, application
 from rollbackd.sources.http_access import PromptAdapter

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from analyzer.events import ActFailed, Announce, Approved, AskApproval, PlanRefused, Rejected
 from analyzer.policy import Mode
-from analyzer.train import Train, TrainPhase, step, waiting
-from analyzer.train_events import (
+from analyzer.trains.events import (
     Continued,
     Departed,
     Halted,
@@ -26,7 +25,8 @@ from analyzer.train_events import (
     TrainCommand,
     TrainEvent,
 )
-from analyzer.train_policy import OnFailure, TrainPolicy
+from analyzer.trains.life import Train, TrainPhase, step, waiting
+from analyzer.trains.policy import OnFailure, TrainPolicy
 
 ROUTE = ("eu", "us", "ap")
 POLICY = TrainPolicy(

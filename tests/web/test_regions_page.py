@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from analyzer.policy import Mode
-from analyzer.region import Region, RegionPhase
-from analyzer.region_events import Direction, Ordered, Standing
+from analyzer.regions.events import Direction, Ordered, Standing
+from analyzer.regions.life import Region, RegionPhase
 from rollbackd.decisions import Verb, offer_key
 from rollbackd.regions.portrait import portray
 from rollbackd.views import TimelineItem

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from actions.dns.record import canonical, name_fault
 from actions.regions.limits import Limits
 from analyzer.policy import Mode, Policy
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.policy import RegionPolicy
 from rollbackd.config import region_settings as settings
 from rollbackd.config.models.base import (
     Address,

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from actions.trains.settings import API, Paused, Workflow
 from analyzer.policy import Mode
-from analyzer.train_policy import OnFailure, TrainPolicy
+from analyzer.trains.policy import OnFailure, TrainPolicy
 from rollbackd.config import train_settings as settings
 from rollbackd.config.models.base import (
     Bool,

@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member
-from analyzer.increments import Floats
-from analyzer.memory import Edges
+from analyzer.families.family import Armed, Family, InstanceId, Member
+from analyzer.families.increments import Floats
+from analyzer.families.memory import Edges
+from analyzer.families.rows import limits_of
 from analyzer.rollout import Side
-from analyzer.rows import limits_of
 from analyzer.sample import Grid, Missing, Query, Series
 from analyzer.signal import LeakSignal
 from detectors.findings import Findings

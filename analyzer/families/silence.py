@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from analyzer.increments import Floats
-from analyzer.membership import Member
+from analyzer.families.increments import Floats
+from analyzer.families.membership import Member
 from analyzer.rollout import Side
 from analyzer.sample import Absence, Missing
 

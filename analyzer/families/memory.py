@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.increments import Floats
+from analyzer.families.increments import Floats
 
 RECENT_TICKS = 6
 """Ticks behind the values that people see as "now"; one alone is too noisy to look at."""

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member
-from analyzer.increments import Floats, increments
-from analyzer.ratio_family import Pairing
-from analyzer.rows import limits_of
+from analyzer.families.family import Armed, Family, InstanceId, Member
+from analyzer.families.increments import Floats, increments
+from analyzer.families.ratio import Pairing
+from analyzer.families.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, GaugeSignal
 from detectors.findings import Findings

@@ -6,14 +6,14 @@ from typing import ClassVar, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
-from analyzer.increments import Floats
-from analyzer.interval_family import interval_limits
+from analyzer.families.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.families.increments import Floats
+from analyzer.families.interval import interval_limits
+from analyzer.families.memory import Edges
+from analyzer.families.rows import limits_of
 from analyzer.level_recovery import LevelChange, check_level_recovery
-from analyzer.memory import Edges
 from analyzer.policy import Policy
 from analyzer.recovery import RecoveryCheck
-from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, LevelSignal, Reading, Signal
 from detectors.findings import Findings

@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
-from analyzer.increments import Floats, increments
-from analyzer.ratio_family import Pairing
+from analyzer.families.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.families.increments import Floats, increments
+from analyzer.families.ratio import Pairing
+from analyzer.families.rows import limits_of
 from analyzer.recovery import HarmCounts, Share
 from analyzer.roster import Roster, Stay
-from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, RateSignal, TrafficSignal
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise

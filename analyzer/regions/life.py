@@ -14,7 +14,7 @@ from typing import assert_never
 
 from analyzer.events import ActFailed, Announce, Approved, AskApproval, PlanRefused, Rejected
 from analyzer.policy import Mode
-from analyzer.region_events import (
+from analyzer.regions.events import (
     Advance,
     Assessed,
     Direction,
@@ -30,7 +30,7 @@ from analyzer.region_events import (
     StageDone,
     Standing,
 )
-from analyzer.region_policy import RegionPolicy
+from analyzer.regions.policy import RegionPolicy
 from analyzer.wording import duration
 
 MAX_ATTEMPTS = 3

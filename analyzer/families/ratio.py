@@ -7,10 +7,10 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
-from analyzer.increments import Floats
+from analyzer.families.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.families.increments import Floats
+from analyzer.families.rows import limits_of
 from analyzer.recovery import HarmCounts, Share
-from analyzer.rows import limits_of
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import RatioSignal, Selector
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, Family, InstanceId, Member, Tally
-from analyzer.increments import Floats, increments
-from analyzer.memory import Edges
+from analyzer.families.family import Armed, Family, InstanceId, Member, Tally
+from analyzer.families.increments import Floats, increments
+from analyzer.families.memory import Edges
+from analyzer.families.rows import limits_of
 from analyzer.recovery import HarmCounts, Share
-from analyzer.rows import limits_of
 from analyzer.sample import Absence, Missing, Query, Series
 from analyzer.signal import HistogramSignal
 from detectors.findings import Findings

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyzer.evidence import Evidence, Measured
-from analyzer.increments import Floats, increments
-from analyzer.membership import MAX_COLUMNS, Armed, InstanceId, Member, Membership, N
-from analyzer.memory import Edges, Matches, Memory, Seats
+from analyzer.families.increments import Floats, increments
+from analyzer.families.membership import MAX_COLUMNS, Armed, InstanceId, Member, Membership, N
+from analyzer.families.memory import Edges, Matches, Memory, Seats
+from analyzer.families.rows import findings_by_row
+from analyzer.families.silence import awaited, cut_off, silent
 from analyzer.policy import Policy
 from analyzer.recovery import HarmCounts, Share
 from analyzer.rollout import Side
 from analyzer.roster import Roster, Stay
-from analyzer.rows import findings_by_row
 from analyzer.sample import Absence, Grid, Missing, Reply, Series
 from analyzer.signal import Signal
-from analyzer.silence import awaited, cut_off, silent
 from detectors.findings import Findings
 from detectors.rows import Rows
 

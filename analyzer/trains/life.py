@@ -12,7 +12,7 @@ from typing import assert_never
 
 from analyzer.events import ActFailed, Announce, Approved, AskApproval, PlanRefused, Rejected
 from analyzer.policy import Mode
-from analyzer.train_events import (
+from analyzer.trains.events import (
     Continued,
     Departed,
     Halted,
@@ -30,7 +30,7 @@ from analyzer.train_events import (
     TrainCommand,
     TrainEvent,
 )
-from analyzer.train_policy import OnFailure, TrainPolicy
+from analyzer.trains.policy import OnFailure, TrainPolicy
 from analyzer.wording import duration
 
 

@@ -7,10 +7,10 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, InstanceId, Member
-from analyzer.increments import Floats
-from analyzer.ratio_family import CountedFamily
-from analyzer.rows import limits_of
+from analyzer.families.family import Armed, InstanceId, Member
+from analyzer.families.increments import Floats
+from analyzer.families.ratio import CountedFamily
+from analyzer.families.rows import limits_of
 from analyzer.sample import Missing, Series
 from analyzer.signal import IntervalSignal, Reading
 from detectors.count_noise import CountNoise

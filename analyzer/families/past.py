@@ -12,14 +12,14 @@ from math import ceil, floor, inf
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.family import Armed, InstanceId, Member
-from analyzer.histogram_family import Layout
-from analyzer.increments import Floats
-from analyzer.interval_family import interval_limits, interval_noise
-from analyzer.ratio_family import CountedFamily, Pairing
+from analyzer.families.family import Armed, InstanceId, Member
+from analyzer.families.histogram import Layout
+from analyzer.families.increments import Floats
+from analyzer.families.interval import interval_limits, interval_noise
+from analyzer.families.ratio import CountedFamily, Pairing
+from analyzer.families.rows import limits_of
 from analyzer.rollout import Side
 from analyzer.roster import Roster
-from analyzer.rows import limits_of
 from analyzer.sample import Grid, Missing, Query, Series, restricted_to
 from analyzer.signal import PastSignal
 from detectors.count_noise import CountNoise

@@ -1,0 +1,1 @@
+"""The life of a release train: which region is released next, and when all are taken back. Pure."""
