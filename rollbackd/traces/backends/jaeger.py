@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from analyzer.sample import Absence
 from rollbackd.sources.http_reply import Trouble
-from rollbackd.traces.backends.polling import Pace, Stretches
+from rollbackd.traces.backends.polling import Pace, Stretch, Stretches
 from rollbackd.traces.backends.server import Backend, NotThere
 from rollbackd.traces.book import Busy, TraceBook
 from rollbackd.traces.fates import Fate
@@ -74,36 +74,45 @@ class JaegerPoller:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
         del past  # traces are read whole: their examples cost nothing more
         for service, stretches in self._stretches.items():
-            stretch = stretches.next(now)
-            if stretch is None:
-                continue
-            try:
-                found = self._found(service, stretch)
-                count = self._take(found, now)
-            except NotThere as error:
-                stretches.failed(Trouble(Absence.INVALID, f"{error}: is this a Jaeger?"))
-            except Trouble as trouble:
-                self._heed(trouble)
-                stretches.failed(trouble)
-            except Busy as error:
-                stretches.failed(Trouble(Absence.TOO_LARGE, str(error)))
-            else:
+            for stretch in stretches.due(now):
+                trouble = self._ask(service, stretch, stretches, now)
+                if trouble is not None:
+                    stretches.failed(trouble, now)
+                    break
                 stretches.done(stretch[1])
-                if count >= self._traces:
-                    what = f"sampled: the newest {self._traces} traces of each {_span(stretch)} s"
-                    stretches.caution(what, now)
 
-    def _heed(self, trouble: Trouble) -> None:
+    def _ask(
+        self, service: str, stretch: Stretch, stretches: Stretches, now: float
+    ) -> Trouble | None:
+        """Count a stretch; return why it could not be, or None."""
+        try:
+            count = self._take(self._found(service, stretch), now)
+        except NotThere as error:
+            return Trouble(Absence.INVALID, f"{error}: is this a Jaeger?")
+        except Trouble as trouble:
+            if self._heed(trouble):
+                return self._ask(service, stretch, stretches, now)
+            return trouble
+        except Busy as error:
+            return Trouble(Absence.TOO_LARGE, str(error))
+        if count >= self._traces:
+            what = f"sampled: the newest {self._traces} traces of each {_span(stretch)} s"
+            stretches.caution(what, now)
+        return None
+
+    def _heed(self, trouble: Trouble) -> bool:
         """Ask for fewer traces from now on when the server says that it returns no more."""
         most = _MOST.search(trouble.detail)
-        if most is not None and 0 < int(most[1]) < self._traces:
+        fewer = most is not None and 0 < int(most[1]) < self._traces
+        if most is not None and fewer:
             self._traces = int(most[1])
+        return fewer
 
     def close(self) -> None:
         """Release connections."""
         self._backend.close()
 
-    def _found(self, service: str, stretch: tuple[float, float]) -> Json:
+    def _found(self, service: str, stretch: Stretch) -> Json:
         """Return the traces of a stretch as OTLP/JSON, by whichever API the server has."""
         if self._version == 3:  # noqa: PLR2004  the API's name
             try:
@@ -121,12 +130,16 @@ class JaegerPoller:
             "limit": self._traces,
         }
         try:
-            return _from_v1(self._backend.documents("/api/traces", query))
+            return _from_v1(self._backend.document("/api/traces", query))
         except NotThere:
             self._version = 3  # the next attempt begins anew: the server may be replaced
             raise
 
-    def _v3(self, service: str, stretch: tuple[float, float]) -> dict[str, str | int]:
+    def _v3(self, service: str, stretch: Stretch) -> dict[str, str | int]:
+        """Return the question by both names of each parameter: what a server does not know, it skips.
+
+        Jaeger 1 and 2 up to 2.18 know the second ones only; those after 2.20 are to know only the first.
+        """
         begin, end = (
             datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
             for t in stretch
@@ -136,6 +149,10 @@ class JaegerPoller:
             "query.startTimeMin": begin,
             "query.startTimeMax": end,
             "query.searchDepth": self._traces,
+            "query.service_name": service,
+            "query.start_time_min": begin,
+            "query.start_time_max": end,
+            "query.num_traces": self._traces,
         }
 
     def _take(self, found: Json, now: float) -> int:
@@ -165,7 +182,7 @@ class JaegerPoller:
         return len(traces)
 
 
-def _span(stretch: tuple[float, float]) -> str:
+def _span(stretch: Stretch) -> str:
     return f"{stretch[1] - stretch[0]:.0f}"
 
 
@@ -225,9 +242,8 @@ def _as_hex(value: object) -> str:
         return "?"
 
 
-def _from_v1(documents: Sequence[object]) -> Json:
+def _from_v1(document: object) -> Json:
     """Return OTLP/JSON of a v1 answer."""
-    document = documents[0] if documents else None
     if not isinstance(document, dict):
         raise Trouble(Absence.INVALID, "the answer is JSON, but no list of traces")
     if document.get("errors"):
@@ -264,8 +280,7 @@ def _span_v1(span: Json) -> Json:
     parents = [r for r in _dicts(span, "references") if r.get("refType") == "CHILD_OF"]
     if parents:
         made["parentSpanId"] = str(parents[0].get("spanID", "")).zfill(_HEX_DIGITS // 2)
-    failed = tags.get("error") in {True, "true"} or tags.get("otel.status_code") == "ERROR"
-    if failed:
+    if tags.get("error") in (True, "true") or tags.get("otel.status_code") == "ERROR":
         made["status"] = {"code": _ERROR}
     return made
 
