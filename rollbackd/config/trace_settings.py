@@ -26,11 +26,17 @@ class TempoSettings:
 
 @dataclass(frozen=True, slots=True)
 class JaegerSettings:
-    """A Jaeger to ask. ``traces``: how many are read of a service at once, at most."""
+    """A Jaeger to ask.
+
+    Attributes:
+        traces: how many are read of a service at once, at most.
+        spm: whether it is asked how many calls there really were.
+    """
 
     endpoint: EndpointSettings
     services: tuple[str, ...]
     traces: int
+    spm: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,9 @@ class TraceBook:
         """Return every process that is known."""
         return self.catalogue.instances
 
-    def caution(self, text: str, until: float) -> None:
-        """Note what limits the sums, to be told until a time."""
+    def caution(self, text: str, until: float, *, instead_of: str = "") -> None:
+        """Note what limits the sums, to be told until a time, in the place of what was told before."""
         with self.lock:
-            self.caveats[text] = until
+            self.caveats.pop(instead_of, None)
+            if text:
+                self.caveats[text] = until

@@ -44,6 +44,17 @@ def test_labels_add_to_the_built_in_ones_and_links_hold_the_trace(tmp_path: Path
     assert config.traces.address("abc") == "https://grafana.example/explore?trace=abc"
 
 
+def test_jaegers_metrics_are_asked_for_unless_that_is_turned_off(tmp_path: Path) -> None:
+    server = {"url": "http://jaeger:16686", "services": ["shop"]}
+    for given, spm in (({}, True), ({"spm": False}, False)):
+        config = load(write(tmp_path, traced(jaeger=server | given)))
+        assert config.traces is not None
+        assert config.traces.jaeger is not None
+        assert config.traces.jaeger.spm is spm
+    said = complaints(tmp_path, traced(jaeger=server | {"spm": "sometimes"}))
+    assert "traces.jaeger.spm" in said
+
+
 def test_a_signal_may_be_anything_that_a_ratio_may(tmp_path: Path) -> None:
     values = traced(receiver={})
     values["policies"][0]["signals"][-1] = {

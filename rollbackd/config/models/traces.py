@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from rollbackd.config.models.base import (
     Address,
+    Bool,
     LabelName,
     Model,
     Text,
@@ -89,11 +90,14 @@ class JaegerModel(EndpointModel):
     """Names of the services to ask about."""
     traces: Annotated[int, Field(ge=1, le=20_000, strict=True)] = 500
     """Traces read of a service in ten seconds, at most; when there are more, that is said."""
+    spm: Bool = True
+    """Ask Jaeger's metrics storage, where it has one (Service Performance Monitoring), how many calls
+    there were, so that it is said of how many the traces tell; never evidence."""
 
     def settings(self, base: Path) -> JaegerSettings:
         """Return the frozen settings."""
         endpoint = self.endpoint(base, EndpointSettings)
-        return JaegerSettings(endpoint, tuple(self.services), self.traces)
+        return JaegerSettings(endpoint, tuple(self.services), self.traces, self.spm)
 
 
 class TracesModel(Model):

@@ -17,8 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from analyzer.sample import Absence
 from rollbackd.sources.http_reply import Trouble
-from rollbackd.traces.backends.polling import Pace, Stretch, Stretches
+from rollbackd.traces.backends.polling import CAVEAT_S, Pace, Stretch, Stretches
+from rollbackd.traces.backends.sampling import Sampling
 from rollbackd.traces.backends.server import Backend, NotThere
+from rollbackd.traces.backends.spm import Monitoring
 from rollbackd.traces.book import Busy, TraceBook
 from rollbackd.traces.fates import Fate
 from rollbackd.traces.otlp import decode, request_of
@@ -52,6 +54,7 @@ class JaegerPoller:
         backend: the server. book: where spans go.
         services: names of the services to ask about.
         traces: how many are read of a service and a stretch, at most.
+        monitoring: who knows how many calls there really were, if anybody.
         pace: how often, and how far behind.
     """
 
@@ -61,18 +64,19 @@ class JaegerPoller:
         book: TraceBook,
         services: Sequence[str],
         traces: int,
+        monitoring: Monitoring | None = None,
         pace: Pace = PACE,
     ) -> None:
         self._backend = backend
         self._book = book
         self._traces = traces
         self._stretches = {s: Stretches(pace, book, f"Jaeger ({s})") for s in services}
+        self._sampling = None if monitoring is None else Sampling(monitoring, book.catalogue)
         self._version = 3
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def poll(self, now: float, *, past: bool = False) -> None:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
-        del past  # traces are read whole: their examples cost nothing more
         for service, stretches in self._stretches.items():
             for stretch in stretches.due(now):
                 trouble = self._ask(service, stretch, stretches, now)
@@ -80,13 +84,22 @@ class JaegerPoller:
                     stretches.failed(trouble, now)
                     break
                 stretches.done(stretch[1])
+            if not past:
+                self._tell_sample(service, now)
+
+    def _tell_sample(self, service: str, now: float) -> None:
+        """Let it be told what the traces of a service are a sample of."""
+        told = None if self._sampling is None else self._sampling.told(service, now)
+        if told is not None:
+            text, before = told
+            self._book.caution(text, now + CAVEAT_S, instead_of=before)
 
     def _ask(
         self, service: str, stretch: Stretch, stretches: Stretches, now: float
     ) -> Trouble | None:
         """Count a stretch; return why it could not be, or None."""
         try:
-            count = self._take(self._found(service, stretch), now)
+            count = self._take(service, stretch, self._found(service, stretch), now)
         except NotThere as error:
             return Trouble(Absence.INVALID, f"{error}: is this a Jaeger?")
         except Trouble as trouble:
@@ -111,6 +124,8 @@ class JaegerPoller:
     def close(self) -> None:
         """Release connections."""
         self._backend.close()
+        if self._sampling is not None:
+            self._sampling.close()
 
     def _found(self, service: str, stretch: Stretch) -> Json:
         """Return the traces of a stretch as OTLP/JSON, by whichever API the server has."""
@@ -155,7 +170,7 @@ class JaegerPoller:
             "query.num_traces": self._traces,
         }
 
-    def _take(self, found: Json, now: float) -> int:
+    def _take(self, service: str, stretch: Stretch, found: Json, now: float) -> int:
         """Count the traces that were not counted before; return how many were found."""
         try:
             request = request_of(found)
@@ -173,6 +188,8 @@ class JaegerPoller:
             self._book.admit(_spans(request))
             out = decode(request, self._book.catalogue, None, now)
             self._book.take(out.columns, now)
+            if self._sampling is not None:
+                self._sampling.note(service, stretch, out.columns)
             self._book.fates[Fate.INVALID] += out.invalid
             self._book.fates[Fate.UNATTRIBUTED] += out.unattributed
             self._book.fates[Fate.CROWDED] += out.crowded

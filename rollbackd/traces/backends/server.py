@@ -23,7 +23,9 @@ from rollbackd.sources.prometheus_session import QueryLimits, query_retry
 Asked = Mapping[str, str | int | Sequence[str]]
 """The query of a request; a sequence is asked as the same parameter several times."""
 
-_HTTP_OK, _BAD_REQUEST, _NOT_FOUND, _NOT_IMPLEMENTED = 200, 400, 404, 501
+_HTTP_OK, _BAD_REQUEST = 200, 400
+_ABSENT = frozenset({404, 405, 501})
+"""Not found, not allowed, not implemented: 405 and 501 are Jaeger's words for metrics that it has none of."""
 _ADDRESSED = re.compile(r"remoteAddr: .*?; requestURI: .*?; ", re.DOTALL)
 """What VictoriaTraces puts before each of its errors; it can be longer than what is read of them."""
 _UNKNOWN_PATH = b"unsupported path requested"
@@ -135,7 +137,7 @@ def _absent(status: int, body: bytes) -> bool:
     """
     page = status == _HTTP_OK and body.lstrip()[:1] == b"<"
     unsupported = status == _BAD_REQUEST and _UNKNOWN_PATH in body
-    return status in {_NOT_FOUND, _NOT_IMPLEMENTED} or page or unsupported
+    return status in _ABSENT or page or unsupported
 
 
 def _said(body: bytes) -> str:
