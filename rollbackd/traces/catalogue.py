@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,16 @@ class Bounds:
 
 @dataclass(slots=True)
 class Instance:
-    """A process that sends spans. ``labels``: by the catalogue's label names; "" where unknown."""
+    """A process that sends spans.
+
+    Attributes:
+        labels: by the catalogue's label names; "" where unknown.
+        service: whose operations it does. sent_as: the service that it says it is.
+    """
 
     labels: tuple[str, ...]
     service: str
+    sent_as: str
     rows: dict[tuple[str, int], int] = field(default_factory=dict)
     """By span name and kind as they are sent."""
     by_operation: dict[int, int] = field(default_factory=dict)
@@ -74,14 +81,19 @@ class Catalogue:
     Args:
         labels: label names and the resource attributes each is read from, the first present wins.
         bounds: limits.
+        aliases: services that are versions of another one, and that one: their operations are the same.
     """
 
     def __init__(
-        self, labels: Mapping[str, tuple[str, ...]] = DEFAULT_LABELS, bounds: Bounds = Bounds()
+        self,
+        labels: Mapping[str, tuple[str, ...]] = DEFAULT_LABELS,
+        bounds: Bounds = Bounds(),
+        aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.names = tuple(labels)
         self._sources = tuple(labels.values())
         self.bounds = bounds
+        self._aliases = aliases
         self.operations: list[Operation] = []
         self._operation: dict[Operation, int] = {}
         self._of_service: dict[str, int] = {}
@@ -118,13 +130,14 @@ class Catalogue:
         )
         if not any(labels):
             return None
-        service = str(attributes.get(SERVICE_KEY) or "unknown")[:100]
-        known = self._instances.get((service, labels))
+        sent_as = str(attributes.get(SERVICE_KEY) or "unknown")[:100]
+        known = self._instances.get((sent_as, labels))
         if known is None:
             if len(self._instances) >= self.bounds.instances:
                 self._crowd()
                 raise CatalogueFull(f"{self.bounds.instances} instances are known already")
-            known = self._instances[service, labels] = Instance(labels, service)
+            service = self._aliases.get(sent_as, sent_as)
+            known = self._instances[sent_as, labels] = Instance(labels, service, sent_as)
         return known
 
     def row(self, instance: Instance, name: str, kind: int, *, templated: bool = False) -> int:

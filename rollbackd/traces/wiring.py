@@ -44,7 +44,7 @@ class TraceParts:
         """
         bounds = Bounds(instances=settings.instances, operations=settings.operations)
         book = TraceBook(
-            Catalogue(settings.labels, bounds),
+            Catalogue(settings.labels, bounds, settings.aliases),
             generation_s=settings.assembly_s,
             retention_s=settings.retention_s,
             max_spans=settings.max_spans,

@@ -113,6 +113,9 @@ class TracesModel(Model):
     """Labels that identify an instance, and the resource attributes each is read from, the first
     present wins; added to, or instead of, the built-in ones: namespace, pod, replicaset, instance
     and version."""
+    aliases: dict[Text, Text] = Field(default_factory=dict)
+    """Services that are versions of another one, and that one, such as shop-canary: shop; their
+    operations are compared as the same."""
     assembly: PositiveDuration = default("5s")
     """How long spans wait for their parents and children (duration)."""
     retention: PositiveDuration = default("30m")
@@ -126,6 +129,17 @@ class TracesModel(Model):
     link: Annotated[Text, AfterValidator(_link)] | None = None
     """Address of a trace for people, with {trace_id} in it (Grafana, Jaeger)."""
 
+    @field_validator("aliases")
+    @classmethod
+    def _one_step(cls, aliases: dict[str, str]) -> dict[str, str]:
+        twice = [name for name in aliases.values() if name in aliases]
+        if twice:
+            raise fault(
+                f"{shown(twice[0])} is an alias and has aliases",
+                "name the service that it is, once",
+            )
+        return aliases
+
     def settings(self, base: Path) -> TraceSettings:
         """Return the frozen settings."""
         return TraceSettings(
@@ -136,6 +150,7 @@ class TracesModel(Model):
             operations=self.max_operations,
             instances=self.max_instances,
             link=self.link or "",
+            aliases=self.aliases,
             receiver=None if self.receiver is None else self.receiver.settings(),
             tempo=None if self.tempo is None else self.tempo.settings(base),
             jaeger=None if self.jaeger is None else self.jaeger.settings(base),

@@ -88,8 +88,9 @@ class Sampling:
             account.read.popleft()
 
     def _is_served(self, row: int, service: str) -> bool:
+        owner = self._catalogue.row_owner[row]
         operation = self._catalogue.operations[int(self._catalogue.row_operation[row])]
-        return operation.service == service and operation.kind == "server"
+        return owner is not None and owner.sent_as == service and operation.kind == "server"
 
     def told(self, service: str, now: float) -> tuple[str, str] | None:
         """Return what is to be told of a service and what was before, None to leave that."""
