@@ -120,7 +120,13 @@ class TraceBook:
             self._gathering, self._gathered = [], 0
             ripe, self._waiting = self._waiting, newest
             older = SpanColumns.joined(list(self._older))
-            counts = assemble(older, ripe, newest, longest_s=OLDER * self.generation_s)
+            counts = assemble(
+                older,
+                ripe,
+                newest,
+                longest_s=OLDER * self.generation_s,
+                process=self.catalogue.row_process,
+            )
             self._older.append(ripe)
             self._write(counts, ripe, now)
             self._tidy(now)

@@ -43,11 +43,13 @@ class Instance:
     Attributes:
         labels: by the catalogue's label names; "" where unknown.
         service: whose operations it does. sent_as: the service that it says it is.
+        number: its own, never given to another.
     """
 
     labels: tuple[str, ...]
     service: str
     sent_as: str
+    number: int
     rows: dict[tuple[str, int], int] = field(default_factory=dict)
     """By span name and kind as they are sent."""
     by_operation: dict[int, int] = field(default_factory=dict)
@@ -100,6 +102,9 @@ class Catalogue:
         self._instances: OrderedDict[tuple[str, tuple[str, ...]], Instance] = OrderedDict()
         self.row_owner: list[Instance | None] = []
         self.row_operation: NDArray[np.int32] = np.empty(1024, dtype=np.int32)
+        self.row_process: NDArray[np.int64] = np.empty(1024, dtype=np.int64)
+        """Number of the instance that each row is, or was last, of."""
+        self._met = 0
         self._free: list[int] = []
         self.version = 0
         """Grows whenever a row is given to somebody, or taken back."""
@@ -137,7 +142,9 @@ class Catalogue:
                 self._crowd()
                 raise CatalogueFull(f"{self.bounds.instances} instances are known already")
             service = self._aliases.get(sent_as, sent_as)
-            known = self._instances[sent_as, labels] = Instance(labels, service, sent_as)
+            self._met += 1
+            known = Instance(labels, service, sent_as, self._met)
+            self._instances[sent_as, labels] = known
         return known
 
     def row(self, instance: Instance, name: str, kind: int, *, templated: bool = False) -> int:
@@ -205,7 +212,9 @@ class Catalogue:
             raise CatalogueFull(f"{self.bounds.rows} pairs of instance and operation are known")
         if row >= len(self.row_operation):
             self.row_operation = np.concatenate([self.row_operation, self.row_operation])
+            self.row_process = np.concatenate([self.row_process, self.row_process])
         self.row_operation[row] = operation
+        self.row_process[row] = instance.number
         self.version += 1
         instance.by_operation[operation] = row
         return row
