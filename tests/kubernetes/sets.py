@@ -83,6 +83,12 @@ def settle(api: FakeKubeApi, kind: str) -> None:
         wanted = len(NODES) if kind == "DaemonSet" else one["spec"]["replicas"]
         ready = status.get("numberReady", status.get("readyReplicas", 0))
         is_seen = status.get("observedGeneration") == one["metadata"]["generation"]
-        return bool(is_seen and ready == wanted == len(pods(api, image_of(one))))
+        new = pods(api, image_of(one))  # asked for last: the status may be older than they are
+        return bool(is_seen and ready == wanted == len(new) and all(map(_is_ready, new)))
 
     api.wait_until(is_settled, what=f"{kind} settled")
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
