@@ -5,6 +5,7 @@ from typing import Any
 from actions.cluster import revision_template
 from analyzer.rollout import Revision
 from tests.fakes.kube_api import FakeKubeApi
+from tests.fakes.kube_api.controllers.pod_conditions import is_ready
 
 NODES = ("node-a", "node-b", "node-c")
 
@@ -84,11 +85,6 @@ def settle(api: FakeKubeApi, kind: str) -> None:
         ready = status.get("numberReady", status.get("readyReplicas", 0))
         is_seen = status.get("observedGeneration") == one["metadata"]["generation"]
         new = pods(api, image_of(one))  # asked for last: the status may be older than they are
-        return bool(is_seen and ready == wanted == len(new) and all(map(_is_ready, new)))
+        return bool(is_seen and ready == wanted == len(new) and all(map(is_ready, new)))
 
     api.wait_until(is_settled, what=f"{kind} settled")
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
