@@ -346,6 +346,40 @@ def test_without_v3_version_1_is_asked_and_says_the_same(name: str) -> None:
     assert_two_traces(book)
 
 
+def test_version_3_of_victoriatraces_says_the_same_span_by_span() -> None:
+    """It tells each span with its resource, every value as text, and what is not there as empty."""
+    told = []
+    for resource in json.loads(recorded("jaeger-v3.json"))["result"]["resourceSpans"]:
+        for scope in resource["scopeSpans"]:
+            for span in scope["spans"]:
+                plain = {"traceState": "", "parentSpanId": "", "flags": 0, "links": []}
+                status = {"message": "", "code": 0} | span["status"]
+                full = plain | {"events": []} | span | {"status": status, "droppedEventsCount": 0}
+                full["attributes"] = [
+                    {
+                        "key": a["key"],
+                        "value": {"stringValue": str(next(iter(a["value"].values())))},
+                    }
+                    for a in span["attributes"]
+                ]
+                scoped = {"name": "", "version": "", "attributes": [], "droppedAttributesCount": 0}
+                told.append(
+                    {
+                        "resource": resource["resource"],
+                        "scopeSpans": [{"scope": scoped, "spans": [full], "schemaUrl": ""}],
+                        "schemaUrl": "",
+                    }
+                )
+    answer = Answer(json.dumps({"result": {"resourceSpans": told}}).encode())
+    path = "/select/jaeger/api/v3/traces"
+    with StubServer(Server({path: lambda _: answer})) as stub:
+        book, poller = book_and(jaeger, stub.url + "/select/jaeger")
+        poller.poll(NOW)
+        poller.close()
+    assert [urlsplit(r.path).path for r in stub.requests] == [path]
+    assert_two_traces(book)
+
+
 def unknown_path(path: str) -> Answer:
     """Answer like a VictoriaTraces that has no version 3."""
     said = f'remoteAddr: "127.0.0.1:1"; requestURI: {path}; unsupported path requested: "{path}"'
