@@ -11,7 +11,7 @@ import requests
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from actions.dns.authority import AuthoritativeServers
+from actions.dns.authority import AuthoritativeServers, Nameserver
 from actions.dns.cloud_dns import CloudDns
 from actions.dns.cloudflare import Cloudflare
 from actions.dns.external_dns import GROUP, ExternalDns
@@ -32,12 +32,12 @@ from tests.dns.stub_clouds import (
 from tests.dns.stub_nameserver import StubNameserver
 from tests.fakes.kube_api import Fault, FaultAction
 from tests.kubernetes.shop import cluster
-from tests.servers.nameservers import KEY_NAME, KEY_SECRET, Bind, Knot
+from tests.servers.nameservers import KEY_NAME, KEY_SECRET, Bind, Knot, PowerDns
 
 ZONE = "shop.test"
 NAME = f"www.{ZONE}"
 EU, US, AP = "192.0.2.1", "192.0.2.2", "192.0.2.3"
-SLOW_S = 0.5
+RECORDS = (f"www 60 A {EU}", f"www 60 A {US}")
 
 
 @dataclass(frozen=True)
@@ -89,22 +89,33 @@ def _interfering(backend: DnsBackend) -> Callable[[], None]:
 @contextmanager
 def bind(folder: Path) -> Iterator[Bench]:
     knot = Knot(folder / "knot", "knot", ZONE)
-    primary = Bind(folder / "bind", ZONE, [f"www 60 A {EU}", f"www 60 A {US}"], [knot.server])
+    powerdns = PowerDns(folder / "powerdns", ZONE)
+    behind = [knot.server, powerdns.server]
+    primary = Bind(folder / "bind", ZONE, RECORDS, behind)
     with primary:
-        knot.follow(primary.server)
-        with knot:
-            authority = AuthoritativeServers(ZONE, [primary.server, knot.server])
-            backend = DynamicUpdate(
-                zone=ZONE,
-                primary=primary.server,
-                key=Key(KEY_NAME, "hmac-sha256", lambda: KEY_SECRET),
-                authority=authority,
-                timeout_s=5.0,
-            )
-            between = _Between(backend)
-            yield Bench(
-                between, _interfering(backend), between.when_written, primary.stop, primary.start
-            )
+        for secondary in (knot, powerdns):
+            secondary.follow(primary.server)
+        with knot, powerdns:
+            yield _updated(primary, [primary.server, *behind])
+
+
+@contextmanager
+def powerdns(folder: Path) -> Iterator[Bench]:
+    with PowerDns(folder / "powerdns", ZONE, RECORDS) as primary:
+        yield _updated(primary, [primary.server])
+
+
+def _updated(primary: Bind | PowerDns, servers: Sequence[Nameserver]) -> Bench:
+    """Return the bench of a primary that takes dynamic updates."""
+    backend = DynamicUpdate(
+        zone=ZONE,
+        primary=primary.server,
+        key=Key(KEY_NAME, "hmac-sha256", lambda: KEY_SECRET),
+        authority=AuthoritativeServers(ZONE, servers),
+        timeout_s=5.0,
+    )
+    between = _Between(backend)
+    return Bench(between, _interfering(backend), between.when_written, primary.stop, primary.start)
 
 
 class _Between:
@@ -419,6 +430,7 @@ def external_dns(kind: str) -> Callable[[Path], Any]:
 
 BENCHES = [
     bind,
+    powerdns,
     *(route53(kind) for kind in ("simple", "weighted", "failover")),
     *(cloud_dns(kind) for kind in ("plain", "weighted")),
     *(cloudflare(kind) for kind in ("plain", "weighted", "failover")),
