@@ -61,11 +61,20 @@ class CloudflareSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExternalDnsSettings:
-    """A DNSEndpoint object, in the cluster that ``rollouts.kubernetes`` names."""
+    """Objects that ExternalDNS carries out, in the cluster that ``rollouts.kubernetes`` names.
+
+    Attributes:
+        resource: dnsendpoints (one), services or ingresses. objects: their names.
+        annotation_prefix: of the annotations of services and ingresses.
+        interval_s: how long ExternalDNS takes at most to see a change.
+    """
 
     namespace: str
-    endpoint: str
+    resource: str
+    objects: tuple[str, ...]
     zone: str
+    annotation_prefix: str
+    interval_s: float
 
 
 ProviderSettings = (

@@ -81,6 +81,30 @@ def test_every_provider_can_be_configured(
     assert isinstance(loaded(tmp_path, values).dns[0].provider, kind)
 
 
+@pytest.mark.parametrize("resource", ["services", "ingresses"])
+def test_external_dns_reads_annotations_as_it_is_told(tmp_path: Path, resource: str) -> None:
+    said = {"namespace": "n", resource: ["eu", "us"], "zone": "example.com"}
+    newer = {"annotation_prefix": "external-dns.kubernetes.io/", "interval": "30s"}
+    values = regions() | {"dns": [{"name": "main", "external_dns": said | newer}]}
+    found = loaded(tmp_path, values).dns[0].provider
+    assert (found.resource, found.objects) == (resource, ("eu", "us"))
+    assert (found.annotation_prefix, found.interval_s) == ("external-dns.kubernetes.io", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({}, "exactly one of endpoint, services and ingresses"),
+        ({"endpoint": "e", "services": ["s"]}, "exactly one of endpoint, services and ingresses"),
+        ({"ingresses": ["i", "i"]}, '"i" is named twice'),
+    ],
+)
+def test_external_dns_has_objects_of_one_kind(tmp_path: Path, said: Values, says: str) -> None:
+    backend = {"name": "main", "external_dns": {"namespace": "n", "zone": "example.com", **said}}
+    with pytest.raises(ConfigError, match=says):
+        loaded(tmp_path, regions() | {"dns": [backend]})
+
+
 def _set(*path: str | int, to: object) -> Callable[[Values], None]:
     def change(values: Values) -> None:
         target: Any = values

@@ -11,6 +11,7 @@ import requests
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from actions.dns.annotated import AnnotatedObjects, Kind, Objects
 from actions.dns.authority import AuthoritativeServers, Nameserver
 from actions.dns.cloud_dns import CloudDns
 from actions.dns.cloudflare import Cloudflare
@@ -20,6 +21,7 @@ from actions.dns.record import Member, Record, Routing
 from actions.dns.rest import TokenSession
 from actions.dns.rfc2136 import DynamicUpdate, Key
 from actions.dns.route53 import Route53
+from actions.gitops_hold import GitOpsOwners
 from actions.ports import ActionError
 from rollbackd.kubernetes.connection import Connection
 from tests.dns.stub_clouds import (
@@ -30,7 +32,7 @@ from tests.dns.stub_clouds import (
     StubProvider,
 )
 from tests.dns.stub_nameserver import StubNameserver
-from tests.fakes.kube_api import Fault, FaultAction
+from tests.fakes.kube_api import FakeKubeApi, Fault, FaultAction
 from tests.kubernetes.shop import cluster
 from tests.servers.nameservers import KEY_NAME, KEY_SECRET, Bind, Knot, PowerDns
 
@@ -410,21 +412,98 @@ def external_dns(kind: str) -> Callable[[Path], Any]:
                 between,
                 namespace="default",
                 name="shop",
+                zone=ZONE,
                 authority=AuthoritativeServers(ZONE, [nameserver.server]),
+                owners=GitOpsOwners(connection),
             )
-
-            def trouble() -> None:
-                api.add_fault(Fault(FaultAction.THROTTLE))
-
-            yield Bench(
-                backend,
-                _interfering(backend),
-                between.when_written,
-                trouble,
-                api.clear_faults,
-            )
+            yield _in_cluster(api, backend, between)
 
     made.__name__ = f"external_dns_{kind}"
+    return made
+
+
+def _in_cluster(
+    api: FakeKubeApi,
+    backend: DnsBackend,
+    between: "_BetweenPatches",
+    through: DnsBackend | None = None,
+) -> Bench:
+    """Return the bench of a backend whose records are objects of a cluster."""
+
+    def trouble() -> None:
+        api.add_fault(Fault(FaultAction.THROTTLE))
+
+    theirs = _interfering(through or backend)
+    return Bench(backend, theirs, between.when_written, trouble, api.clear_faults)
+
+
+ANNOTATIONS = "external-dns.alpha.kubernetes.io"
+
+
+def annotated(kind: str, name: str, **annotations: str) -> dict[str, Any]:
+    """Return a Service or Ingress that ExternalDNS heeds; other hosts are not its business."""
+    said = {f"{ANNOTATIONS}/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    said["example.com/note"] = "keep me"
+    metadata = {"name": name, "namespace": "default", "annotations": said}
+    if kind == Kind.SERVICE:
+        spec: dict[str, Any] = {"type": "LoadBalancer", "ports": [{"port": 80}]}
+        return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+    spec = {"rules": [{"host": NAME}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec,
+    }  # fmt: skip
+
+
+def by_annotations(kind: Kind, routing: str) -> Callable[[Path], Any]:
+    hosts = {"hostname": NAME} if kind is Kind.SERVICE else {}
+    weights = {"eu": 100, "us": 50}
+    objects = [annotated(kind, "shop", ttl="60", target=f"{EU},{US}", **hosts)]
+    if routing == "weighted":
+        objects = [
+            annotated(
+                kind,
+                f"shop-{region}",
+                ttl="1m",
+                target=address,
+                set_identifier=region,
+                aws_weight=str(weights[region]),
+                **hosts,
+            )
+            for region, address in (("eu", EU), ("us", US))
+        ]
+
+    @contextmanager
+    def made(folder: Path) -> Iterator[Bench]:
+        del folder
+        with cluster() as (api, connection), ExitStack() as stack:
+            for each in objects:
+                api.create(each)
+
+            def answers(name: str, type_: str) -> tuple[str, ...]:
+                members = backend.read(name, type_).members
+                return next(m.values for m in members if m.weight > 0)
+
+            nameserver = stack.enter_context(StubNameserver(answers))
+            between = _BetweenPatches(connection)
+            backend, theirs = (
+                AnnotatedObjects(
+                    through,
+                    Objects(
+                        kind,
+                        "default",
+                        tuple(each["metadata"]["name"] for each in objects),
+                        ANNOTATIONS,
+                        60.0,
+                    ),
+                    zone=ZONE,
+                    authority=AuthoritativeServers(ZONE, [nameserver.server]),
+                    owners=GitOpsOwners(connection),
+                )
+                for through in (between, connection)
+            )
+            yield _in_cluster(api, backend, between, theirs)
+
+    made.__name__ = f"{kind.lower()}_{routing}"
     return made
 
 
@@ -435,4 +514,7 @@ BENCHES = [
     *(cloud_dns(kind) for kind in ("plain", "weighted")),
     *(cloudflare(kind) for kind in ("plain", "weighted", "failover")),
     *(external_dns(kind) for kind in ("plain", "weighted")),
+    by_annotations(Kind.SERVICE, "plain"),
+    by_annotations(Kind.INGRESS, "plain"),
+    by_annotations(Kind.INGRESS, "weighted"),
 ]

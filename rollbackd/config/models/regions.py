@@ -30,6 +30,7 @@ from rollbackd.config.models.source import PrometheusModel
 from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault, shown
 
 LEAST_REGIONS = 2
+ANNOTATION_PREFIX = "external-dns.alpha.kubernetes.io"
 RENEW_S = 300.0
 """Evidence of a region known to be sick is weighed anew after at most this long."""
 Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"]
@@ -120,18 +121,53 @@ class CloudflareModel(WithSecret):
 
 
 class ExternalDnsModel(Model):
-    """A DNSEndpoint object that ExternalDNS carries out; needs rollouts.kubernetes."""
+    """Objects that ExternalDNS carries out; needs rollouts.kubernetes.
+
+    Exactly one of endpoint, services and ingresses.
+    """
 
     namespace: Text
-    """Namespace of the object."""
-    endpoint: Text
-    """Name of the object."""
+    """Namespace of the objects."""
+    endpoint: Text | None = None
+    """Name of a DNSEndpoint."""
+    services: list[Text] = Field(default_factory=list)
+    """Names of Services with ExternalDNS' annotations: one for a plain record, one for each
+    set-identifier of a weighted one."""
+    ingresses: list[Text] = Field(default_factory=list)
+    """The same for Ingresses."""
     zone: Text
     """The zone whose servers show when it is done."""
+    annotation_prefix: Text = ANNOTATION_PREFIX
+    """What the annotations begin with; external-dns.kubernetes.io by default since ExternalDNS
+    0.22."""
+    interval: PositiveDuration = default("1m")
+    """How long ExternalDNS takes at most to see a change (duration); waited for where nobody can
+    be asked."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "ExternalDnsModel":
+        if sum(map(bool, (self.endpoint, self.services, self.ingresses))) != 1:
+            raise fault("exactly one of endpoint, services and ingresses is needed")
+        names = self._objects()
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise fault(f"{shown(twice)} is named twice")
+        return self
+
+    def _objects(self) -> list[str]:
+        return [self.endpoint] if self.endpoint else self.services or self.ingresses
 
     def settings(self, _: Path) -> settings.ExternalDnsSettings:
         """Return the frozen settings."""
-        return settings.ExternalDnsSettings(self.namespace, self.endpoint, self.zone)
+        annotated = "services" if self.services else "ingresses"
+        return settings.ExternalDnsSettings(
+            namespace=self.namespace,
+            resource="dnsendpoints" if self.endpoint else annotated,
+            objects=tuple(self._objects()),
+            zone=self.zone,
+            annotation_prefix=self.annotation_prefix.rstrip("/"),
+            interval_s=self.interval,
+        )
 
 
 PROVIDERS = ("rfc2136", "route53", "cloud_dns", "cloudflare", "external_dns")
