@@ -77,8 +77,26 @@ class ExternalDnsSettings:
     interval_s: float
 
 
+Argument = bool | int | float | str | list[str] | Secret
+
+
+@dataclass(frozen=True, slots=True)
+class OctoDnsSettings:
+    """A provider of octoDNS, by its class and what the class is given."""
+
+    zone: str
+    provider: str
+    arguments: Mapping[str, Argument]
+    max_records: int
+
+
 ProviderSettings = (
-    Rfc2136Settings | Route53Settings | CloudDnsSettings | CloudflareSettings | ExternalDnsSettings
+    Rfc2136Settings
+    | Route53Settings
+    | CloudDnsSettings
+    | CloudflareSettings
+    | ExternalDnsSettings
+    | OctoDnsSettings
 )
 
 
@@ -141,6 +159,10 @@ class RegionsSettings:
             match backend.provider:
                 case Rfc2136Settings(key=secret) | CloudflareSettings(token=secret):
                     found[f"regions.dns[{place}]"] = secret
+                case OctoDnsSettings(arguments=arguments):
+                    where = f"regions.dns[{place}].octodns.arguments"
+                    named = {f"{where}.{name}": value for name, value in arguments.items()}
+                    found |= {k: v for k, v in named.items() if isinstance(v, Secret)}
                 case _:
                     pass
         for place, member in enumerate(self.members):

@@ -20,6 +20,7 @@ from rollbackd.config.region_settings import (
     DnsSettings,
     ExternalDnsSettings,
     MemberSettings,
+    OctoDnsSettings,
     RegionsSettings,
     Rfc2136Settings,
     Route53Settings,
@@ -176,6 +177,8 @@ def _backend(config: Config, settings: DnsSettings, stack: ExitStack) -> DnsBack
             stack.callback(cluster.close)
             owners = GitOpsOwners(cluster, access.argocd_namespace)
             return _external_dns(provider, cluster, owners, authority)
+        case OctoDnsSettings():
+            return _octodns(settings.name, provider, authority)
         case _:
             assert_never(provider)
 
@@ -211,6 +214,23 @@ def _external_dns(
         zone=settings.zone,
         authority=authority,
         owners=owners,
+    )
+
+
+def _octodns(name: str, settings: OctoDnsSettings, authority: "Authority") -> DnsBackend:
+    try:
+        from actions.dns.octodns_bridge import OctoDns, provider_class  # noqa: PLC0415  when used
+    except ImportError as error:
+        raise ValueError(f"regions.dns {name} needs: pip install 'rollbackd[octodns]'") from error
+    return OctoDns(
+        zone=settings.zone,
+        provider=provider_class(settings.provider),
+        arguments={
+            key: _reader(value) if isinstance(value, Secret) else value
+            for key, value in settings.arguments.items()
+        },
+        authority=authority,
+        max_records=settings.max_records,
     )
 
 

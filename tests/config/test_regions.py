@@ -105,6 +105,44 @@ def test_external_dns_has_objects_of_one_kind(tmp_path: Path, said: Values, says
         loaded(tmp_path, regions() | {"dns": [backend]})
 
 
+def octodns(provider: str = "octodns_desec.DesecProvider", **arguments: object) -> Values:
+    said = {"zone": "example.com", "provider": provider, "arguments": arguments}
+    return regions() | {"dns": [{"name": "main", "octodns": said}]}
+
+
+def test_octodns_has_its_credentials_from_elsewhere(tmp_path: Path) -> None:
+    values = octodns(token="env/DESEC", password="file/secret", retries=3, url="https://x/y")
+    found = loaded(tmp_path, values)
+    provider = found.dns[0].provider
+    assert (provider.provider, provider.arguments["retries"]) == (
+        "octodns_desec.DesecProvider",
+        3,
+    )
+    assert provider.arguments["url"] == "https://x/y"
+    secrets = found.secrets()
+    assert secrets["regions.dns[0].octodns.arguments.token"].env == "DESEC"
+    assert secrets["regions.dns[0].octodns.arguments.password"].file == tmp_path / "secret"
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (octodns(token="plain text"), "token is a credential"),
+        (octodns(key_secret="QUJD"), "key_secret is a credential"),
+        (octodns(token="env/"), "token names nothing"),
+        (octodns("octodns_route53.Route53Provider"), "use route53 instead of Route53Provider"),
+        (octodns("octodns_cloudflare.provider.CloudflareProvider"), "use cloudflare instead"),
+        (octodns("DesecProvider"), "is no class"),
+        (octodns("octodns desec.X"), "is no class"),
+    ],
+)
+def test_octodns_is_no_way_round(tmp_path: Path, values: Values, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        loaded(tmp_path, values)
+    assert "plain text" not in str(error.value)
+    assert "QUJD" not in str(error.value)
+
+
 def _set(*path: str | int, to: object) -> Callable[[Values], None]:
     def change(values: Values) -> None:
         target: Any = values

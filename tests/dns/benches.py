@@ -16,6 +16,7 @@ from actions.dns.authority import AuthoritativeServers, Nameserver
 from actions.dns.cloud_dns import CloudDns
 from actions.dns.cloudflare import Cloudflare
 from actions.dns.external_dns import GROUP, ExternalDns
+from actions.dns.octodns_bridge import OctoDns, provider_class
 from actions.dns.ports import DnsBackend
 from actions.dns.record import Member, Record, Routing
 from actions.dns.rest import TokenSession
@@ -118,6 +119,26 @@ def _updated(primary: Bind | PowerDns, servers: Sequence[Nameserver]) -> Bench:
     )
     between = _Between(backend)
     return Bench(between, _interfering(backend), between.when_written, primary.stop, primary.start)
+
+
+@contextmanager
+def octodns(folder: Path) -> Iterator[Bench]:
+    with Bind(folder / "bind", ZONE, RECORDS) as primary:
+        backend = OctoDns(
+            zone=ZONE,
+            provider=provider_class("octodns_bind.Rfc2136Provider"),
+            arguments={
+                "host": primary.server.address,
+                "port": primary.server.port,
+                "timeout": 5,
+                "key_name": KEY_NAME,
+                "key_secret": lambda: KEY_SECRET,
+                "key_algorithm": "hmac-sha256",
+            },
+            authority=AuthoritativeServers(ZONE, [primary.server]),
+        )
+        # octoDNS compares nothing: see the module
+        yield Bench(backend, _interfering(backend), None, primary.stop, primary.start)
 
 
 class _Between:
@@ -510,6 +531,7 @@ def by_annotations(kind: Kind, routing: str) -> Callable[[Path], Any]:
 BENCHES = [
     bind,
     powerdns,
+    octodns,
     *(route53(kind) for kind in ("simple", "weighted", "failover")),
     *(cloud_dns(kind) for kind in ("plain", "weighted")),
     *(cloudflare(kind) for kind in ("plain", "weighted", "failover")),

@@ -11,205 +11,22 @@ from analyzer.policy import Mode, Policy
 from analyzer.regions.policy import RegionPolicy
 from rollbackd.config import region_settings as settings
 from rollbackd.config.models.base import (
-    Address,
     Bool,
     LabelName,
     Model,
     Name,
     Text,
-    Url,
-    WithSecret,
     default,
-    host_and_port,
-    one_secret,
-    path,
 )
+from rollbackd.config.models.dns import DnsModel
 from rollbackd.config.models.policies import DecidersModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.models.source import PrometheusModel
 from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault, shown
 
 LEAST_REGIONS = 2
-ANNOTATION_PREFIX = "external-dns.alpha.kubernetes.io"
 RENEW_S = 300.0
 """Evidence of a region known to be sick is weighed anew after at most this long."""
-Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"]
-
-
-class Rfc2136Model(WithSecret):
-    """Dynamic update signed with TSIG: BIND, Knot, PowerDNS. Plain records."""
-
-    zone: Text
-    """The zone that may be changed."""
-    server: Address
-    """host:port of the primary server; the host is an IP address."""
-    key_name: Text
-    """Name of the TSIG key."""
-    algorithm: Algorithm = "hmac-sha256"
-    """Algorithm of the TSIG key."""
-    timeout: PositiveDuration = default("5s")
-    """How long one exchange with the server may take (duration)."""
-
-    def settings(self, base: Path) -> settings.Rfc2136Settings:
-        """Return the frozen settings."""
-        return settings.Rfc2136Settings(
-            zone=self.zone,
-            server=host_and_port(self.server),
-            key_name=self.key_name,
-            algorithm=self.algorithm,
-            key=one_secret(base, self.secret_file, self.secret_env),
-            timeout_s=self.timeout,
-        )
-
-
-class Route53Model(Model):
-    """Amazon Route 53: simple, weighted and failover records.
-
-    Credentials are found as the AWS SDK does: environment, files, or the platform's own.
-    """
-
-    zone_id: Text
-    """Id of the hosted zone."""
-    zone: Text
-    """Its name, such as example.com."""
-    endpoint: Url | None = None
-    """Address of the API; default: Amazon's."""
-    timeout: PositiveDuration = default("10s")
-    """How long one call may take (duration)."""
-
-    def settings(self, _: Path) -> settings.Route53Settings:
-        """Return the frozen settings."""
-        return settings.Route53Settings(self.zone_id, self.zone, self.endpoint, self.timeout)
-
-
-class CloudDnsModel(Model):
-    """Google Cloud DNS: plain records and weighted round robin."""
-
-    project: Text
-    """Google Cloud project."""
-    managed_zone: Text
-    """Name of the managed zone."""
-    zone: Text
-    """Its DNS name, such as example.com."""
-    credentials_file: Text | None = None
-    """File of a service account's key; default: the platform's own identity."""
-    timeout: PositiveDuration = default("10s")
-    """How long one call may take (duration)."""
-
-    def settings(self, base: Path) -> settings.CloudDnsSettings:
-        """Return the frozen settings."""
-        file = path(base, self.credentials_file)
-        return settings.CloudDnsSettings(
-            self.project, self.managed_zone, self.zone, file, self.timeout
-        )
-
-
-class CloudflareModel(WithSecret):
-    """Cloudflare: plain records and load balancers. Its API has no compare-and-set."""
-
-    zone_id: Text
-    """Id of the zone."""
-    zone: Text
-    """Its name, such as example.com."""
-    timeout: PositiveDuration = default("10s")
-    """How long one call may take (duration)."""
-
-    def settings(self, base: Path) -> settings.CloudflareSettings:
-        """Return the frozen settings."""
-        token = one_secret(base, self.secret_file, self.secret_env)
-        return settings.CloudflareSettings(self.zone_id, self.zone, token, self.timeout)
-
-
-class ExternalDnsModel(Model):
-    """Objects that ExternalDNS carries out; needs rollouts.kubernetes.
-
-    Exactly one of endpoint, services and ingresses.
-    """
-
-    namespace: Text
-    """Namespace of the objects."""
-    endpoint: Text | None = None
-    """Name of a DNSEndpoint."""
-    services: list[Text] = Field(default_factory=list)
-    """Names of Services with ExternalDNS' annotations: one for a plain record, one for each
-    set-identifier of a weighted one."""
-    ingresses: list[Text] = Field(default_factory=list)
-    """The same for Ingresses."""
-    zone: Text
-    """The zone whose servers show when it is done."""
-    annotation_prefix: Text = ANNOTATION_PREFIX
-    """What the annotations begin with; external-dns.kubernetes.io by default since ExternalDNS
-    0.22."""
-    interval: PositiveDuration = default("1m")
-    """How long ExternalDNS takes at most to see a change (duration); waited for where nobody can
-    be asked."""
-
-    @model_validator(mode="after")
-    def _one(self) -> "ExternalDnsModel":
-        if sum(map(bool, (self.endpoint, self.services, self.ingresses))) != 1:
-            raise fault("exactly one of endpoint, services and ingresses is needed")
-        names = self._objects()
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise fault(f"{shown(twice)} is named twice")
-        return self
-
-    def _objects(self) -> list[str]:
-        return [self.endpoint] if self.endpoint else self.services or self.ingresses
-
-    def settings(self, _: Path) -> settings.ExternalDnsSettings:
-        """Return the frozen settings."""
-        annotated = "services" if self.services else "ingresses"
-        return settings.ExternalDnsSettings(
-            namespace=self.namespace,
-            resource="dnsendpoints" if self.endpoint else annotated,
-            objects=tuple(self._objects()),
-            zone=self.zone,
-            annotation_prefix=self.annotation_prefix.rstrip("/"),
-            interval_s=self.interval,
-        )
-
-
-PROVIDERS = ("rfc2136", "route53", "cloud_dns", "cloudflare", "external_dns")
-
-
-class DnsModel(Model):
-    """A name and exactly one provider."""
-
-    name: Name
-    """What records call it."""
-    nameservers: list[Address] = Field(default_factory=list)
-    """host:port of the servers to ask after a change; default: those of the zone."""
-    rfc2136: Rfc2136Model | None = None
-    """BIND, Knot, PowerDNS."""
-    route53: Route53Model | None = None
-    """Amazon Route 53."""
-    cloud_dns: CloudDnsModel | None = None
-    """Google Cloud DNS."""
-    cloudflare: CloudflareModel | None = None
-    """Cloudflare."""
-    external_dns: ExternalDnsModel | None = None
-    """ExternalDNS."""
-
-    @model_validator(mode="after")
-    def _one(self) -> "DnsModel":
-        given = [name for name in PROVIDERS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise fault(f"exactly one of {', '.join(PROVIDERS)} is needed")
-        return self
-
-    @property
-    def provider(
-        self,
-    ) -> Rfc2136Model | Route53Model | CloudDnsModel | CloudflareModel | ExternalDnsModel:
-        """The one provider that is there."""
-        every = (self.rfc2136, self.route53, self.cloud_dns, self.cloudflare, self.external_dns)
-        return next(each for each in every if each is not None)
-
-    def settings(self, base: Path) -> settings.DnsSettings:
-        """Return the frozen settings."""
-        nameservers = tuple(host_and_port(server) for server in self.nameservers)
-        return settings.DnsSettings(self.name, self.provider.settings(base), nameservers)
 
 
 class RecordModel(Model):
