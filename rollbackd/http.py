@@ -5,7 +5,7 @@ import hmac
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated
 
@@ -98,6 +98,7 @@ class Doors:
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen.
         release: lets go of what a watch holds.
+        objection: says why a person may not decide about a watch, or ""; may raise Transient.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
         cluster: knows people by their tokens of the cluster, or None; may raise Transient.
@@ -109,6 +110,7 @@ class Doors:
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
     release: Callable[[str, Person], Outcome]
+    objection: Callable[[str, Person], str] = lambda _watch_id, _person: ""
     token: Callable[[], str] | None = None
     cluster: ClusterWord | None = None
     refused: Callable[[str], None] = lambda _reason: None
@@ -198,7 +200,7 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Take a decision: ``{"watch", "decision", "plan", "turn", "by"}`` with a bearer token."""
-    asked = await _asked(doors, request)
+    asked = await let_in(doors, request)
     if isinstance(asked, Response):
         return asked
     try:
@@ -218,7 +220,7 @@ async def _decide(doors: Doors, request: Request) -> Response:
 
 async def _release(doors: Doors, request: Request) -> Response:
     """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
-    asked = await _asked(doors, request)
+    asked = await let_in(doors, request)
     if isinstance(asked, Response):
         return asked
     try:
@@ -237,13 +239,7 @@ async def _release(doors: Doors, request: Request) -> Response:
     return _strict_json(said, STATUS[outcome.answer])
 
 
-async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
-    """Return what somebody with the daemon's token sent, or the answer that refuses it."""
-    asked = await _asked(replace(doors, cluster=None), request)
-    return asked if isinstance(asked, Response) else asked.body
-
-
-async def _asked(doors: Doors, request: Request) -> Asked | Response:
+async def let_in(doors: Doors, request: Request) -> Asked | Response:
     """Return what somebody with a token sent, or the answer that refuses it."""
     person: Person | None = None
     try:
