@@ -102,6 +102,7 @@ _REGION_TONES: Mapping[str, tuple[str, str]] = {
 """From a region's phase to how it is shown; the others are under way."""
 
 _TRAIN_TONES: Mapping[str, tuple[str, str]] = {
+    TrainPhase.WAITING: ("idle", "·"),
     TrainPhase.ARRIVED: ("good", "✓"),
     TrainPhase.AWAITING_APPROVAL: ("bad", "?"),
     TrainPhase.AWAITING_RETURN: ("bad", "?"),
