@@ -173,7 +173,8 @@ class Daemon:
         )
         site = self._site(decisions, journal)
         asked = [] if parts.flagger is None else flagger_routes(parts.flagger, self._views)
-        app = application(doors, [*staff.routes, *site.routes(), *regional.routes(doors), *asked])
+        routes = [*staff.routes, *site.routes(), *regional.routes(doors), *asked]
+        app = application(doors, routes, regional.bodies())
         relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
         patience = impatient(telemetry.refused_request)
         server = HttpServer(relay, config.http.host, config.http.port, patience)

@@ -35,7 +35,7 @@ from rollbackd.decisions import (
 from rollbackd.slow_clients import impatient
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
-from rollbackd.web.openapi import document
+from rollbackd.web.openapi import Bodies, document
 from rollbackd.web.visitors import ClusterWord
 
 log = structlog.get_logger()
@@ -117,8 +117,20 @@ class Doors:
     open_metrics: Callable[[], bytes] | None = None
 
 
-def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
-    """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
+BODIES = Bodies(DecisionModel, ReleaseModel)
+"""What every daemon takes."""
+
+
+def application(
+    doors: Doors, pages: Sequence[BaseRoute] = (), bodies: Bodies = BODIES
+) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        doors: what it may ask the daemon.
+        pages: further routes, such as those of the web site.
+        bodies: what is taken, for the description of the API.
+    """
 
     def metrics(request: Request) -> Response:
         accepted = request.headers.get("accept", "")
@@ -144,7 +156,7 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             return _strict_json({"error": "there is no such watch"}, 404)
         return _strict_json(view_to_json(found))
 
-    description = document(version("rollbackd"), DecisionModel, ReleaseModel)
+    description = document(version("rollbackd"), bodies)
 
     def openapi(_: Request) -> Response:
         return _strict_json(description)

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pydantic import BaseModel
 from starlette.routing import Route
 
 from analyzer.events import Approved, Rejected
@@ -14,18 +15,24 @@ from analyzer.trains.events import TrainWish
 from analyzer.trains.life import Train
 from rollbackd.config.settings import Config, Deciders
 from rollbackd.decisions import Deed
-from rollbackd.http import Doors
+from rollbackd.http import BODIES, Doors
 from rollbackd.leadership.role import Role
-from rollbackd.regions.doors import region_routes
+from rollbackd.regions.doors import RegionOrder, region_routes
 from rollbackd.regions.keeper import RegionKeeper
 from rollbackd.regions.portrait import POLICY as REGION_POLICY
 from rollbackd.regions.portrait import region_of
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
 from rollbackd.trains.conductor import Conductor
-from rollbackd.trains.doors import train_routes, withdrawal_routes
+from rollbackd.trains.doors import (
+    TrainOrder,
+    WithdrawalOrder,
+    train_routes,
+    withdrawal_routes,
+)
 from rollbackd.trains.portrait import policy_name, train_of
 from rollbackd.views import WatchView
+from rollbackd.web.openapi import Bodies
 from rollbackd.withdrawals import Withdrawals
 
 
@@ -73,6 +80,15 @@ class Regional:
         if self._conductor is not None:
             routes += train_routes(self._conductor, doors, self._role.permit)
         return routes
+
+    def bodies(self) -> Bodies:
+        """Return what the daemon takes over HTTP, that of ``routes`` included."""
+        orders: dict[str, type[BaseModel]] = {}
+        if self._keeper is not None:
+            orders["region"] = RegionOrder
+        if self._conductor is not None:
+            orders["train"] = TrainOrder
+        return replace(BODIES, orders=orders, withdrawal=WithdrawalOrder)
 
     def regions(self) -> tuple[WatchView, ...]:
         """Return how regions stand; nothing while another replica leads, which knows them."""

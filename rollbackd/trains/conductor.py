@@ -128,9 +128,6 @@ class Conductor:
             id_ = view_id(name, train.number)
             self._timelines[name] = recalled(self._journal, id_, VIEW_KIND)
             log.info("train resumed", train=name, phase=train.phase.value)
-            if train.phase is TrainPhase.STOPPED and train.plan_key:
-                # whether that write was sent is for people to see; nobody waits for it any more
-                self.handle(name, ActFailed(train.plan_key, "the process ended", conflict=False))
 
     def views(self) -> tuple[WatchView, ...]:
         """Return what people are shown of every train, in the configured order."""
@@ -209,6 +206,10 @@ class Conductor:
     def _look(self, name: str, line: Line) -> None:
         views = self._asked(line)
         train = self._trains[name]
+        if train.phase is TrainPhase.STOPPED and (key := train.plan_key):
+            # whatever carried the plan out has answered by the time that the worker comes to this
+            lost = ActFailed(key, "nothing carries it out any more", conflict=False)
+            self._errands.submit(name, lambda: lost)
         if train.phase.over:
             departed = self._departed(train, line, views)
             if departed is None:

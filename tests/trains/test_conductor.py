@@ -358,8 +358,9 @@ def test_a_train_that_was_stopped_while_its_process_died_may_be_taken_back(world
     life.conductor.handle("shop", Halted("ann"))
     assert not life.train.can_be_recalled  # a write may be under way
     again = Life(world, MemoryJournal(tuple(life.journal.entries())))
-    assert again.train.phase is TrainPhase.STOPPED
+    assert again.tick().phase is TrainPhase.STOPPED
     assert again.train.can_be_recalled
+    assert life.tick().can_be_recalled  # nor did anything begin in the first one
     assert world.github.runs == []
     life.end()
     again.end()

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner, Result
 
 from analyzer.events import Approved, Rejected
 from analyzer.policy import Mode
@@ -12,22 +14,31 @@ from analyzer.sample import Absence, Missing
 from analyzer.trains.events import Seen, Sight, TrainWish
 from analyzer.trains.life import Stop, Train, TrainPhase
 from analyzer.trains.standing import StopState, stop_state
+from rollbackd.cli import main
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Answer, Decision, Decisions, Deed, Person, Verb, offer_key, offers
-from rollbackd.http import Doors, HttpServer, application
+from rollbackd.http import BODIES, Doors, HttpServer, application
 from rollbackd.notifiers.links import NO_LINKS, parts
 from rollbackd.notifiers.port import Memo
 from rollbackd.notifiers.pump import Pace, Pump
 from rollbackd.notifiers.wording import Severity, headline, severity, summary
 from rollbackd.slack import blocks
-from rollbackd.trains.doors import train_routes
+from rollbackd.trains.doors import (
+    TrainOrder,
+    WithdrawalOrder,
+    train_routes,
+    withdrawal_routes,
+)
 from rollbackd.trains.portrait import Glance, offered, policy_name, portray, train_of, view_id
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json
+from rollbackd.withdrawals import State, Withdrawn
+from tests.config.files import minimal, write
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import TELEMETRY
 from tests.trains.stub_github import StubGitHub
 from tests.trains.test_conductor import POLICY, ROUTE, Life, World
+from tests.web.described import conforms
 
 ANN = Person("ann", "slack", "U1")
 EVE = Person("eve", "slack", "U666")
@@ -41,6 +52,7 @@ class Desk:
     life: Life
     deciders: Deciders = field(default_factory=lambda: Deciders(users=("U1",)))
     decisions: Decisions = field(init=False)
+    withdrawals: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         names = {policy_name("shop"): self.deciders}
@@ -58,6 +70,10 @@ class Desk:
         assert named is not None
         assert isinstance(deed, Approved | Rejected | TrainWish)
         self.life.conductor.decided(*named, deed)
+
+    def withdrawn(self, watch_id: str, by: str) -> Withdrawn:
+        self.withdrawals.append((watch_id, by))
+        return Withdrawn(State.UNDER_WAY, "on its way back")
 
     @property
     def shop(self) -> WatchView:
@@ -379,11 +395,14 @@ def url(desk: Desk) -> Iterator[str]:
         unready=lambda: "",
         decide=desk.decisions.decide,
         release=desk.decisions.release,
+        objection=desk.decisions.objection,
         token=lambda: TOKEN,
         cluster=lambda token, _via: CLUSTER.get(token),
     )
     routes = train_routes(desk.life.conductor, doors, lambda: None)
-    server = HttpServer(application(doors, routes), "127.0.0.1", 0)
+    routes += withdrawal_routes(desk.withdrawn, doors)
+    bodies = replace(BODIES, orders={"train": TrainOrder}, withdrawal=WithdrawalOrder)
+    server = HttpServer(application(doors, routes, bodies), "127.0.0.1", 0)
     server.start()
     yield f"http://127.0.0.1:{server.port}/api/v1"
     server.close()
@@ -421,6 +440,7 @@ def test_whoever_may_decide_may_order_over_http(world: World, desk: Desk, url: s
     desk.life.until(TrainPhase.JUDGING)
     assert world.github.dispatched("us") == 1
     assert order(url, TOKEN, wish="stop").json()["note"] == "stopped by ann"
+    desk.life.tick()
     said = order(url, TOKEN, wish="take back").json()
     assert (said["phase"], said["note"]) == ("rolling back", "ann wants it back; going back in eu")
 
@@ -445,3 +465,69 @@ def test_nobody_decides_by_a_route_that_is_none(world: World, desk: Desk) -> Non
     assert desk.life.conductor.decided("shop", 2, Approved(desk.shop.plan_key, "ann")) is False
     assert desk.life.train.phase is TrainPhase.AWAITING_APPROVAL
     assert set(world.regions) == set(ROUTE)
+
+
+def test_a_release_is_taken_back_for_whoever_may_decide(desk: Desk, url: str) -> None:
+    about = desk.asked().id
+
+    def withdraw(token: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        body = {"watch": about, "by": "train shop"}
+        return requests.post(f"{url}/withdrawals", json=body, headers=headers, timeout=10)
+
+    assert withdraw("wrong-token").status_code == 403
+    assert withdraw("eves-own-token").status_code == 403
+    assert desk.withdrawals == []
+    assert withdraw(TOKEN).status_code == 202
+    assert withdraw("anns-own-token").status_code == 202
+    # whom the cluster knows is named by it
+    assert desk.withdrawals == [(about, "train shop"), (about, "ann")]
+
+
+def test_every_answer_is_as_described(desk: Desk, url: str) -> None:
+    desk.asked()
+    assert conforms(f"{url}/openapi.json", TOKEN) == 7
+
+
+# On the command line
+
+
+@pytest.fixture
+def config(url: str, tmp_path: Path) -> Path:
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+    regions: list[dict[str, object]] = [{"name": "eu", "workload": "shop/web"}]
+    regions += [
+        {"name": region, "workload": "shop/web", "daemon": {"url": f"http://{region}:9469"}}
+        for region in ROUTE[1:]
+    ]
+    listen = url.removeprefix("http://").partition("/")[0]
+    http = {"listen": listen, "token_file": "token"}
+    train = {"name": "shop", "regions": regions}
+    return write(tmp_path, minimal() | {"http": http, "trains": [train]})
+
+
+def typed(config: Path, *words: str, answer: str = "", **environment: str) -> Result:
+    command = ["train", *words, "--config", str(config)]
+    return CliRunner(env=environment).invoke(main, command, input=answer)
+
+
+def test_the_command_line_shows_where_a_train_is(desk: Desk, config: Path) -> None:
+    desk.asked()
+    shown = typed(config, "show").stdout
+    for line in ("shop: awaiting approval abc", "✓ eu healthy for", "· us waiting", "plan "):
+        assert line in shown
+    desk.press(Verb.REJECT)
+    assert "you may: take back" in typed(config, "show").stdout
+
+
+def test_the_command_line_decides_with_ones_own_token_first(desk: Desk, config: Path) -> None:
+    desk.asked()
+    refused = typed(config, "approve", "shop", answer="y\n", ROLLBACKD_TOKEN="eves-own-token")
+    assert "the cluster does not let eve decide" in refused.stderr
+    assert desk.shop.phase == "awaiting approval"
+    agreed = typed(config, "approve", "shop", answer="y\n", ROLLBACKD_TOKEN="anns-own-token")
+    assert "shop: releasing: approved by ann" in agreed.stdout
+    assert typed(config, "stop", "shop", "--by", "bob").exit_code == 0
+    desk.life.tick()
+    back = typed(config, "take-back", "shop", "--by", "bob")
+    assert "rolling back: bob wants it back; going back in eu" in back.stdout, back.output

@@ -164,7 +164,7 @@ def test_a_train_that_waits_is_let_go_on_and_seen_to_move(page: Page, house: Hou
     sign_in(page)
     page.get_by_role("link", name="shop", exact=True).click()
     page.evaluate("window.sameDocument = true")
-    us = page.get_by_role("listitem").filter(has=page.get_by_text("us", exact=True))
+    us = page.get_by_role("listitem").filter(has=page.get_by_text("us", exact=True)).first
     expect(us).to_contain_text("without a verdict", timeout=PATIENCE_MS)
     vouched = (TRAIN.stops[0], replace(TRAIN.stops[1], state="vouched for"), TRAIN.stops[2])
     house.trains = (replace(TRAIN, stops=vouched), IDLE)
