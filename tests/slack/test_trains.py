@@ -1,6 +1,7 @@
 """Trains in Slack: a message for each release that travels, with buttons that release real regions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from rollbackd.config.notifiers import SlackSettings
 from rollbackd.notifiers.links import NO_LINKS
 from rollbackd.notifiers.pump import Pump
 from rollbackd.slack.workspace import join
+from tests.cli import sample_views
 from tests.fakes.memory_journal import MemoryJournal
 from tests.fakes.slack import FakeSlack, Message, SocketUser
 from tests.fakes.slack.fake import APP_TOKEN, BOT_TOKEN, CHANNEL
@@ -67,6 +69,12 @@ def test_a_release_is_let_go_on_and_taken_back_by_buttons(
     message = until(TrainPhase.AWAITING_APPROVAL)
     assert set(message.buttons()) == {"Approve", "Reject", "Take back"}
     assert "*eu* healthy" in message.shown()
+    namesake = replace(sample_views.healthy(), id="c/a/Deployment/shop@1", workload="a/shop")
+    told = str(ann.type("explain shop"))
+    assert "train `shop` with `abc`" in told
+    desk.others = (namesake,)  # a rollout of that name is meant before a train
+    assert "`a/shop` on `c`" in str(ann.type("explain shop"))
+    desk.others = ()
     assert "is not among those who may decide" in bob.press(message, "Approve")
     assert github.runs == []
     said = ann.press(message, "Approve", times=2)

@@ -53,11 +53,12 @@ class Desk:
     deciders: Deciders = field(default_factory=lambda: Deciders(users=("U1",)))
     decisions: Decisions = field(init=False)
     withdrawals: list[tuple[str, str]] = field(default_factory=list)
+    others: tuple[WatchView, ...] = ()
 
     def __post_init__(self) -> None:
         names = {policy_name("shop"): self.deciders}
         self.decisions = Decisions(
-            views=self.life.conductor.views,
+            views=lambda: (*self.others, *self.life.conductor.views()),
             handle=self.handle,
             deciders=lambda name: names.get(name, Deciders()),
             journal=self.life.journal,
