@@ -78,7 +78,7 @@ def _label(example: ExampleView) -> str:
 
 def parts(view: WatchView) -> dict[str, str]:
     """Return cluster, namespace, kind and name of a watch's workload."""
-    workload = view.id.rpartition("@")[0] if view.canary in view.id else view.id
+    workload = view.id.rpartition("@")[0] or view.id
     found = workload.split("/", 3)
     found += [""] * (4 - len(found))
     return dict(zip(("cluster", "namespace", "kind", "name"), found, strict=True))

@@ -12,7 +12,7 @@ from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.notifiers.http_post import send
 from rollbackd.notifiers.links import Links, parts, traces_of
 from rollbackd.notifiers.port import Memo
-from rollbackd.notifiers.wording import Severity, headline, severity, strongest
+from rollbackd.notifiers.wording import Severity, headline, severity, strongest, subject
 from rollbackd.views import WatchView
 
 SUMMARY = 1024
@@ -72,7 +72,7 @@ class PagerDuty:
                 "class": view.phase,
                 "custom_details": {
                     "reasons": list(strongest(view)),
-                    "rollout": f"{view.baseline} → {view.canary}",
+                    "rollout": subject(view),
                     "plan": view.plan or "",
                     "note": view.note,
                     "next": view.outlook,
