@@ -57,7 +57,7 @@ def traces_of(view: WatchView) -> dict[str, str]:
 
     Three of the canary and one of the baseline, those of the strongest signals; only addresses that can be opened.
     """
-    every = [e for signal in view.signals for e in signal.examples if _opens(e.url)]
+    every = [e for signal in view.signals for e in signal.examples if opens(e.url)]
     found: dict[str, str] = {}
     for side, most in SHOWN_TRACES.items():
         mine = {e.url: e for e in every if e.side == side}
@@ -67,7 +67,8 @@ def traces_of(view: WatchView) -> dict[str, str]:
     return found
 
 
-def _opens(url: str) -> bool:
+def opens(url: str) -> bool:
+    """Tell whether an address can be opened from a message: of a page, readable, not cut."""
     readable = url.isprintable() and " " not in url and len(url) <= MAX_URL
     return readable and url.startswith(("http://", "https://"))
 

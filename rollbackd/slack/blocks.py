@@ -15,7 +15,7 @@ from analyzer.watch import Phase
 from analyzer.wording import duration, quantity
 from analyzer.wording import e_value as write_e
 from rollbackd.decisions import SNOOZE_S, Verb, offer_key, offers
-from rollbackd.notifiers.links import Links, parts, traces_of
+from rollbackd.notifiers.links import Links, opens, parts, traces_of
 from rollbackd.notifiers.wording import (
     Severity,
     author,
@@ -47,7 +47,6 @@ Block = dict[str, Any]
 ACTION = "decide:"
 """Begins the id of every button; the verb follows. The value is the offer's opaque key."""
 SHOWN_SIGNALS = 3
-"""Characters; a context block has room for three of these."""
 SHOWN_AT_HOME = 30
 THREAD_LINES = 25
 
@@ -183,8 +182,7 @@ def _route(stops: Sequence[StopView]) -> list[str]:
         sign = next((s for state, s in _STOP_SIGNS.items() if state == stop.state), "🔵")
         since = "" if stop.since is None else f" since {moment(stop.since)}"
         text = f": {escape(stop.text, 300)}" if stop.text else ""
-        is_url = stop.url.startswith("http") and len(stop.url) <= MAX_URL
-        watch = f" · {link(stop.url, 'watch')}" if is_url else ""
+        watch = f" · {link(stop.url, 'watch')}" if opens(stop.url) else ""
         state = escape(stop.state)
         lines.append(f"{sign} *{escape(stop.region)}* {state}{since}{text}{watch}")
     return lines
