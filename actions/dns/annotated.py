@@ -25,7 +25,7 @@ from actions.dns.external_dns import (
     require_whole_weights,
     undoing,
 )
-from actions.dns.ports import Propagation
+from actions.dns.ports import Propagation, sensible
 from actions.dns.record import Member, Record, Routing, canonical, fault
 from actions.ports import Conflict, Permanent
 
@@ -128,6 +128,8 @@ class AnnotatedObjects:
             if why := fault(each, self._zone):
                 raise Permanent(why)
         require_whole_weights(new)
+        if new.ttl < 1:
+            raise Permanent(f"{new.name}: ExternalDNS knows no TTL of {new.ttl} s")
         for attempt in range(1, ATTEMPTS + 1):
             record, found = self._read(new.name, new.type)
             if record != expected:
@@ -234,8 +236,9 @@ class AnnotatedObjects:
             seen = self._api.get(self._objects.path(each))
             if seen is None:
                 raise Permanent(f"there is no {self._objects.called(each)}")
-            if name in self._hosts(seen, self._objects.called(each)):
-                found[each] = seen
+            with sensible(self._objects.called(each)):
+                if name in self._hosts(seen, self._objects.called(each)):
+                    found[each] = seen
         if not found:
             which = ", ".join(map(self._objects.called, self._objects.names))
             raise Permanent(f"{which}: no hostname {name} there")

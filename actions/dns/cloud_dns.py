@@ -11,7 +11,7 @@ from urllib.parse import quote
 from google.auth.exceptions import GoogleAuthError
 
 from actions.dns.authority import Authority
-from actions.dns.ports import Propagation
+from actions.dns.ports import Propagation, sensible
 from actions.dns.record import Member, Record, Routing, canonical, fault
 from actions.dns.rest import Session, call
 from actions.ports import Conflict, Permanent
@@ -76,13 +76,19 @@ class CloudDns:
 
     def _require_ours(self, record: Record) -> None:
         if self._dns_name is None:
-            self._dns_name = str(self._call("GET", "")["dnsName"])
+            found = self._call("GET", "")
+            with sensible("Cloud DNS"):
+                self._dns_name = str(found["dnsName"])
         if why := fault(record, self._dns_name):
             raise Permanent(why)
 
     def _set(self, name: str, type_: str) -> RecordSet | None:
         answer = self._call("GET", f"/rrsets?name={quote(name)}.&type={quote(type_)}")
-        return next(iter(answer.get("rrsets", ())), None)
+        with sensible("Cloud DNS"):
+            sets = answer["rrsets"]
+            return next(
+                (s for s in sets if canonical(s["name"]) == name and s["type"] == type_), None
+            )
 
     def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         return call(
@@ -96,6 +102,11 @@ class CloudDns:
 
 
 def _parsed(found: RecordSet) -> Record:
+    with sensible("Cloud DNS"):
+        return _record(found)
+
+
+def _record(found: RecordSet) -> Record:
     name, ttl = canonical(found["name"]), int(found.get("ttl", 0))
     policy = found.get("routingPolicy")
     match policy:

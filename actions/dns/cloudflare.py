@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from actions.dns.authority import Authority
-from actions.dns.ports import Propagation
+from actions.dns.ports import Propagation, sensible
 from actions.dns.record import Member, Record, Routing, canonical, fault
 from actions.dns.rest import Session, call
 from actions.ports import Conflict, Permanent
@@ -92,6 +92,10 @@ class Cloudflare:
         self._call("POST", "/dns_records/batch", {"deletes": deletes, "posts": posts})
 
     def _found(self, name: str, type_: str) -> tuple[Record, list[Json]]:
+        with sensible("Cloudflare"):
+            return self._seen(name, type_)
+
+    def _seen(self, name: str, type_: str) -> tuple[Record, list[Json]]:
         balancers = self._call("GET", "/load_balancers")["result"]
         for balancer in balancers:
             if canonical(balancer["name"]) == name:
@@ -107,7 +111,8 @@ class Cloudflare:
 
     def _zone_name(self) -> str:
         if self._zone is None:
-            self._zone = str(self._call("GET", "")["result"]["name"])
+            with sensible("Cloudflare"):
+                self._zone = str(self._call("GET", "")["result"]["name"])
         return self._zone
 
     def _call(self, method: str, path: str, body: object = None) -> Json:

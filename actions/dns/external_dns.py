@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from actions.dns.authority import Authority
-from actions.dns.ports import Propagation
+from actions.dns.ports import Propagation, sensible
 from actions.dns.record import Member, Record, Routing, canonical, fault
 from actions.facts import Owned
 from actions.ports import Conflict, Permanent
@@ -128,10 +128,11 @@ class ExternalDns:
         found = self._api.get(self._path)
         if found is None:
             raise Permanent(f"there is no {self._who}")
-        endpoints = [e for e in found["spec"].get("endpoints", ()) if _is(e, name, type_)]
-        if not endpoints:
-            raise Permanent(f"{self._who} has no {type_} record {name}")
-        record = _parsed(name, type_, endpoints)
+        with sensible(self._who):
+            endpoints = [e for e in found["spec"].get("endpoints", ()) if _is(e, name, type_)]
+            if not endpoints:
+                raise Permanent(f"{self._who} has no {type_} record {name}")
+            record = _parsed(name, type_, endpoints)
         if why := fault(record, self._zone):
             raise Permanent(why)
         return record, found

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import quote, quote_plus
 
 from octodns.provider import SupportsException
 from octodns.provider.plan import Plan
@@ -22,6 +21,7 @@ from octodns.record import Record as ZoneRecord
 from octodns.record import Update
 from octodns.zone import Zone
 
+from actions.credentials import without_credentials
 from actions.dns.authority import Authority
 from actions.dns.ports import Propagation
 from actions.dns.record import Record, Routing, canonical, fault, plain
@@ -32,7 +32,7 @@ ID = "rollbackd"
 """What octoDNS calls the provider, in its logs."""
 MAX_RECORDS = 2000
 _NOT_ALLOWED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_REFUSALS = ("unauthorized", "forbidden", "authentication", "badkey", "badsig")
+_REFUSALS = ("unauthorized", "forbidden", "authentication", "badkey", "badsig", "badtime")
 """Parts of the names of errors by which providers say that credentials do not do."""
 
 Argument = object | Callable[[], str]
@@ -207,7 +207,7 @@ def _trouble(doing: str, secrets: Collection[str], error: Exception) -> ActionEr
     status = getattr(getattr(error, "response", None), "status_code", None)
     kinds = " ".join(type(each).__name__ for each in _chain(error)).lower()
     if status in _NOT_ALLOWED or any(word in kinds for word in _REFUSALS):
-        return Permanent(f"{text}; the credentials do not allow this")
+        return Permanent(f"{text}; the credentials, or the clock, do not allow this")
     if isinstance(error, SupportsException):
         return Permanent(f"{text}; nothing was written")
     return Transient(text)
@@ -222,10 +222,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _without(secrets: Collection[str], error: Exception) -> str:
     """Return an error's name and words, with every secret taken out."""
-    text = " ".join(str(error).split())
-    for secret in secrets:
-        for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}:
-            text = text.replace(form, "***")
+    text = without_credentials(" ".join(str(error).split()), *secrets)
     return f"{type(error).__name__}: {text[:SHOWN]}" if text else type(error).__name__
 
 

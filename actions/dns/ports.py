@@ -1,9 +1,12 @@
 """The port through which records are read and changed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from actions.dns.record import Record
+from actions.ports import Transient
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,12 @@ class Owned(Protocol):
 
     def undone_by(self, name: str, type_: str) -> str | None:
         """Say who would put back a change of a record, or None. Raises as ``DnsBackend.read``."""
+
+
+@contextmanager
+def sensible(who: str) -> Iterator[None]:
+    """Let an answer that is not as documented be trouble in passing, and no error of ours."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise Transient(f"{who}: no sensible answer ({type(error).__name__})") from error

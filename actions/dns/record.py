@@ -7,6 +7,8 @@ from math import isfinite
 from typing import Any
 
 IPV4_PARTS = 4
+ALIAS = "Alias"
+"""In the detail of a member without values, where the provider itself knows what it leads to."""
 
 
 class Routing(StrEnum):
@@ -111,6 +113,12 @@ def _members_fault(record: Record) -> str | None:
     if not record.members:
         return f"{name} {record.type} would lead to nothing"
     for member in record.members:
+        if (
+            record.routing is Routing.PLAIN
+            and not member.values
+            and ALIAS not in dict(member.detail)
+        ):
+            return f"{name} {record.type} would lead to nothing"
         for value in member.values:
             if not _fits(record.type, value):
                 return f"{value} cannot be the value of the {record.type} record {name}"

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import requests
 
+from actions.credentials import without_credentials
 from actions.ports import ActionError, Conflict, Permanent, Transient
 
 SHOWN = 200
@@ -69,14 +70,20 @@ def call(
     except requests.RequestException as error:
         raise Transient(f"{doing}: no answer ({type(error).__name__})") from error
     except trouble as error:
-        raise Permanent(f"{doing}: no credentials ({type(error).__name__})") from error
+        kind = type(error).__name__
+        raise Permanent(
+            f"{doing}: no credentials ({kind}); check them, and this machine's clock"
+        ) from error
     if reply.ok and isinstance(answer, dict):
         return answer
-    raise _refusal(doing, reply.status_code, answer)
+    if reply.ok:
+        raise Transient(f"{doing}: no sensible answer")
+    signed = str(reply.request.headers.get("Authorization", ""))
+    said = without_credentials(_said(answer), signed)[:SHOWN]
+    raise _refusal(f"{doing}: {reply.status_code} {said}".rstrip(), reply.status_code)
 
 
-def _refusal(doing: str, status: int, answer: object) -> ActionError:
-    text = f"{doing}: {status} {_said(answer)}".rstrip()
+def _refusal(text: str, status: int) -> ActionError:
     match status:
         case HTTPStatus.CONFLICT | HTTPStatus.PRECONDITION_FAILED:
             return Conflict(f"{text}; nothing was written")
@@ -94,10 +101,10 @@ def _said(answer: object) -> str:
     """Return a refusal's own words, as Google, Cloudflare and GitHub write them."""
     match answer:
         case {"error": {"message": str(message)}}:
-            return message[:SHOWN]
+            return message
         case {"errors": [{"message": str(message)}, *_]}:
-            return message[:SHOWN]
+            return message
         case {"message": str(message)}:
-            return message[:SHOWN]
+            return message
         case _:
             return ""

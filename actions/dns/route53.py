@@ -10,10 +10,11 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from actions.dns.authority import Authority
-from actions.dns.ports import Propagation
-from actions.dns.record import Member, Record, Routing, canonical, fault
+from actions.dns.ports import Propagation, sensible
+from actions.dns.record import ALIAS, Member, Record, Routing, canonical, fault
 from actions.ports import ActionError, Conflict, Permanent, Transient
 
 ALIAS_TTL_S = 60
@@ -111,7 +112,9 @@ class Route53:
 
     def _require_ours(self, record: Record) -> None:
         if self._zone is None:
-            self._zone = str(self._call("get_hosted_zone")["HostedZone"]["Name"])
+            found = self._call("get_hosted_zone")
+            with sensible("Route 53"):
+                self._zone = str(found["HostedZone"]["Name"])
         if why := fault(record, self._zone):
             raise Permanent(why)
 
@@ -122,8 +125,9 @@ class Route53:
             StartRecordType=type_,
             MaxItems=PAGE,
         )
-        found: list[RecordSet] = page["ResourceRecordSets"]
-        return [s for s in found if canonical(s["Name"]) == name and s["Type"] == type_]
+        with sensible("Route 53"):
+            found: list[RecordSet] = page["ResourceRecordSets"]
+            return [s for s in found if canonical(s["Name"]) == name and s["Type"] == type_]
 
     def _call(self, operation: str, **request: object) -> dict[str, Any]:
         key = "Id" if operation == "get_hosted_zone" else "HostedZoneId"
@@ -132,9 +136,14 @@ class Route53:
                 **{key: self._zone_id}, **request
             )
         except ClientError as error:
-            raise _refusal(f"{operation} of zone {self._zone_id}", error) from error
+            # its text may repeat the request, and the session's token with it
+            raise _refusal(f"{operation} of zone {self._zone_id}", error) from None
         except NoCredentialsError as error:
             raise Permanent("Route 53: there are no AWS credentials here") from error
+        except ResponseParserError as error:
+            # its text holds the answer
+            kind = type(error).__name__
+            raise Transient(f"Route 53: no sensible answer ({kind})") from None
         except BotoCoreError as error:
             raise Transient(f"Route 53 does not answer ({type(error).__name__})") from error
         return answer
@@ -147,7 +156,10 @@ class _InvalidBatch(Permanent):
 def _refusal(doing: str, error: ClientError) -> ActionError:
     code = str(error.response.get("Error", {}).get("Code", "unknown"))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    text = f"Route 53: {doing}: {code} {error.response.get('Error', {}).get('Message', '')}"
+    said = str(error.response.get("Error", {}).get("Message", ""))
+    if "Signature" in code or code == "RequestTimeTooSkewed":
+        said = "(check the secret access key, and this machine's clock)"
+    text = f"Route 53: {doing}: {code} {said}".rstrip()
     busy = status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if code in _LATER or busy:
         return Transient(text)
@@ -183,7 +195,7 @@ def _member(record_set: RecordSet) -> Member:
     values = (canonical(r["Value"]) for r in record_set.get("ResourceRecords", ()))
     detail = {key: record_set[key] for key in _KEPT if key in record_set}
     if "TTL" not in record_set:
-        detail["Alias"] = True
+        detail[ALIAS] = True
     return Member(
         id=str(record_set.get("SetIdentifier", "")),
         values=tuple(sorted(values)),
@@ -198,7 +210,7 @@ def _written(record: Record) -> list[RecordSet]:
     for place, member in enumerate(record.members):
         kept = {key: json.loads(value) for key, value in member.detail}
         made: RecordSet = {"Name": f"{record.name}.", "Type": record.type}
-        if not kept.pop("Alias", False):
+        if not kept.pop(ALIAS, False):
             ends = "." if record.type == "CNAME" else ""
             made["TTL"] = record.ttl
             made["ResourceRecords"] = [{"Value": f"{value}{ends}"} for value in member.values]

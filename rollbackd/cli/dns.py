@@ -46,10 +46,15 @@ def show(config_file: Path | None) -> None:
             click.echo(f"  resolvers will have followed in {left:.0f} s")
         if region["phase"].startswith("awaiting"):
             click.echo(f"  plan {region['plan_key']}: rollbackd dns approve {region['name']}")
+    from actions.ports import ActionError  # noqa: PLC0415 - as below
+
     with ExitStack() as stack:
         for record, backend in _records(config, settings, stack):
             click.echo(f"{record.describe()} (TTL {record.ttl} s)")
-            click.echo(f"  {backend.propagation(record).describe()}")
+            try:
+                click.echo(f"  {backend.propagation(record).describe()}")
+            except ActionError as error:
+                click.secho(f"  nobody could be asked: {error}", fg="yellow")
 
 
 def _wishing(name: str, wish: str, text: str) -> None:
@@ -125,7 +130,10 @@ def _backends(
 ) -> "dict[str, DnsBackend]":
     from rollbackd.regions.wiring import dns_backends  # noqa: PLC0415 - providers, when needed
 
-    return dict(dns_backends(config, settings, stack))
+    try:
+        return dict(dns_backends(config, settings, stack))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _records(

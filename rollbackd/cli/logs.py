@@ -63,5 +63,8 @@ class LogSettings:
         # At info, APScheduler logs every tick twice, and the others what we say ourselves.
         for chatty in ("apscheduler", "alembic", "uvicorn"):
             logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))
+        # At debug, these log the requests that they sign, tokens and all.
+        for signing in ("boto3", "botocore", "google", "kubernetes", "slack_bolt", "slack_sdk"):
+            logging.getLogger(signing).setLevel(max(root.level, logging.INFO))
         # Its retries are ours, and what comes of them is told with its reason.
         logging.getLogger("urllib3").setLevel(max(root.level, logging.ERROR))

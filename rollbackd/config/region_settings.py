@@ -46,6 +46,7 @@ class CloudDnsSettings:
     managed_zone: str
     zone: str
     credentials_file: Path | None
+    endpoint: str | None
     timeout_s: float
 
 
@@ -56,6 +57,7 @@ class CloudflareSettings:
     zone_id: str
     zone: str
     token: Secret
+    endpoint: str | None
     timeout_s: float
 
 

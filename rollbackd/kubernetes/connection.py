@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from actions.apply import always
+from actions.credentials import without_credentials
 from actions.ports import Permanent, Transient
 from rollbackd.kubernetes.credentials import ClusterAccess, configuration
 from rollbackd.kubernetes.errors import NotFound, refusal, status_error
@@ -75,8 +76,8 @@ class Connection:
         if method != "GET":
             self._permit()
         call = f"{method} {path}"
-        reply = self._send(call, query, body, content_type, self._access.timeout_s)
-        content = _content(call, reply)
+        reply, signed = self._send(call, query, body, content_type, self._access.timeout_s)
+        content = _content(call, reply, signed)
         if reply.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise refusal(call, reply.status, content, reply.headers)
         return _json_object(call, content)
@@ -145,9 +146,9 @@ class Connection:
             "timeoutSeconds": str(max(1, round(last_s))),
         }
         call = f"GET {path}"
-        reply = self._send(call, query, None, "", last_s + WATCH_GRACE_S)
+        reply, signed = self._send(call, query, None, "", last_s + WATCH_GRACE_S)
         if reply.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise refusal(call, reply.status, _content(call, reply), reply.headers)
+            raise refusal(call, reply.status, _content(call, reply, signed), reply.headers)
         return WatchStream(f"watch of {path}", reply)
 
     def close(self) -> None:
@@ -164,8 +165,8 @@ class Connection:
         body: object,
         content_type: str,
         silence_s: float,
-    ) -> urllib3.HTTPResponse:
-        """Send a request; return when the head of the answer is there."""
+    ) -> tuple[urllib3.HTTPResponse, str]:
+        """Send a request; return when the head of the answer is there, with what was signed by."""
         method, path = call.split(" ", 1)
         client = self._opened()
         headers = {"Accept": "application/json", "User-Agent": "rollbackd"}
@@ -190,7 +191,8 @@ class Connection:
         except _LOST as error:
             raise Transient(f"{call}: {error}") from error
         response: urllib3.HTTPResponse = reply.response
-        return response
+        signed = next((v for k, v in headers.items() if k.lower() == "authorization"), "")
+        return response, signed
 
     def _opened(self) -> "ApiClient":
         with self._opening:
@@ -256,9 +258,13 @@ class WatchStream:
             raise Transient(f"{self._name}: the connection broke: {error}") from error
 
 
-def _content(call: str, reply: urllib3.HTTPResponse) -> bytes:
+def _content(call: str, reply: urllib3.HTTPResponse, signed: str) -> bytes:
+    """Return an answer; what is no object may repeat the request, and is freed of our token."""
     try:
-        return reply.data
+        content: bytes = reply.data
+        if reply.status < HTTPStatus.MULTIPLE_CHOICES and content.startswith(b"{"):
+            return content
+        return without_credentials(content.decode(errors="replace"), signed).encode()
     except _LOST as error:
         raise Transient(f"{call}: the answer broke off: {error}") from error
     finally:

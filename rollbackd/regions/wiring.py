@@ -148,17 +148,20 @@ def _backend(config: Config, settings: DnsSettings, stack: ExitStack) -> DnsBack
             stack.callback(client.close)
             return Route53(zone_id=provider.zone_id, client=client, authority=authority)
         case CloudDnsSettings():
-            from actions.dns.cloud_dns import CloudDns  # noqa: PLC0415  when used
+            from actions.dns.cloud_dns import API as GOOGLE  # noqa: PLC0415  when used
+            from actions.dns.cloud_dns import CloudDns  # noqa: PLC0415
 
             return CloudDns(
                 project=provider.project,
                 zone=provider.managed_zone,
                 session=_google(provider),
                 authority=authority,
+                api=(provider.endpoint or GOOGLE).rstrip("/"),
                 timeout_s=provider.timeout_s,
             )
         case CloudflareSettings():
-            from actions.dns.cloudflare import Cloudflare  # noqa: PLC0415  when used
+            from actions.dns.cloudflare import API as CLOUDFLARE  # noqa: PLC0415  when used
+            from actions.dns.cloudflare import Cloudflare  # noqa: PLC0415
             from actions.dns.rest import TokenSession  # noqa: PLC0415
 
             session = TokenSession(_reader(provider.token))
@@ -167,6 +170,7 @@ def _backend(config: Config, settings: DnsSettings, stack: ExitStack) -> DnsBack
                 zone_id=provider.zone_id,
                 session=session,
                 authority=authority,
+                api=(provider.endpoint or CLOUDFLARE).rstrip("/"),
                 timeout_s=provider.timeout_s,
             )
         case ExternalDnsSettings():
@@ -268,19 +272,19 @@ def _google(settings: CloudDnsSettings) -> "Session":
     import google.auth  # noqa: PLC0415  when used
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
     from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415
+    from google.oauth2.service_account import Credentials  # noqa: PLC0415
 
     scopes = ["https://www.googleapis.com/auth/ndev.clouddns.readwrite"]
     try:
         if settings.credentials_file is not None:
-            file = str(settings.credentials_file)
-            credentials, _ = google.auth.load_credentials_from_file(  # type: ignore[no-untyped-call]
-                file, scopes=scopes
+            credentials = Credentials.from_service_account_file(  # type: ignore[no-untyped-call]
+                str(settings.credentials_file), scopes=scopes
             )
         else:
             credentials, _ = google.auth.default(scopes=scopes)
-    except (GoogleAuthError, OSError) as error:
+    except (GoogleAuthError, OSError, ValueError) as error:
         kind = type(error).__name__
-        raise ValueError(f"Cloud DNS: there are no usable credentials ({kind})") from error
+        raise ValueError(f"Cloud DNS: there are no usable credentials ({kind})") from None
     session: Session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
     return session
 

@@ -1,5 +1,6 @@
 """What Slack's errors mean for us: translated where they cross our border."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -9,6 +10,8 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from actions.ports import Permanent, Transient
 from rollbackd.notifiers.port import Throttled
 
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,80}")
+"""What Slack's errors look like."""
 DEFAULT_RETRY_S = 30.0
 """Patience when Slack asks for some and does not say how much."""
 _OF_CONTENT = frozenset(
@@ -48,7 +51,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except SlackApiError as error:
-        raise _reaction(what, error) from error
+        raise _reaction(what, error) from None  # its text holds the whole answer
     except (SlackClientError, HTTPException, OSError) as error:  # no answer, or none of Slack's
         raise Transient(f"{what}: Slack does not answer ({type(error).__name__})") from error
 
@@ -57,6 +60,8 @@ def _reaction(what: str, error: SlackApiError) -> Exception:
     response = error.response
     headers = {k.lower(): v for k, v in (getattr(response, "headers", None) or {}).items()}
     reason = str(response.get("error", "")) if hasattr(response, "get") else ""
+    if not _CODE.fullmatch(reason):  # a proxy's own words, which may repeat what it was sent
+        reason = ""
     said = f"{what}: Slack says {reason or response.status_code}"
     if response.status_code == 429 or reason in {"ratelimited", "rate_limited"}:  # noqa: PLR2004
         value = headers.get("retry-after", "")

@@ -17,6 +17,7 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util.retry import Retry
 
+from actions.credentials import without_credentials
 from analyzer.sample import Absence
 from rollbackd.sources.http_access import PromptAdapter
 from rollbackd.sources.http_reply import (
@@ -27,6 +28,8 @@ from rollbackd.sources.http_reply import (
     trouble_of_status,
 )
 
+_SUCCESS = b'{"status":"success"'
+"""How Prometheus begins an answer that is one."""
 _HTTP_OK = 200
 
 
@@ -133,6 +136,10 @@ class QueryAdapter(PromptAdapter):
         except (requests.RequestException, HTTPError, OSError) as error:
             raise trouble_of_error(error, str(address)) from error
         self._compare_clocks(reply.headers.get("Date"))
+        if reply.status_code != _HTTP_OK or not body.startswith(_SUCCESS):
+            # a proxy's own words may repeat what it was sent
+            signed = str(request.headers.get("Authorization", ""))
+            body = without_credentials(body.decode(errors="replace"), signed).encode()
         return CheckedAnswer(_checked(reply, body))
 
     def _compare_clocks(self, date: str | None) -> None:

@@ -3,8 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from analyzer.policy import Mode
+from rollbackd.cli import main
 from rollbackd.config import ConfigError, load
 from rollbackd.config.region_settings import (
     CloudDnsSettings,
@@ -193,3 +195,13 @@ def test_an_apex_cannot_be_a_cname(tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match="apex"):
         loaded(tmp_path, values)
+
+
+def test_a_provider_that_is_not_installed_is_told_without_a_traceback(tmp_path: Path) -> None:
+    values = octodns("octodns_nowhere.NowhereProvider")
+    values["dns"][0]["nameservers"] = ["127.0.0.1:9"]
+    file = write(tmp_path, minimal() | {"regions": values})
+    told = CliRunner().invoke(main, ["dns", "show", "--config", str(file)])
+    assert told.exit_code == 1
+    assert "octodns_nowhere.NowhereProvider is not installed here" in told.output
+    assert isinstance(told.exception, SystemExit)

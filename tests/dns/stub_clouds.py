@@ -22,7 +22,7 @@ class StubProvider:
     """
 
     def __init__(self) -> None:
-        self.trouble: Answer | None = None
+        self.trouble: Answer | Callable[[Request], Answer] | None = None
         self.before_write: Callable[[], None] | None = None
         self.writes = 0
         self.http = StubServer(self._answer)
@@ -31,6 +31,8 @@ class StubProvider:
         raise NotImplementedError
 
     def _answer(self, request: Request) -> Answer:
+        if callable(self.trouble):
+            return self.trouble(request)
         if self.trouble is not None:
             return self.trouble
         if request.method != "GET" and self.before_write is not None:
@@ -82,16 +84,20 @@ class StubCloudDns(StubProvider):
         return reply({"status": "done"})
 
 
+TOKEN = "token"
+
+
 class StubCloudflare(StubProvider):
     """One zone with records and load balancers; asks for a token."""
 
-    def __init__(self, records: list[Json], balancers: list[Json]) -> None:
+    def __init__(self, records: list[Json], balancers: list[Json], token: str = TOKEN) -> None:
         super().__init__()
+        self._token = token
         self.records = {r["id"]: r for r in records}
         self.balancers = {b["id"]: b for b in balancers}
 
     def handle(self, request: Request) -> Answer:
-        if request.headers.get("Authorization") != "Bearer token":
+        if request.headers.get("Authorization") != f"Bearer {self._token}":
             return reply({"errors": [{"message": "Authentication error"}]}, 403)
         url = urlsplit(request.path)
         match url.path.split("/")[2:]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from actions.dns.record import Record, record_from_json, record_to_json
+from actions.dns.record import Record, Routing, plain, record_from_json, record_to_json
 from actions.dns.switch import DnsSwitch, dns_step
 from actions.plan import Step
 from actions.ports import Conflict, Permanent, StepState, Transient
-from tests.dns.benches import BENCHES, EU, NAME, US, Bench, changed
+from tests.dns.benches import BENCHES, EU, NAME, US, ZONE, Bench, changed
 
 pytestmark = pytest.mark.servers
 SPREADS_WITHIN_S = 30.0
@@ -93,6 +93,36 @@ def test_what_is_not_there_or_not_ours_is_refused(bench: Bench) -> None:
         bench.backend.read("www.elsewhere.test", "A")
 
 
+def test_a_cname_is_never_put_at_the_apex(bench: Bench) -> None:
+    old = read(bench)
+    apex, elsewhere = (plain(ZONE, "CNAME", 60, (f"{name}.test",)) for name in "ab")
+    with pytest.raises(Permanent, match="apex"):
+        bench.backend.swap(apex, elsewhere)
+    assert read(bench) == old
+
+
+def test_a_record_of_another_type_is_not_taken_for_ours(bench: Bench) -> None:
+    if not any(m.values for m in read(bench).members):
+        pytest.skip("a load balancer answers for every type")
+    with pytest.raises(Permanent, match="AAAA"):
+        bench.backend.read(NAME, "AAAA")
+
+
+@pytest.mark.parametrize("ttl", [0, 86400])
+def test_a_ttl_of_nothing_or_a_day_is_kept_or_refused(bench: Bench, ttl: int) -> None:
+    old = read(bench)
+    new = replace(old, ttl=ttl)
+    try:
+        bench.backend.swap(old, new)
+    except Permanent:
+        assert read(bench) == old
+        return
+    now = read(bench)
+    assert now.members == old.members
+    assert now.ttl in {ttl, old.ttl}  # a balancer keeps its own
+    bench.backend.swap(now, old)
+
+
 def test_nonsense_is_never_written(bench: Bench) -> None:
     old = read(bench)
     first, *others = old.members
@@ -101,6 +131,7 @@ def test_nonsense_is_never_written(bench: Bench) -> None:
         replace(old, members=tuple(replace(m, weight=0.0) for m in old.members)),
         replace(old, members=(replace(first, weight=-1.0), *others)),
         replace(old, members=(replace(first, values=("us.shop.test",)), *others)),
+        replace(old, members=(replace(first, values=()),), routing=Routing.PLAIN),
     ):
         with pytest.raises(Permanent):
             bench.backend.swap(old, bad)

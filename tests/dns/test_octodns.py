@@ -342,7 +342,7 @@ def test_a_wrong_key_is_told_and_nothing_changed(server: Bind, name: str, secret
         },
         authority=NOBODY,
     )
-    with pytest.raises(Permanent, match="credentials do not allow this") as told:
+    with pytest.raises(Permanent, match="credentials, or the clock, do not") as told:
         real.read(NAME, "A")
     assert secret not in str(told.value)
     assert server.ask(NAME, "A") == {EU}

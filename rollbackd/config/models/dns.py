@@ -82,6 +82,8 @@ class CloudDnsModel(Model):
     """Its DNS name, such as example.com."""
     credentials_file: Text | None = None
     """File of a service account's key; default: the platform's own identity."""
+    endpoint: Url | None = None
+    """Address of the API; default: Google's."""
     timeout: PositiveDuration = default("10s")
     """How long one call may take (duration)."""
 
@@ -89,7 +91,7 @@ class CloudDnsModel(Model):
         """Return the frozen settings."""
         file = path(base, self.credentials_file)
         return settings.CloudDnsSettings(
-            self.project, self.managed_zone, self.zone, file, self.timeout
+            self.project, self.managed_zone, self.zone, file, self.endpoint, self.timeout
         )
 
 
@@ -100,13 +102,17 @@ class CloudflareModel(WithSecret):
     """Id of the zone."""
     zone: Text
     """Its name, such as example.com."""
+    endpoint: Url | None = None
+    """Address of the API; default: Cloudflare's."""
     timeout: PositiveDuration = default("10s")
     """How long one call may take (duration)."""
 
     def settings(self, base: Path) -> settings.CloudflareSettings:
         """Return the frozen settings."""
         token = one_secret(base, self.secret_file, self.secret_env)
-        return settings.CloudflareSettings(self.zone_id, self.zone, token, self.timeout)
+        return settings.CloudflareSettings(
+            self.zone_id, self.zone, token, self.endpoint, self.timeout
+        )
 
 
 class ExternalDnsModel(Model):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from actions.credentials import without_credentials
 from analyzer.sample import Absence
 from rollbackd.sources.breaker import Backoff, Breaker
 from rollbackd.sources.http_access import HttpAccess, PromptAdapter, refuse_bad_url
@@ -123,6 +124,10 @@ class Backend:
                 body = read_limited(reply.raw, limits.max_answer_bytes, limits.timeout_s)
         except (requests.RequestException, HTTPError, OSError) as error:
             raise trouble_of_error(error, urlsplit(self._url).netloc) from error
+        if reply.status_code != _HTTP_OK:
+            # a proxy's own words may repeat what it was sent
+            signed = str(reply.request.headers.get("Authorization", ""))
+            body = without_credentials(body.decode(errors="replace"), signed).encode()
         return reply.status_code, body, reply.headers.get("Retry-After")
 
     def close(self) -> None:
