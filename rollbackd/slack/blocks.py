@@ -15,7 +15,7 @@ from analyzer.watch import Phase
 from analyzer.wording import duration, quantity
 from analyzer.wording import e_value as write_e
 from rollbackd.decisions import SNOOZE_S, Verb, offer_key, offers
-from rollbackd.notifiers.links import Links, parts
+from rollbackd.notifiers.links import Links, opens, parts, traces_of
 from rollbackd.notifiers.wording import (
     Severity,
     author,
@@ -47,9 +47,6 @@ Block = dict[str, Any]
 ACTION = "decide:"
 """Begins the id of every button; the verb follows. The value is the offer's opaque key."""
 SHOWN_SIGNALS = 3
-SHOWN_TRACES = 3
-MAX_URL = 400
-"""Characters; a context block has room for three of these."""
 SHOWN_AT_HOME = 30
 THREAD_LINES = 25
 
@@ -137,18 +134,15 @@ def message(view: WatchView, links: Links) -> list[Block]:
     if addresses:
         shown = " · ".join(link(url, label) for label, url in addresses.items())
         blocks.append({"type": "context", "elements": [_mrkdwn(shown, CONTEXT)]})
-    traces = _traces(view.signals)
+    traces = _traces(view)
     if traces:
         blocks.append({"type": "context", "elements": [_mrkdwn(traces, CONTEXT)]})
     return blocks
 
 
-def _traces(signals: Sequence[SignalView]) -> str:
+def _traces(view: WatchView) -> str:
     """Return links to traces that show what was found, the canary's first."""
-    every = (example for signal in signals for example in signal.examples)
-    found = {e.url: e for e in every if e.url and e.url.isprintable() and " " not in e.url}
-    shown = sorted(found.values(), key=lambda example: example.side != "canary")[:SHOWN_TRACES]
-    links = [link(e.url, f"{e.side}: {e.operation}") for e in shown if len(e.url) <= MAX_URL]
+    links = [link(url, label) for label, url in traces_of(view).items()]
     return f"Traces: {' · '.join(links)}" if links else ""
 
 
@@ -188,8 +182,7 @@ def _route(stops: Sequence[StopView]) -> list[str]:
         sign = next((s for state, s in _STOP_SIGNS.items() if state == stop.state), "🔵")
         since = "" if stop.since is None else f" since {moment(stop.since)}"
         text = f": {escape(stop.text, 300)}" if stop.text else ""
-        is_url = stop.url.startswith("http") and len(stop.url) <= MAX_URL
-        watch = f" · {link(stop.url, 'watch')}" if is_url else ""
+        watch = f" · {link(stop.url, 'watch')}" if opens(stop.url) else ""
         state = escape(stop.state)
         lines.append(f"{sign} *{escape(stop.region)}* {state}{since}{text}{watch}")
     return lines
