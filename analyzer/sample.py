@@ -86,8 +86,11 @@ Restriction = tuple[tuple[str, frozenset[str]], ...]
 
 def restricted_to(labels: Sequence[str], ids: Iterable[tuple[str, ...]]) -> Restriction:
     """Return the restriction to some instances, by the labels that identify them."""
-    every = list(ids)
-    return tuple((label, frozenset(id_[i] for id_ in every)) for i, label in enumerate(labels))
+    # by columns: there may be a hundred thousand
+    columns = list(zip(*ids, strict=True)) or [()] * len(labels)
+    return tuple(
+        (label, frozenset(column)) for label, column in zip(labels, columns, strict=False)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,21 +133,27 @@ class Family(Telling[N, S], Generic[N, S]):
         """Rebuild what depends on membership, keeping the last known counters."""
         if self._edges is not None:
             return self._edges
-        stays = [(i, s) for i, m in enumerate(self._members) for s in self._counted(m.roster)]
         old, carry = self._index, self._carry
-        self._index = {id_: i for i, id_ in enumerate(dict.fromkeys(s.id for _, s in stays))}
-        self._carry = np.full((len(self._index), self._counters()), np.nan)
-        for id_, i in self._index.items():
-            if id_ in old and carry.shape[1] == self._carry.shape[1]:
-                self._carry[i] = carry[old[id_]]
-        edges = self._edges = Edges(
-            np.array([self._index[s.id] for _, s in stays], dtype=np.intp),
-            np.array([2 * i + (s.side is Side.BASELINE) for i, s in stays], dtype=np.intp),
-            np.array([s.since for _, s in stays], dtype=np.float64),
-            np.array([s.until for _, s in stays], dtype=np.float64),
-        )
-        self._layers = edges.layers()
-        return edges
+        index: dict[InstanceId, int] = {}
+        edges = [
+            (
+                index.setdefault(s.id, len(index)),
+                2 * i + (s.side is Side.BASELINE),
+                s.since,
+                s.until,
+            )
+            for i, m in enumerate(self._members)
+            for s in self._counted(m.roster)
+        ]
+        self._index = index
+        self._carry = np.full((len(index), self._counters()), np.nan)
+        if carry.shape[1] == self._carry.shape[1]:
+            place = np.array([old.get(id_, -1) for id_ in index], dtype=np.intp)
+            self._carry[place >= 0] = carry[place[place >= 0]]
+        instance, cell, since, until = np.array(edges, dtype=np.float64).reshape(-1, 4).T.copy()
+        made = Edges(instance.astype(np.intp), cell.astype(np.intp), since, until)
+        self._edges, self._layers = made, made.layers()
+        return made
 
     def _aligned(self, series: Sequence[Series], times: int, edges: Edges) -> Floats:
         """Return values by our own instance index, (instances, counters, times)."""

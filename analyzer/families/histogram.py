@@ -194,15 +194,14 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     def _comparable(self, edges: Edges) -> NDArray[np.bool_]:
         """Leave out instances that lack a bound of the comparison they belong to."""
         if self._compared is None:
-            names = list(self._index)
-            armed = [m.armed for m in self._members]
+            armed = [None if m.armed is None else m.armed.bounds for m in self._members]
+            known = [self._bounds_of.get(name, frozenset()) for name in self._index]
+            pairs = list(zip(edges.instance.tolist(), edges.cell.tolist(), strict=True))
+            # most instances have the same bounds, and most comparisons compare the same
+            kinds = {(known[i], armed[cell // 2]) for i, cell in pairs}
+            good = {(k, a): a is None or k.issuperset(a) for k, a in kinds}
             self._compared = np.array(
-                [
-                    (began := armed[cell // 2]) is None
-                    or self._bounds_of.get(names[i], frozenset()).issuperset(began.bounds)
-                    for i, cell in zip(edges.instance.tolist(), edges.cell.tolist(), strict=True)
-                ],
-                dtype=np.bool_,
+                [good[known[i], armed[cell // 2]] for i, cell in pairs], dtype=np.bool_
             )
         return self._compared
 

@@ -104,8 +104,12 @@ class Membership(ABC, Generic[N]):
         """Take note of which instances of a watch count, and when."""
         member = self.member(watch_id)
         if member.roster is not roster:
+            asked = self._asked
+            same = {s.id for s in roster.stays} == {s.id for s in member.roster.stays}
             member.roster = roster
             self._changed()
+            if same:  # as it is of most: that one has left changes only when it counted
+                self._asked = asked
 
     def leave(self, *watch_ids: str) -> None:
         """Forget watches."""
