@@ -189,6 +189,10 @@ class RateFamily(Family[CountNoise, Rows]):
         """Return events and exposure where a rise is harmful; a fall has no bad events."""
         if self._direction is not Direction.HIGHER:
             return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
+        return self.event_counts(tally)
+
+    def event_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
+        """Return events and exposure, whatever of them is harmful."""
         return HarmCounts(
             *(
                 Share(s[self.EVENTS], s[self.UNDER] / self._shown)

@@ -32,14 +32,14 @@ from analyzer.traces.operations import (
     call_of,
 )
 from analyzer.traces.parts import Operation, Part, Parts
-from analyzer.traces.recovery import check_operation
+from analyzer.traces.recovery import check_part
 from analyzer.traces.shares import (
     SHARE_OF_ASPECT,
     Aspect,
     share_of_known,
     share_of_late,
 )
-from analyzer.traces.summing import TOLD, Asked, Every, Measure, strongest, sum_up
+from analyzer.traces.summing import TOLD, Asked, Every, Measure, strongest, sum_up, told_only
 
 INTERESTING = 0.01
 """Part of what a signal needs to be named at which the operation's detail is asked for."""
@@ -130,19 +130,12 @@ class TraceComparison:
     def recovery(self, watch_id: str) -> list[RecoveryCheck]:
         """Return whether the restored baseline's guilty operations look as they did.
 
+        So do their calls, where changed calls are harm.
         What is not decided yet is told of critical signals only: nothing waits for the others.
         """
         checks: list[RecoveryCheck] = []
         for one in self._of_watch(watch_id):
-            parts = {
-                (operation, part.aspect): part
-                for operation in one.operations
-                for part in one.operations[operation].parts
-            }
-            found = [
-                check_operation(*guilty, parts[guilty].family, parts[guilty].member)
-                for guilty in one.guilty
-            ]
+            found = [check_part(part) for part in one.guilty]
             critical = one.signal.tier is Tier.CRITICAL
             checks += [c for c in found if critical or c.recovery is not Recovery.OPEN]
         return checks
@@ -285,8 +278,13 @@ class TraceComparison:
         anything = np.ones(len(every.share), dtype=np.bool_)
         worth = strongest(every, anything, INTERESTING / one.weight)
         one.wanted = tuple(dict.fromkeys(a.operation for a in worth))[:TOLD]
-        strong = strongest(every, ~every.structural, ATTRIBUTED)
-        one.accused = tuple((a.operation, a.aspect) for a in strong[:TOLD])
+        guilty = strongest(every, ~told_only(every, one.signal.changed_calls), ATTRIBUTED)
+        parts = {
+            (part.operation, part.aspect, part.called): part
+            for a in guilty[:TOLD]
+            for part in one.operations[a.operation].parts
+        }
+        one.accused = tuple(parts[a.operation, a.aspect, a.called] for a in guilty[:TOLD])
 
     def _family(
         self, aspect: Aspect, signal: TraceSignal, id_labels: tuple[str, ...], horizon_s: float

@@ -14,7 +14,7 @@ from analyzer.sample import Missing
 from analyzer.signal import SeriesSignal, TraceSignal
 from analyzer.traces.aspects import AnyFamily
 from analyzer.traces.operations import Instances, Seen, service_of
-from analyzer.traces.parts import Operation, Parts
+from analyzer.traces.parts import Operation, Part, Parts
 from analyzer.traces.shares import Aspect
 
 Floats = NDArray[np.float64]
@@ -67,9 +67,9 @@ class Following:
     late: int = 0
     trouble: Missing | None = None
     wanted: tuple[str, ...] = ()
-    accused: tuple[tuple[str, Aspect], ...] = ()
+    accused: tuple[Part, ...] = ()
     """What speaks against the canary now, the strongest first."""
-    guilty: tuple[tuple[str, Aspect], ...] = ()
+    guilty: tuple[Part, ...] = ()
     """What did when the last action was taken."""
 
     def member(self, *parts: str) -> str:

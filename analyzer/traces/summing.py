@@ -83,6 +83,11 @@ def contributions(share: Floats, e_value: Floats, tested: Bools, harmful: Bools)
     return counted
 
 
+def told_only(every: Every, changed_calls: ChangedCalls) -> Bools:
+    """Return which parts only tell that something is different, and are no harm by themselves."""
+    return every.structural & (changed_calls is not ChangedCalls.HARM)
+
+
 def strongest(every: Every, among: Bools, least: float) -> list[Accusation]:
     """Return what speaks against the canary and contributes so much at least, strongest first."""
     enough = (every.contribution >= least) & (every.contribution > 0)
@@ -98,8 +103,7 @@ def sum_up(every: Every, asked: Asked, measure: Measure) -> Finding:
         asked: of all operations, by their numbers.
         measure: what counts for how much.
     """
-    told_only = measure.changed_calls is not ChangedCalls.HARM
-    changed = every.structural & told_only
+    changed = told_only(every, measure.changed_calls)
     strong = strongest(every, ~changed, ATTRIBUTED)
     different = strongest(every, changed, ATTRIBUTED)
     lead = strong[0] if strong else _leading(every, ~changed)
