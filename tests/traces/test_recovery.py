@@ -16,7 +16,7 @@ HARMS = [
     (Shape(errors=0.1, error_type="NewBug"), "GET /: new error types"),
 ]
 IDS = ["errors", "own time", "n plus one", "new errors"]
-PLAIN = Shape(errors=0.0)
+USUAL, PLAIN = Shape(), Shape(errors=0.0)
 AUDITED, ORDERED = replace(PLAIN, other_call="POST audit"), replace(PLAIN, orders=0.3)
 CHANGES = [
     (AUDITED, PLAIN, "GET /: `POST audit` calls"),
@@ -31,7 +31,7 @@ CHANGE_IDS = ["vanished", "rare one vanished", "new", "requests", "path", "n plu
 CALLS_MATTER = replace(ACTING, changed_calls=ChangedCalls.HARM)
 
 
-def rolled_back(street: Street, canary: Shape, after: Shape, usual: Shape = Shape()) -> None:
+def rolled_back(street: Street, canary: Shape, after: Shape, usual: Shape = USUAL) -> None:
     """Let a canary be found guilty, and then nothing but the baseline be there."""
     evidence = street.live(4, canary=canary, usual=usual)
     policy = replace(POLICY, signals=(street.signal,))
