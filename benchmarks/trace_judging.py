@@ -37,7 +37,7 @@ from rollbackd.traces.measures import (
 )
 
 TICK_S = 10.0
-RETENTION_S = 60.0
+RETENTION_S = 30.0
 """Short, as what the book keeps of the past is not what judging costs."""
 BEGIN = 1_800_000_000.0
 SERVER = 2
