@@ -39,7 +39,16 @@ from analyzer.traces.shares import (
     share_of_known,
     share_of_late,
 )
-from analyzer.traces.summing import TOLD, Asked, Every, Measure, strongest, sum_up, told_only
+from analyzer.traces.summing import (
+    TOLD,
+    Asked,
+    Every,
+    Measure,
+    believed,
+    strongest,
+    sum_up,
+    told_only,
+)
 
 INTERESTING = 0.01
 """Part of what a signal needs to be named at which the operation's detail is asked for."""
@@ -267,7 +276,7 @@ class TraceComparison:
         if not len(kept):
             few = Missing(Absence.TOO_FEW, f"fewer than {one.signal.min_spans} spans on a side")
             return parts.first_missing(weighed) or few
-        every = parts.every(kept, weighed)
+        every = believed(parts.every(kept, weighed))
         measure = Measure(one.signal.changed_calls, 1.0 / (one.policy.alpha * one.weight))
         finding = sum_up(every, Asked(one.spans[:, CANARY], parts.entry), measure)
         self._want(one, every)

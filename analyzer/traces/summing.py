@@ -21,10 +21,13 @@ TOLD = 3
 MAJOR = 0.1
 """An operation with this share of what the canary is asked for must be free of harm before all is
 well."""
+LONGER = 1.1
+"""Ratio of an operation's durations below which it did not become longer by anything it does itself."""
 COMPANY = 0.1
 """Part of what would decide that changed calls may add to a case where they are only told."""
 ASPECTS = tuple(Aspect)
 """An aspect's number is its place here."""
+SELF_TIME, DURATION = ASPECTS.index(Aspect.SELF_TIME), ASPECTS.index(Aspect.DURATION)
 STRUCTURAL = np.array([aspect in STRUCTURE for aspect in ASPECTS])
 USUAL_HARM = np.array([aspect in {Aspect.ERRORS, Aspect.DURATION} for aspect in ASPECTS])
 
@@ -86,6 +89,26 @@ def contributions(share: Floats, e_value: Floats, tested: Bools, harmful: Bools)
 def told_only(every: Every, changed_calls: ChangedCalls) -> Bools:
     """Return which parts only tell that something is different, and are no harm by themselves."""
     return every.structural & (changed_calls is not ChangedCalls.HARM)
+
+
+def believed(every: Every) -> Every:
+    """Return what was found, without self times that grew in operations that last no longer.
+
+    Where spans of calls are missing or late, what was waited for looks like own work; so does work that
+    moved from a dependency into the service. Neither takes anybody longer.
+    """
+    doubted = np.flatnonzero(every.harmful & (every.aspect == SELF_TIME))
+    if not len(doubted):
+        return every
+    timed = np.isin(every.operation, every.operation[doubted]) & every.tested
+    durations = every.accuse(np.flatnonzero(timed & (every.aspect == DURATION)))
+    same = {a.operation for a in durations if a.finding.ratio < LONGER}
+    own = zip(doubted.tolist(), every.accuse(doubted), strict=True)
+    wrong = np.array([i for i, a in own if a.operation in same], dtype=np.intp)
+    harmful, contribution = every.harmful.copy(), every.contribution.copy()
+    harmful[wrong] = False
+    contribution[wrong] = np.minimum(contribution[wrong], every.share[wrong])
+    return replace(every, harmful=harmful, contribution=contribution)
 
 
 def strongest(every: Every, among: Bools, least: float) -> list[Accusation]:
