@@ -66,6 +66,7 @@ def check_recovery(
     margin: float,
     harm: float,
     write: Callable[[float], str] = share,
+    falls: bool = False,
 ) -> RecoveryCheck:
     """Compare the baseline since the action with the baseline before it, and with the canary.
 
@@ -83,23 +84,26 @@ def check_recovery(
         margin: ratio beyond which the baseline is worse than it was.
         harm: ratio that must be excluded.
         write: writes a value for people.
+        falls: what is counted is missed when there is less of it, as calls that are made no more;
+            ratios are then of what was to what is.
     """
     seen = counts.before.all > 0 and counts.after.all > 0
     if not seen or ticks < MIN_TICKS:
         return RecoveryCheck(signal, Recovery.OPEN, f"{signal}: not enough traffic seen yet")
-    low, high = _ratio_interval(counts.after, counts.before)
+    low, high = _times_worse(counts.after, counts.before, falls=falls)
+    by = " fewer" if falls else ""
     text = f"{signal} {write(counts.after.value)} now vs {write(counts.before.value)} before"
     if low > margin:
-        text = f"{text}, at least {factor(low)}"
+        text = f"{text}, at least {factor(low)}{by}"
         return RecoveryCheck(signal, Recovery.NOT_RECOVERED, text)
     if high < harm:
-        return RecoveryCheck(signal, Recovery.RECOVERED, f"{text}, at most {factor(high)}")
+        return RecoveryCheck(signal, Recovery.RECOVERED, f"{text}, at most {factor(high)}{by}")
     if counts.canary.all > 0:
-        _, left = _ratio_interval(counts.after, counts.canary)
+        _, left = _times_worse(counts.after, counts.canary, falls=falls)
         if left < LEFT:
             text = f"{text}; the canary's {write(counts.canary.value)} did not stay"
             return RecoveryCheck(signal, Recovery.ABATED, text)
-    return RecoveryCheck(signal, Recovery.OPEN, f"{text}, at most {factor(high)}")
+    return RecoveryCheck(signal, Recovery.OPEN, f"{text}, at most {factor(high)}{by}")
 
 
 def summarise(checks: Sequence[RecoveryCheck], *, last_call: bool) -> tuple[bool | None, str]:
@@ -121,6 +125,11 @@ def summarise(checks: Sequence[RecoveryCheck], *, last_call: bool) -> tuple[bool
     if last_call and (proved or abated):
         return True, text
     return None, text or "nothing could be measured since the action"
+
+
+def _times_worse(now: Share, than: Share, *, falls: bool) -> tuple[float, float]:
+    """Return the interval of how many times more there is now, or fewer where a fall is harmful."""
+    return _ratio_interval(than, now) if falls else _ratio_interval(now, than)
 
 
 def _ratio_interval(one: Share, other: Share) -> tuple[float, float]:

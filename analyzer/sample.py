@@ -86,8 +86,11 @@ Restriction = tuple[tuple[str, frozenset[str]], ...]
 
 def restricted_to(labels: Sequence[str], ids: Iterable[tuple[str, ...]]) -> Restriction:
     """Return the restriction to some instances, by the labels that identify them."""
-    every = list(ids)
-    return tuple((label, frozenset(id_[i] for id_ in every)) for i, label in enumerate(labels))
+    # by columns: there may be a hundred thousand
+    columns = list(zip(*ids, strict=True)) or [()] * len(labels)
+    return tuple(
+        (label, frozenset(column)) for label, column in zip(labels, columns, strict=False)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +118,25 @@ class Series:
 
     Attributes:
         by: label names of the keys. keys: one tuple of label values per row, unique.
-        values: float64 of shape (len(keys), grid.count): at each grid time the newest sample at
+        values: float64 of shape (rows, grid.count), a row for each key: at each grid time the newest sample at
             or before it (not older than the source's look-back), NaN where there is none.
         grid: the times.
+        bounds: of buckets that every key has all of, where it is told like that: a key then has no
+            ``le``, and as many rows of values as there are bounds, one after the other.
     """
 
     by: tuple[str, ...]
     keys: tuple[tuple[str, ...], ...]
     values: NDArray[np.float64]
     grid: Grid
+    bounds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse shapes that do not agree."""
-        if self.values.shape != (len(self.keys), self.grid.count):
+        rows = len(self.keys) * max(1, len(self.bounds))
+        if self.values.shape != (rows, self.grid.count):
             raise ValueError(
-                f"values of shape {self.values.shape} do not fit {len(self.keys)} keys "
+                f"values of shape {self.values.shape} do not fit {rows} rows "
                 f"at {self.grid.count} times"
             )
 

@@ -4,11 +4,13 @@ May live here: pure functions and frozen values of NumPy arrays, one row per sig
 watch. May not: I/O, clocks, logging, unseeded randomness, knowledge of rollouts or policies;
 nothing of the layers above. Importing the package must not import SciPy, which costs seconds.
 
-A detector is a frozen dataclass of parameters with three methods:
+A detector is a frozen dataclass of parameters with these methods:
 
 * ``start(noise, limits, canary_pods, baseline_pods) -> state``: rows that have seen nothing,
-* ``update(state, pair, live) -> state``: one tick of all rows at once, a pure function,
-* ``findings(state) -> Findings``: what is known by now.
+* ``update(state, pair, live) -> state``: one tick of all rows at once, a pure function; detectors
+  of very many rows write over a state that their caller has no more use for (``consume``),
+* ``findings(state) -> Findings``: what is known by now,
+* ``weigh(state) -> Weights``: the part of it that sums over very many rows need, where there is one.
 
 `noise` is learned from the baseline's history by the ``fit_…`` functions. A state is a value:
 taking rows, concatenating, storing and replaying all lead to the same evidence.

@@ -10,7 +10,7 @@ import numpy as np
 from detectors.cadence import Cadence, RecentSums
 from detectors.count_noise import LEAST_EXPOSURE, CountNoise, consistent, fit_count_noise
 from detectors.drift import Drift, History
-from detectors.findings import Findings, Limits
+from detectors.findings import Findings, Limits, Weights
 from detectors.interval import RatioInterval
 from detectors.rates import RateBelow, RateExcess, excess_cap
 from detectors.rows import (
@@ -210,18 +210,21 @@ class CountRatio(Cadence):
             ),
         )
 
-    def update(self, state: CountRatioState, pair: PairCounts, live: Bools) -> CountRatioState:
+    def update(
+        self, state: CountRatioState, pair: PairCounts, live: Bools, *, consume: bool = False
+    ) -> CountRatioState:
         """Return the state after one tick; rows not live stay exactly as they are.
 
         Args:
-            state: before the tick; not changed.
+            state: before the tick; not changed unless it may be consumed.
             pair: the tick.
             live: (rows,) rows that are being watched.
+            consume: write over the state given, which nobody needs any more.
 
         Raises:
             ValueError: lengths differ.
         """
-        memory = advanced(state.memory, state.setup, pair, live, self._step)
+        memory = advanced(state.memory, state.setup, pair, live, self._step, consume=consume)
         return CountRatioState(memory, state.setup)
 
     def _step(self, memory: CountMemory, setup: CountSetup, pair: PairCounts) -> None:
@@ -265,15 +268,17 @@ class CountRatio(Cadence):
     ) -> None:
         """Add one tick of the canary to the tests against absolute rates, in place."""
         limits, kappa = setup.limits, setup.noise.kappa
-        expected = counts.canary_exposure * np.where(np.isnan(limits.floor), 1.0, limits.floor)
-        memory.above_floor.add(
-            events=counts.canary_events,
-            expected=expected,
-            phi=np.minimum(1.0 + kappa * expected / pods, _FLOOR_PHI_MOST),
-            cap=excess_cap(limits.threshold, limits.persistence, self),
-            age=memory.age,
-            cadence=self,
-        )
+        unbounded = np.isnan(limits.floor)
+        if not unbounded.all():
+            expected = counts.canary_exposure * np.where(unbounded, 1.0, limits.floor)
+            memory.above_floor.add(
+                events=counts.canary_events,
+                expected=expected,
+                phi=np.minimum(1.0 + kappa * expected / pods, _FLOOR_PHI_MOST),
+                cap=excess_cap(limits.threshold, limits.persistence, self),
+                age=memory.age,
+                cadence=self,
+            )
         bound = np.where(np.isnan(limits.harm_rate), 1.0, limits.harm_rate)
         phi = 1.0 + kappa * counts.canary_exposure * bound / pods
         memory.below_harm.add(counts.canary_events, counts.canary_exposure, phi)
@@ -282,29 +287,44 @@ class CountRatio(Cadence):
         """Return what is known of every row by now."""
         return Findings.concat([self._find(state.take(rows)) for rows in all_blocks(len(state))])
 
+    def weigh(self, state: CountRatioState) -> Weights:
+        """Return what `findings` would tell of the rows' weights."""
+        return Weights.concat([self._weigh(state.take(rows)) for rows in all_blocks(len(state))])
+
+    def _weigh(self, state: CountRatioState) -> Weights:
+        memory, limits, age = state.memory, state.setup.limits, state.memory.age
+        tested = memory.ticks >= limits.persistence
+        gate = np.fmax(log_ratio(memory.sums), log_ratio(memory.recent.total())) >= limits.margin
+        above = np.isnan(limits.floor)
+        if not above.all():
+            above |= memory.above_floor.e_value(age, self) >= FLOOR_EVIDENCE
+        return Weights(
+            e_value=memory.share.e_value(state.setup.noise, age, self),
+            tested=tested,
+            harmful=tested & gate & above,
+            drift_e=memory.drift.e_value(state.setup.history, age, self),
+        )
+
     def _find(self, state: CountRatioState) -> Findings:
-        memory, limits, noise = state.memory, state.setup.limits, state.setup.noise
-        age, ticks = memory.age, memory.ticks
-        tested = ticks >= limits.persistence
+        memory, limits, ticks = state.memory, state.setup.limits, state.memory.ticks
+        weights = self._weigh(state)
         effect, recent = log_ratio(memory.sums), log_ratio(memory.recent.total())
         pods = state.setup.pod_quantile * memory.pod_sd / np.maximum(ticks, 1.0)
         low, high = memory.interval.bounds(self.interval_alpha, pods)
-        above = memory.above_floor.e_value(age, self) >= FLOOR_EVIDENCE
         below = memory.below_harm.e_value(limits.harm_rate) >= HARMLESS_EVIDENCE
-        gate = np.fmax(effect, recent) >= limits.margin
         return Findings(
-            e_value=memory.share.e_value(noise, age, self),
-            tested=tested,
+            e_value=weights.e_value,
+            tested=weights.tested,
             effect=effect,
             recent_effect=recent,
             low=low,
             high=high,
-            harmful=tested & gate & (above | np.isnan(limits.floor)),
-            harmless=tested & ((high < limits.harm) | below),
+            harmful=weights.harmful,
+            harmless=weights.tested & ((high < limits.harm) | below),
             canary_value=_rate(memory.sums[:, 0], memory.sums[:, 2]),
             baseline_value=_rate(memory.sums[:, 1], memory.sums[:, 3]),
             detectable=self._detectable(memory, state.setup),
-            drift_e=memory.drift.e_value(state.setup.history, age, self),
+            drift_e=weights.drift_e,
             ticks=ticks.copy(),
         )
 

@@ -64,6 +64,8 @@ class Drift(Rows):
     ) -> None:
         """Add one tick of the baseline, in place; arrays (rows, ...), age (rows,)."""
         known = np.isfinite(history.rate)
+        if not known.any():
+            return
         bound = DRIFT_MARGIN * np.maximum(np.where(known, history.rate, 1.0), _LEAST_RATE)
         expected = np.where(known, exposure * bound, 0.0)
         cap = excess_cap(np.array(DRIFT_THRESHOLD), np.array(_PERSISTENCE), cadence)
@@ -78,7 +80,10 @@ class Drift(Rows):
 
     def e_value(self, history: History, age: Ints, cadence: Cadence) -> Floats:
         """Return the evidence by now, (rows, ...); 1.0 where there is no history."""
-        return np.where(np.isfinite(history.rate), self.excess.e_value(age, cadence), 1.0)
+        known = np.isfinite(history.rate)
+        if not known.any():
+            return np.ones(known.shape)
+        return np.where(known, self.excess.e_value(age, cadence), 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,3 +119,13 @@ class Findings(Rows):
     detectable: Floats
     drift_e: Floats
     ticks: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Weights(Rows):
+    """What of ``Findings`` a sum over many rows needs; every array has shape (rows,)."""
+
+    e_value: Floats
+    tested: Bools
+    harmful: Bools
+    drift_e: Floats

@@ -66,12 +66,12 @@ class RatioInterval(Rows):
 
     def add(self, counts: ShareCounts, spread: Floats, kappa: Floats, tail: Bools) -> None:
         """Add one tick, in place; arguments as for `ShareEvidence.add`."""
-        phi = tempering(counts, spread, kappa, tail)
-        # float32 is enough: φ bounds E/φ at some hundreds, so a tick errs by about 1e-5 nats.
-        gain = np.log(1 + _GAIN * counts.canary_share.astype(np.float32))
-        gain *= -(counts.events / phi).astype(np.float32)
-        gain += _PLACE * (counts.canary_events / phi).astype(np.float32)
-        self.likelihood[...] += gain.T
+        busy = counts.events > 0
+        if busy.all():
+            self.likelihood[...] += _gained(counts, spread, kappa, tail)
+        elif busy.any():
+            some = counts.take(busy), spread[busy], kappa[busy], tail[busy]
+            self.likelihood[busy] += _gained(*some)
 
     def bounds(self, alpha: float, pod_radius: Floats) -> tuple[Floats, Floats]:
         """Return lower and upper end of the log ratio, ±inf where the counts leave it open.
@@ -96,6 +96,16 @@ class RatioInterval(Rows):
             middle - np.hypot(middle - low, pod_radius),
             middle + np.hypot(high - middle, pod_radius),
         )
+
+
+def _gained(counts: ShareCounts, spread: Floats, kappa: Floats, tail: Bools) -> Singles:
+    """Return what one tick adds to the likelihoods, (rows, 64); nothing where there are no events."""
+    phi = tempering(counts, spread, kappa, tail)
+    # float32 is enough: φ bounds E/φ at some hundreds, so a tick errs by about 1e-5 nats.
+    gain = np.log(1 + _GAIN * counts.canary_share.astype(np.float32))
+    gain *= -(counts.events / phi).astype(np.float32)
+    gain += _PLACE * (counts.canary_events / phi).astype(np.float32)
+    return gain.T
 
 
 def _crossing(root: Singles, level: Floats, inner: Ints, side: int) -> Floats:

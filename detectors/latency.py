@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detectors.cadence import Cadence, RecentSums
-from detectors.count_noise import LEAST_EXPOSURE, MAX_COUNT
 from detectors.drift import Drift, History
-from detectors.findings import Findings, Limits
+from detectors.findings import Limits, Weights
+from detectors.histograms import LatencyFindings, PairHistograms
 from detectors.latency_noise import (
     MIN_REQUESTS,
     TAILS,
@@ -20,7 +20,7 @@ from detectors.latency_noise import (
     score_variance,
     tail_events,
 )
-from detectors.quantiles import QuantileNoise, largest_ratio
+from detectors.quantiles import QuantileNoise, QuantileRatio, largest_ratio
 from detectors.rows import (
     Bools,
     Floats,
@@ -28,11 +28,9 @@ from detectors.rows import (
     Rows,
     advanced,
     all_blocks,
-    as_floats,
     column,
     padded,
     pod_spread,
-    some_pods,
 )
 from detectors.share import ShareCounts, ShareEvidence, ShareNoise, pod_mass, share_cap
 from detectors.shift import MeanEvidence, needed_evidence, t_inflation, visible_shift
@@ -58,74 +56,6 @@ HARMLESS_EVIDENCE: Final = 20.0
 
 _HARMLESS_TAILS: Final = slice(0, 4)
 """Tails that must be cleared: all but the rarest (0.2 %), which would take hours."""
-
-
-@dataclass(frozen=True, slots=True)
-class PairHistograms(Rows):
-    """One tick of both sides, in buckets (not cumulative).
-
-    A row with a nan, infinite, negative or absurd bucket, or with no request or no pod on
-    either side, says nothing in this tick.
-
-    Attributes:
-        canary_counts: (rows, J) requests per bucket, zeros beyond a row's own buckets; J may
-            be less than the state's.
-        baseline_counts: (rows, J).
-        canary_pods: (rows,) eligible canary pods.
-        baseline_pods: (rows,) eligible baseline pods.
-
-    Raises:
-        ValueError: shapes do not fit.
-    """
-
-    canary_counts: Floats
-    baseline_counts: Floats
-    canary_pods: Floats
-    baseline_pods: Floats
-
-    def __post_init__(self) -> None:
-        as_floats(self)
-        shapes = self.canary_counts.shape, self.baseline_counts.shape
-        if self.canary_counts.ndim != 2 or shapes[0] != shapes[1]:  # noqa: PLR2004  # (rows, J)
-            raise ValueError(f"bucket counts must share a shape (rows, J), got {shapes}")
-
-    def widened(self, width: int) -> PairHistograms:
-        """Return the same tick padded to `width` buckets.
-
-        Raises:
-            ValueError: there are more buckets already.
-        """
-        canary, baseline = (
-            padded(side, width) for side in (self.canary_counts, self.baseline_counts)
-        )
-        return replace(self, canary_counts=canary, baseline_counts=baseline)
-
-    def informative(self) -> Bools:
-        """Return which rows say something in this tick."""
-        known = some_pods(self.canary_pods) & some_pods(self.baseline_pods)
-        for side in (self.canary_counts, self.baseline_counts):
-            known &= ((side >= 0) & (side <= MAX_COUNT)).all(axis=1)
-            known &= (side >= LEAST_EXPOSURE).any(axis=1)
-        return known
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyFindings(Findings):
-    """Findings of histograms.
-
-    `effect`, `recent_effect`, `low` and `high` are of one quantile, named by `quantile`. While
-    the evidence is at most 1 no gate can matter, and `recent_effect` is not worked out (nan).
-
-    Attributes:
-        quantile: of p50, p90 and p99 (0.5, 0.9, 0.99) the one with the largest ratio, since
-            the start or lately; nan where none can be had and the mean score stands in.
-        tail_e: evidence of the tails alone.
-        score_e: evidence of the mean score alone.
-    """
-
-    quantile: Floats
-    tail_e: Floats
-    score_e: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,20 +215,21 @@ class LatencyShift(Cadence):
         )
 
     def update(
-        self, state: LatencyShiftState, pair: PairHistograms, live: Bools
+        self, state: LatencyShiftState, pair: PairHistograms, live: Bools, *, consume: bool = False
     ) -> LatencyShiftState:
         """Return the state after one tick; rows not live stay exactly as they are.
 
         Args:
-            state: before the tick; not changed.
+            state: before the tick; not changed unless it may be consumed.
             pair: the tick.
             live: (rows,) rows that are being watched.
+            consume: write over the state given, which nobody needs any more.
 
         Raises:
             ValueError: lengths differ, or the tick has more buckets than the state.
         """
         wide = pair.widened(state.setup.bounds.shape[1])
-        memory = advanced(state.memory, state.setup, wide, live, self._step)
+        memory = advanced(state.memory, state.setup, wide, live, self._step, consume=consume)
         return LatencyShiftState(memory, state.setup)
 
     def _step(self, memory: LatencyMemory, setup: LatencySetup, pair: PairHistograms) -> None:
@@ -347,16 +278,44 @@ class LatencyShift(Cadence):
         parts = [self._find(state.take(rows)) for rows in all_blocks(len(state))]
         return LatencyFindings.concat(parts)
 
-    def _find(self, state: LatencyShiftState) -> LatencyFindings:
-        memory, setup, limits = state.memory, state.setup, state.setup.limits
-        age, score, used = memory.age, memory.score, memory.tail_bounds >= 0
-        tail_e = _mean_of(used, memory.tails.e_value(setup.tail_noise, age, self))
-        score_e = score.e_value(setup.pod_variance, limits.persistence, age, self)
+    def weigh(self, state: LatencyShiftState, heed: Floats) -> Weights:
+        """Return what `findings` would tell of the rows' weights.
+
+        Args:
+            state: what is known.
+            heed: (rows,) evidence below which nobody asks whether a row is harmful; such rows are
+                not, here. The quantiles that this takes are most of the work.
+        """
+        blocks = [self._weigh(state.take(b), heed[b]) for b in all_blocks(len(state))]
+        return Weights.concat(blocks)
+
+    def _weigh(self, state: LatencyShiftState, heed: Floats) -> Weights:
+        memory, limits = state.memory, state.setup.limits
+        e_value, _, _ = self._evidence(state)
+        tested, harmful = memory.ticks >= limits.persistence, np.zeros(len(state), np.bool_)
+        asked = np.flatnonzero(tested & (e_value >= heed))
+        some = state.take(asked)
+        most = _most(self._ratios(some, e_value[asked]), some.memory.score.mean())
+        harmful[asked] = most >= limits.margin[asked]
+        return Weights(e_value, tested, harmful, self._drifted(state))
+
+    def _evidence(self, state: LatencyShiftState) -> tuple[Floats, Floats, Floats]:
+        """Return the evidence of both parts together, of the tails and of the score."""
+        memory, setup, used = state.memory, state.setup, state.memory.tail_bounds >= 0
+        tail_e = _mean_of(used, memory.tails.e_value(setup.tail_noise, memory.age, self))
+        persistence = setup.limits.persistence
+        score_e = memory.score.e_value(setup.pod_variance, persistence, memory.age, self)
         share = np.where(used.any(axis=1), TAIL_WEIGHT, 0.0)
-        e_value = share * tail_e + (1 - share) * score_e
-        tested = memory.ticks >= limits.persistence
-        shift, shift_low, shift_high = score.interval(self.interval_alpha, setup.pod_quantile)
-        best = largest_ratio(
+        return share * tail_e + (1 - share) * score_e, tail_e, score_e
+
+    def _drifted(self, state: LatencyShiftState) -> Floats:
+        memory = state.memory
+        drifted = memory.drift.e_value(state.setup.history, memory.age, self)
+        return _mean_of(memory.tail_bounds >= 0, drifted)
+
+    def _ratios(self, state: LatencyShiftState, e_value: Floats) -> QuantileRatio:
+        memory, setup = state.memory, state.setup
+        return largest_ratio(
             memory.counts,
             memory.recent.total(),
             np.flatnonzero(e_value > 1),
@@ -364,12 +323,19 @@ class LatencyShift(Cadence):
             setup.quantile_noise.after(memory.ticks, memory.pod_sd),
             self.interval_alpha,
         )
+
+    def _find(self, state: LatencyShiftState) -> LatencyFindings:
+        memory, setup, limits = state.memory, state.setup, state.setup.limits
+        score, used = memory.score, memory.tail_bounds >= 0
+        e_value, tail_e, score_e = self._evidence(state)
+        tested = memory.ticks >= limits.persistence
+        shift, shift_low, shift_high = score.interval(self.interval_alpha, setup.pod_quantile)
+        best = self._ratios(state, e_value)
         known = np.isfinite(best.effect)
-        most = np.fmax(np.fmax(best.effect, best.recent), shift)
         visible = score.detectable(
             needed_evidence(limits.threshold, self.weights[0] * (1 - TAIL_WEIGHT)),
             setup.pod_variance,
-            np.maximum(self.horizon_ticks - age, 0.0),
+            np.maximum(self.horizon_ticks - memory.age, 0.0),
         )
         cleared = ~used | (memory.tails.not_doubled() >= HARMLESS_EVIDENCE)
         return LatencyFindings(
@@ -379,17 +345,23 @@ class LatencyShift(Cadence):
             recent_effect=best.recent,
             low=np.where(known, best.low, shift_low),
             high=np.where(known, best.high, shift_high),
-            harmful=tested & (most >= limits.margin),
+            harmful=tested & (_most(best, shift) >= limits.margin),
             harmless=tested & (shift_high < limits.harm) & cleared[:, _HARMLESS_TAILS].all(axis=1),
             canary_value=best.canary,
             baseline_value=best.baseline,
             detectable=visible_shift(visible, limits.margin),
-            drift_e=_mean_of(used, memory.drift.e_value(setup.history, age, self)),
+            drift_e=self._drifted(state),
             ticks=memory.ticks.copy(),
             quantile=np.where(known, best.level, np.nan),
             tail_e=tail_e,
             score_e=score_e,
         )
+
+
+def _most(best: QuantileRatio, shift: Floats) -> Floats:
+    """Return the largest log ratio of the quantiles and the mean score."""
+    most: Floats = np.fmax(np.fmax(best.effect, best.recent), shift)
+    return most
 
 
 def _mean_of(used: Bools, values: Floats) -> Floats:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from detectors.cadence import Cadence, RecentSums
-from detectors.findings import Findings, Limits
+from detectors.findings import Findings, Limits, Weights
 from detectors.mean_noise import MeanNoise, fit_mean_noise
 from detectors.rows import (
     Bools,
@@ -153,18 +153,21 @@ class MeanShift(Cadence):
             ),
         )
 
-    def update(self, state: MeanShiftState, pair: PairMeans, live: Bools) -> MeanShiftState:
+    def update(
+        self, state: MeanShiftState, pair: PairMeans, live: Bools, *, consume: bool = False
+    ) -> MeanShiftState:
         """Return the state after one tick; rows not live stay exactly as they are.
 
         Args:
-            state: before the tick; not changed.
+            state: before the tick; not changed unless it may be consumed.
             pair: the tick.
             live: (rows,) rows that are being watched.
+            consume: write over the state given, which nobody needs any more.
 
         Raises:
             ValueError: lengths differ.
         """
-        memory = advanced(state.memory, state.setup, pair, live, self._step)
+        memory = advanced(state.memory, state.setup, pair, live, self._step, consume=consume)
         return MeanShiftState(memory, state.setup)
 
     def _step(self, memory: MeanMemory, setup: MeanSetup, pair: PairMeans) -> None:
@@ -183,10 +186,27 @@ class MeanShift(Cadence):
         """Return what is known of every row by now."""
         return Findings.concat([self._find(state.take(rows)) for rows in all_blocks(len(state))])
 
+    def weigh(self, state: MeanShiftState) -> Weights:
+        """Return what `findings` would tell of the rows' weights."""
+        return Weights.concat([self._weigh(state.take(rows)) for rows in all_blocks(len(state))])
+
+    def _weigh(self, state: MeanShiftState) -> Weights:
+        memory, setup, evidence = state.memory, state.setup, state.memory.evidence
+        tested = evidence.ticks >= setup.limits.persistence
+        most = np.fmax(evidence.mean(), weighted_mean(memory.recent.total()))
+        return Weights(
+            e_value=evidence.e_value(
+                setup.pod_variance, setup.limits.persistence, memory.age, self
+            ),
+            tested=tested,
+            harmful=tested & (most >= setup.limits.margin),
+            drift_e=np.ones(len(state)),
+        )
+
     def _find(self, state: MeanShiftState) -> Findings:
         memory, setup, limits = state.memory, state.setup, state.setup.limits
         rows, evidence = len(state), state.memory.evidence
-        tested = evidence.ticks >= limits.persistence
+        weights = self._weigh(state)
         effect, low, high = evidence.interval(self.interval_alpha, setup.pod_quantile)
         recent = weighted_mean(memory.recent.total())
         shift = evidence.detectable(
@@ -195,18 +215,18 @@ class MeanShift(Cadence):
             np.maximum(self.horizon_ticks - memory.age, 0.0),
         )
         return Findings(
-            e_value=evidence.e_value(setup.pod_variance, limits.persistence, memory.age, self),
-            tested=tested,
+            e_value=weights.e_value,
+            tested=weights.tested,
             effect=effect,
             recent_effect=recent,
             low=low,
             high=high,
-            harmful=tested & (np.fmax(effect, recent) >= limits.margin),
-            harmless=tested & (high < limits.harm),
+            harmful=weights.harmful,
+            harmless=weights.tested & (high < limits.harm),
             canary_value=np.full(rows, np.nan),
             baseline_value=np.full(rows, np.nan),
             detectable=visible_shift(shift, limits.margin),
-            drift_e=np.ones(rows),
+            drift_e=weights.drift_e,
             ticks=evidence.ticks.copy(),
         )
 

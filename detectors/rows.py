@@ -36,7 +36,7 @@ class Rows:
     """
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
+        return len(getattr(self, next(iter(self.__dataclass_fields__))))
 
     def take(self, index: Index) -> Self:
         """Return the chosen rows; a slice gives views, an index array or mask gives copies."""
@@ -48,8 +48,8 @@ class Rows:
 
     def put(self, index: Index, part: Self) -> None:
         """Write `part` over the chosen rows, in place; only for values not yet handed out."""
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(part, field.name)
+        for name in self.__dataclass_fields__:
+            mine, theirs = getattr(self, name), getattr(part, name)
             if isinstance(mine, Rows):
                 mine.put(index, theirs)
             else:
@@ -72,7 +72,11 @@ class Rows:
         return cls(**columns)
 
     def _each(self, change: Callable[[Any], Any]) -> Self:
-        return type(self)(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+        # rows of a value that was checked need no check; there are thousands of blocks in a tick
+        made = object.__new__(type(self))
+        for name in self.__dataclass_fields__:
+            object.__setattr__(made, name, change(getattr(self, name)))
+        return made
 
 
 A = TypeVar("A", bound=np.generic)
@@ -81,22 +85,32 @@ S = TypeVar("S", bound=Rows)
 P = TypeVar("P", bound=Rows)
 
 
-def advanced(memory: M, setup: S, pair: P, live: Bools, step: Callable[[M, S, P], None]) -> M:
+def advanced(
+    memory: M,
+    setup: S,
+    pair: P,
+    live: Bools,
+    step: Callable[[M, S, P], None],
+    *,
+    consume: bool = False,
+) -> M:
     """Return what is remembered after one tick; rows not live keep every byte.
 
     Args:
-        memory: what changes from tick to tick; not changed.
+        memory: what changes from tick to tick; not changed unless it may be consumed.
         setup: what was fixed at the start.
         pair: the tick.
         live: (rows,) rows that are being watched.
         step: adds the tick to a block of rows, in place.
+        consume: write over `memory`, which nobody needs any more: copying it costs as much as the
+            tick itself where there are very many rows.
 
     Raises:
         ValueError: lengths differ.
     """
     if not len(memory) == len(setup) == len(pair) == len(live):
         raise ValueError(f"state has {len(memory)} rows, tick {len(pair)}, live {len(live)}")
-    fresh = memory.copy()
+    fresh = memory if consume else memory.copy()
     for rows in blocks(np.asarray(live, dtype=np.bool_)):
         part = fresh.take(rows)
         step(part, setup.take(rows), pair.take(rows))
@@ -171,10 +185,11 @@ def as_floats(batch: Rows) -> None:
     Raises:
         ValueError: with the shapes by name.
     """
-    for field in fields(batch):
-        value = np.asarray(getattr(batch, field.name), dtype=np.float64)
-        object.__setattr__(batch, field.name, value)
-    shapes = {field.name: getattr(batch, field.name).shape for field in fields(batch)}
+    names = tuple(batch.__dataclass_fields__)
+    for name in names:
+        value = np.asarray(getattr(batch, name), dtype=np.float64)
+        object.__setattr__(batch, name, value)
+    shapes = {name: getattr(batch, name).shape for name in names}
     if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
         raise ValueError(f"rows differ: {shapes}")
 

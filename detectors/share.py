@@ -137,17 +137,41 @@ class ShareEvidence(Rows):
         """
         rows, slot = cadence.restarting(age)
         self.snapshots[rows, slot] = self.support[rows]
-        self.support[...] += _increments(counts, spread, noise)
+        busy = counts.events > 0
+        if busy.all():
+            self.support[...] += _increments(counts, spread, noise)
+        elif busy.any():
+            self.support[busy] += _increments(counts.take(busy), spread[busy], noise.take(busy))
 
     def e_value(self, noise: ShareNoise, age: Ints, cadence: Cadence) -> Floats:
         """Return the evidence by now, (rows, ...)."""
-        first = _instance(self.support, noise.pod_mass)
+        busy: Bools = np.any(self.support != 0, axis=-1)
+        if busy.all():
+            return self._e_value(noise.pod_mass, age, cadence)
+        # without any event all instances are alike, and most rows are without: rare kinds of errors
+        each = np.broadcast_to(age.reshape((-1,) + (1,) * (busy.ndim - 1)), busy.shape)
+        alike = 1.0 / sum_nodes(np.moveaxis(noise.pod_mass[~busy], -1, 0)).astype(np.float64)
+        restarted = np.broadcast_to(alike[:, None], (len(alike), KEPT_RESTARTS))
+        value = np.empty(busy.shape)
+        value[~busy] = cadence.mixture(each[~busy], alike, restarted)
+        if busy.any():
+            some = ShareEvidence(self.support[busy], self._snapshots_of(busy))
+            value[busy] = some._e_value(noise.pod_mass[busy], each[busy], cadence)
+        return value
+
+    def _snapshots_of(self, cells: Bools) -> Singles:
+        """Return the snapshots of some cells, (cells, 3, 20)."""
+        chosen_: Singles = np.moveaxis(self.snapshots, 1, -2)[cells]
+        return chosen_
+
+    def _e_value(self, mass: Singles, age: Ints, cadence: Cadence) -> Floats:
+        first = _instance(self.support, mass)
         restarted = np.ones((len(age), KEPT_RESTARTS, *first.shape[1:]))
         started = cadence.started(age)
         for slot in range(KEPT_RESTARTS):
             rows = chosen(started > slot)
             since = self.support[rows] - self.snapshots[rows, slot]
-            restarted[rows, slot] = _instance(since, noise.pod_mass[rows])
+            restarted[rows, slot] = _instance(since, mass[rows])
         return cadence.mixture(age, first, restarted)
 
     def not_doubled(self) -> Floats:

@@ -138,6 +138,12 @@ class MeanEvidence(Rows):
             restarted[rows, slot] = _instance(since, tau2[rows], persistence[rows])
         return cadence.mixture(age, first, restarted)
 
+    def mean(self) -> Floats:
+        """Return the running mean, (rows,); nan before the first tick."""
+        weight = self.sums[:, _WEIGHT]
+        seen = weight > 0
+        return np.where(seen, self.sums[:, _RAW] / np.where(seen, weight, 1.0), np.nan)
+
     def interval(self, alpha: float, pod_quantile: Floats) -> tuple[Floats, Floats, Floats]:
         """Return running mean and its time-uniform confidence sequence, each (rows,).
 
@@ -148,7 +154,7 @@ class MeanEvidence(Rows):
         weight = self.sums[:, _WEIGHT]
         seen = weight > 0
         safe = np.where(seen, weight, 1.0)
-        mean = np.where(seen, self.sums[:, _RAW] / safe, np.nan)
+        mean = self.mean()
         radius = np.hypot(mixture_radius(1.0 / safe, _TIGHTEST, alpha), pod_quantile * self.pod_sd)
         return mean, np.where(seen, mean - radius, -np.inf), np.where(seen, mean + radius, np.inf)
 

@@ -69,7 +69,7 @@ class Collector:
         for family in every:
             # what the detector says is worked out here, so that its errors show here, too
             if family not in broken and not (
-                _intact(partial(self._arm, family)) and _intact(family.evidence)
+                _intact(partial(self._arm, family)) and _intact(family.settle)
             ):
                 broken.append(family)
         return broken

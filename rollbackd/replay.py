@@ -227,7 +227,7 @@ class _Past:
     def _part(self, whole: Reply, at: slice, grid: Grid) -> Reply:
         if isinstance(whole, Missing):
             return whole
-        return Series(whole.by, whole.keys, whole.values[:, at], grid)
+        return replace(whole, values=whole.values[:, at], grid=grid)
 
     def _fetched(self, source: MetricSource, query: Query) -> Reply:
         """Return the answer for the whole stretch, asked for in parts that a source will answer."""

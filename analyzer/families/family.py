@@ -8,81 +8,46 @@ the comparison and loses nothing, and a restart replays the same grid to the sam
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.evidence import Evidence, Measured
 from analyzer.families.increments import Floats, increments
-from analyzer.families.membership import MAX_COLUMNS, Armed, InstanceId, Member, Membership, N
-from analyzer.families.memory import Edges, Matches, Memory, Seats
-from analyzer.families.rows import findings_by_row
-from analyzer.families.silence import awaited, cut_off, silent
+from analyzer.families.membership import MAX_COLUMNS, Armed, InstanceId, Member, N
+from analyzer.families.memory import Edges, Matches
+from analyzer.families.telling import S, Tally, Telling
 from analyzer.policy import Policy
-from analyzer.recovery import HarmCounts, Share
 from analyzer.rollout import Side
 from analyzer.roster import Roster, Stay
 from analyzer.sample import Absence, Grid, Missing, Reply, Series
 from analyzer.signal import Signal
-from detectors.findings import Findings
-from detectors.rows import Rows
 
 __all__ = ["Armed", "Family", "InstanceId", "Member", "Tally"]
 
 TOO_MUCH = frozenset({Absence.TOO_LARGE, Absence.TIMEOUT})
 """Answers that a question about fewer grid points may not get."""
 
-S = TypeVar("S", bound=Rows)
 
-
-@dataclass(frozen=True, slots=True)
-class Tally(Generic[N]):
-    """A member's sums (counters,): each side's up to an action, the baseline's since.
-
-    ``ticks``: how many ticks since.
-    """
-
-    member: Member[N]
-    canary: Floats
-    before: Floats
-    after: Floats
-    ticks: int
-
-
-class Family(Membership[N], Generic[N, S]):
+class Family(Telling[N, S], Generic[N, S]):
     """State of one signal family. No I/O: samples come in, evidence goes out.
 
     Args:
         id_labels: metric labels that identify an instance.
         tick_s: distance of grid points in seconds.
-
-    Attributes:
-        paired: both sides run at the same time.
     """
 
     def __init__(self, id_labels: tuple[str, ...], tick_s: float) -> None:
         super().__init__(id_labels, tick_s)
-        self.paired = True
-        self.trouble: Missing | None = None
-        self._order: list[Member[N]] = []  # armed members, in the order of the detector's rows
-        self._state: S | None = None
-        self._measured: dict[str, Evidence] | None = None
-        self._recent: Floats | None = None
         self._index: dict[InstanceId, int] = {}
         self._carry: Floats = np.empty((0, 0))
         # what follows from membership, rosters and beginnings; made when it is needed again
         self._edges: Edges | None = None
-        self._seats: Seats | None = None
         self._matches: Matches | None = None
-        self._memory = Memory.empty(0, self._counters())
+        self._layers: list[NDArray[np.intp]] = []
 
     # What differs between kinds of signals
-
-    @abstractmethod
-    def _counters(self) -> int:
-        """Return how many counters are read together for an instance."""
 
     @abstractmethod
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
@@ -103,21 +68,6 @@ class Family(Membership[N], Generic[N, S]):
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
         """Feed one tick: sums (armed, 2 sides, counters), pods (armed, 2 sides)."""
 
-    @abstractmethod
-    def _examine(self, state: S) -> Findings:
-        """Ask the detector what it knows."""
-
-    @abstractmethod
-    def _exposure(self, sums: Floats) -> Floats:
-        """Return the events among sums (..., counters): requests seen."""
-
-    @abstractmethod
-    def values(self, sums: Floats) -> Floats:
-        """Return what people call the value of each member's sums (members, counters).
-
-        A share, a quantile; NaN when unknown.
-        """
-
     # Membership
 
     def join(
@@ -125,26 +75,24 @@ class Family(Membership[N], Generic[N, S]):
     ) -> None:
         """Add a watch, as in ``Membership``, with a row of its own where it is armed."""
         super().join(watch_id, signal, policy, armed)
-        grown = Memory.empty(1, self._counters())
-        pairs = zip(self._memory.arrays(), grown.arrays(), strict=True)
-        self._memory = Memory(*(np.concatenate([old, new]) for old, new in pairs))
         if armed is not None:
             self._engage([self.member(watch_id)])
 
     def _changed(self) -> None:
         super()._changed()
-        self._edges = self._seats = self._matches = None
-        self._measured = self._recent = None
+        self._edges = self._matches = None
+        self._engaged()
 
-    def leave(self, watch_id: str) -> None:
-        """Forget a watch."""
-        keep = [i for i, m in enumerate(self._members) if m.watch_id != watch_id]
-        rows = [i for i, m in enumerate(self._order) if m.watch_id != watch_id]
-        self._memory = Memory(*(a[keep] for a in self._memory.arrays()))
+    def leave(self, *watch_ids: str) -> None:
+        """Forget watches."""
+        gone = set(watch_ids)
+        keep = [i for i, m in enumerate(self._members) if m.watch_id not in gone]
+        rows = [i for i, m in enumerate(self._order) if m.watch_id not in gone]
+        self._remembered = self._memory.chosen(keep)
         if self._state is not None and len(rows) < len(self._order):
             self._order = [self._order[i] for i in rows]
             self._state = self._state.take(np.asarray(rows, dtype=np.int64)) if rows else None
-        super().leave(watch_id)
+        super().leave(*watch_ids)
 
     # Taking samples in
 
@@ -167,7 +115,7 @@ class Family(Membership[N], Generic[N, S]):
         for column, at in enumerate(grid.times):
             self._tick(gained[:, :, column], float(at), edges)
         self.cursor = grid.end
-        self._measured = self._recent = None
+        self._asked_anew()
 
     def _present(self, replies: Sequence[Reply], grid: Grid) -> list[Series] | Missing:
         """Return the series, with no series as an empty answer, or why there is no answer."""
@@ -185,20 +133,27 @@ class Family(Membership[N], Generic[N, S]):
         """Rebuild what depends on membership, keeping the last known counters."""
         if self._edges is not None:
             return self._edges
-        stays = [(i, s) for i, m in enumerate(self._members) for s in self._counted(m.roster)]
         old, carry = self._index, self._carry
-        self._index = {id_: i for i, id_ in enumerate(dict.fromkeys(s.id for _, s in stays))}
-        self._carry = np.full((len(self._index), self._counters()), np.nan)
-        for id_, i in self._index.items():
-            if id_ in old and carry.shape[1] == self._carry.shape[1]:
-                self._carry[i] = carry[old[id_]]
-        self._edges = Edges(
-            np.array([self._index[s.id] for _, s in stays], dtype=np.intp),
-            np.array([2 * i + (s.side is Side.BASELINE) for i, s in stays], dtype=np.intp),
-            np.array([s.since for _, s in stays], dtype=np.float64),
-            np.array([s.until for _, s in stays], dtype=np.float64),
-        )
-        return self._edges
+        index: dict[InstanceId, int] = {}
+        edges = [
+            (
+                index.setdefault(s.id, len(index)),
+                2 * i + (s.side is Side.BASELINE),
+                s.since,
+                s.until,
+            )
+            for i, m in enumerate(self._members)
+            for s in self._counted(m.roster)
+        ]
+        self._index = index
+        self._carry = np.full((len(index), self._counters()), np.nan)
+        if carry.shape[1] == self._carry.shape[1]:
+            place = np.array([old.get(id_, -1) for id_ in index], dtype=np.intp)
+            self._carry[place >= 0] = carry[place[place >= 0]]
+        instance, cell, since, until = np.array(edges, dtype=np.float64).reshape(-1, 4).T.copy()
+        made = Edges(instance.astype(np.intp), cell.astype(np.intp), since, until)
+        self._edges, self._layers = made, made.layers()
+        return made
 
     def _aligned(self, series: Sequence[Series], times: int, edges: Edges) -> Floats:
         """Return values by our own instance index, (instances, counters, times)."""
@@ -231,12 +186,16 @@ class Family(Membership[N], Generic[N, S]):
 
     def _tick(self, gained: Floats, at: float, edges: Edges) -> None:
         """Fold one grid point: sum instances by side, remember, and feed the detector."""
-        scraped = np.asarray(np.isfinite(gained).any(axis=1), dtype=np.bool_)
+        finite = np.isfinite(gained)
+        whole, scraped = bool(finite.all()), np.asarray(finite.any(axis=1), dtype=np.bool_)
         on = (edges.since <= at - self.tick_s) & (at <= edges.until) & scraped[edges.instance]
         on &= self._comparable(edges)
         cells = 2 * len(self._members)
         sums = np.zeros((cells, gained.shape[1]))
-        np.add.at(sums, edges.cell[on], np.nan_to_num(gained[edges.instance[on]]))
+        for layer in self._layers:
+            some = layer[on[layer]]
+            more = gained[edges.instance[some]]
+            sums[edges.cell[some]] += more if whole else np.nan_to_num(more)
         pods = np.bincount(edges.cell[on], minlength=cells).astype(np.float64)
         by_side = sums.reshape(len(self._members), 2, -1)
         self._remember(by_side, pods.reshape(-1, 2), at)
@@ -244,14 +203,6 @@ class Family(Membership[N], Generic[N, S]):
             seats = self._seated()
             rows = seats.member
             self._update(by_side[rows], pods.reshape(-1, 2)[rows], seats.begun < at)
-
-    def _seated(self) -> Seats:
-        if self._seats is None:
-            self._seats = Seats(
-                np.array([self._position[m.watch_id] for m in self._order], dtype=np.intp),
-                np.array([m.armed.at if m.armed else np.inf for m in self._order]),
-            )
-        return self._seats
 
     def _comparable(self, edges: Edges) -> NDArray[np.bool_]:
         """Return which instances can be summed with the others of their member; all, usually."""
@@ -264,6 +215,8 @@ class Family(Membership[N], Generic[N, S]):
 
     def wanting(self) -> list[Member[N]]:
         """Return the members whose sides both have traffic now and that have not started."""
+        if len(self._order) == len(self._members):
+            return []
         busy = (self._exposure(self._memory.recent).sum(axis=1) > 0).all(axis=1)
         present = (self._memory.pods > 0).all(axis=1)
         return [
@@ -304,8 +257,9 @@ class Family(Membership[N], Generic[N, S]):
             return
         rows = self._seated().member
         live = np.isin(rows, [self._position[m.watch_id] for m in members])
-        self._update(self._memory.recent[rows, -1], self._memory.pods[rows], live)
-        self._measured = None
+        newest = self._memory.last(1)[rows, 0]
+        self._update(newest, self._memory.pods[rows], live)
+        self._asked_anew()
 
     def _past(
         self, member: Member[N], place: dict[InstanceId, int], stacked: Floats, grid: Grid
@@ -326,87 +280,14 @@ class Family(Membership[N], Generic[N, S]):
             kept = [] if self._state is None else [self._state]
             self._state = type(rows[0]).concat([*kept, *rows])
             self._order.extend(members)
-            self._changed()
+            self._engaged()
+            if self.brief:
+                self._forget_noise(members)
 
-    # Giving evidence
-
-    def evidence(self) -> dict[str, Evidence]:
-        """Return the evidence of every member by its watch."""
-        if self.trouble is not None:
-            return dict.fromkeys(self._position, self.trouble)
-        if self._measured is None:
-            self._measured = self._examined()
-        found, stale = self._measured, self._stale()
-        return {
-            m.watch_id: stale.get(i) or found.get(m.watch_id) or self._unarmed(m)
-            for i, m in enumerate(self._members)
-        }
-
-    def _examined(self) -> dict[str, Evidence]:
-        if self._state is None:
-            return {}
-        rows = findings_by_row(self._examine(self._state))
-        return {m.watch_id: Measured(f) for m, f in zip(self._order, rows, strict=True)}
-
-    def _stale(self) -> dict[int, Missing]:
-        """Return which members could be measured and are silent now, by their position."""
-        if self.cursor is None or not self._order:
-            return {}
-        seats = self._seated()
-        memory, at = self._memory, seats.member
-        rows = silent(memory.seen[at], seats.begun, self.cursor, self.tick_s)
-        scraped = memory.unserved[at] * (memory.pods[at, 0] > 0)
-        totals = (self._exposure(sums[at]) for sums in (memory.canary, memory.before))
-        if self.paired:  # the traffic of another time says nothing of the canary's
-            rows = cut_off(scraped, *totals) | rows
-        return {int(at[row]): missing for row, missing in rows.items()}
-
-    def _unarmed(self, member: Member[N]) -> Missing:
-        i, memory = self._position[member.watch_id], self._memory
-        recent = self._exposure(memory.recent[i]).sum(axis=0)
-        return awaited(member, self.cursor, memory.pods[i], recent)
-
-    def _with_recent(self, findings: Findings) -> Findings:
-        """Return a detector's findings with both sides' recent values, which it does not know."""
-        seen = self._memory.recent.sum(axis=1)[self._seated().member]
-        canary, baseline = self.values(seen[:, 0]), self.values(seen[:, 1])
-        return replace(findings, canary_value=canary, baseline_value=baseline)
-
-    def recent_values(self, watch_id: str) -> tuple[float, float]:
-        """Return the canary's and the baseline's value over the last few ticks."""
-        if self._recent is None:
-            sums = self._memory.recent.sum(axis=1)
-            self._recent = np.stack([self.values(sums[:, 0]), self.values(sums[:, 1])], axis=1)
-        canary, baseline = self._recent[self._position[watch_id]].tolist()
-        return canary, baseline
-
-    def mark(self, watch_id: str, at: float) -> None:
-        """Begin to tally the baseline anew after an action, for the recovery check."""
-        i, _ = self._place(watch_id)
-        self._memory.mark[i] = at
-        self._memory.after[i] = 0
-        self._memory.after_ticks[i] = 0
-
-    def tally(self, watch_id: str) -> Tally[N]:
-        """Return what the baseline did before and since the action."""
-        i, member = self._place(watch_id)
-        memory = self._memory
-        return Tally(
-            member,
-            canary=memory.canary[i],
-            before=memory.before[i],
-            after=memory.after[i],
-            ticks=int(memory.after_ticks[i]),
-        )
-
-    def harm_counts(self, tally: "Tally[N]") -> HarmCounts:
-        """Return how many events were bad, on each side before and the baseline since.
-
-        Nothing, unless a kind says otherwise: levels are no events whose share could be compared.
-        """
-        del tally
-        return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
-
-    def _place(self, watch_id: str) -> tuple[int, Member[N]]:
-        i = self._position[watch_id]
-        return i, self._members[i]
+    def _forget_noise(self, members: Sequence[Member[N]]) -> None:
+        """Drop what comparisons were started with: nobody writes it down, and there are many."""
+        nothing: N | None = None
+        for member in members:
+            if member.armed is not None:
+                nothing = nothing or member.armed.noise.take(slice(0, 0))
+                member.armed = replace(member.armed, noise=nothing)

@@ -15,7 +15,7 @@ from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, GaugeSignal
 from detectors.findings import Findings
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
-from detectors.rows import Rows
+from detectors.rows import Index, Rows
 from detectors.sided import Sided
 
 
@@ -114,7 +114,10 @@ class GaugeFamily(Family[MeanNoise, Rows]):
         self._state = self._sided.update(self._state, up, down, live)
 
     def _examine(self, state: Rows) -> Findings:
-        return self._with_recent(self._sided.findings(state))
+        return self._sided.findings(state)
+
+    def _completed(self, findings: Findings, rows: Index) -> Findings:
+        return self._with_recent(findings, rows)
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.ONE]

@@ -16,7 +16,7 @@ from analyzer.families.rows import limits_of
 from analyzer.recovery import HarmCounts, Share
 from analyzer.sample import Absence, Missing, Query, Series
 from analyzer.signal import HistogramSignal
-from detectors.findings import Findings
+from detectors.findings import Findings, Weights
 from detectors.latency import (
     LatencyNoise,
     LatencyShift,
@@ -41,6 +41,8 @@ class Layout:
     Attributes:
         keys: of the reply. ids: the instances, in order of their first row.
         row: which rows have a usable bound. instance, bound: whose and which each of them is.
+        shared: the bounds of a reply that says that all its instances have them; such a reply needs
+            none of the three before.
     """
 
     keys: tuple[tuple[str, ...], ...]
@@ -48,6 +50,18 @@ class Layout:
     row: NDArray[np.intp]
     instance: NDArray[np.intp]
     bound: Floats
+    shared: tuple[float, ...] = ()
+
+    @classmethod
+    def with_bounds(cls, ids: tuple[InstanceId, ...], bounds: tuple[float, ...]) -> "Layout":
+        """Take note of instances that all have the same bounds."""
+        none = np.empty(0, dtype=np.intp)
+        return cls(ids, ids, none, none, np.array(bounds), bounds)
+
+    def fits(self, series: Series) -> bool:
+        """Tell whether a reply has the rows of this layout."""
+        same = self.keys is series.keys or self.keys == series.keys
+        return same and self.shared == series.bounds
 
     @classmethod
     def of(cls, keys: tuple[tuple[str, ...], ...]) -> "Layout":
@@ -69,6 +83,8 @@ class Layout:
 
     def bounds_of(self) -> dict[InstanceId, frozenset[float]]:
         """Return the bounds of each instance."""
+        if self.shared:
+            return dict.fromkeys(self.ids, frozenset(self.shared))
         found: dict[InstanceId, set[float]] = {id_: set() for id_ in self.ids}
         for i, bound in zip(self.instance.tolist(), self.bound.tolist(), strict=True):
             found[self.ids[i]].add(bound)
@@ -115,17 +131,31 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         """Return (instances, cumulative counts by bound, times); NaN where a bound is missing."""
         (series,) = replies
-        if series.keys != self._layout.keys:
-            self._lay_out(series.keys)
+        if not self._layout.fits(series):
+            self._lay_out(series)
         layout = self._layout
+        if layout.shared:
+            return layout.ids, self._spread(series)
         column = np.searchsorted(self._bounds, layout.bound)
         stacked = np.full((len(layout.ids), len(self._bounds), series.grid.count), np.nan)
         stacked[layout.instance, column] = series.values[layout.row]
         return layout.ids, stacked
 
-    def _lay_out(self, keys: tuple[tuple[str, ...], ...]) -> None:
+    def _spread(self, series: Series) -> Floats:
+        """Return the counts of a reply whose instances all have the same bounds, by our bounds."""
+        counts = series.values.reshape(len(series.keys), len(series.bounds), series.grid.count)
+        if series.bounds == self._bounds:
+            return counts
+        stacked = np.full((len(counts), len(self._bounds), series.grid.count), np.nan)
+        stacked[:, np.searchsorted(self._bounds, series.bounds)] = counts
+        return stacked
+
+    def _lay_out(self, series: Series) -> None:
         """Take note of the bounds that a reply with new keys has."""
-        self._layout = Layout.of(keys)
+        if series.bounds:
+            self._layout = Layout.with_bounds(series.keys, series.bounds)
+        else:
+            self._layout = Layout.of(series.keys)
         self._bounds_of |= self._layout.bounds_of()
         self._learn(self._layout.bound.tolist())
 
@@ -148,8 +178,10 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
 
     def _gain(self, values: Floats, carry: Floats) -> tuple[Floats, Floats]:
         """Difference instances that share a layout together: a bound they lack is not missing."""
-        gained, kept = np.full(values.shape, np.nan), carry.copy()
         there = np.isfinite(values).any(axis=2) | np.isfinite(carry)
+        if there.all():
+            return increments(values, carry)
+        gained, kept = np.full(values.shape, np.nan), carry.copy()
         for layout in {row.tobytes(): row for row in there}.values():
             rows = np.flatnonzero((there == layout).all(axis=1))
             columns = np.flatnonzero(layout)
@@ -162,15 +194,14 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     def _comparable(self, edges: Edges) -> NDArray[np.bool_]:
         """Leave out instances that lack a bound of the comparison they belong to."""
         if self._compared is None:
-            names = list(self._index)
-            armed = [m.armed for m in self._members]
+            armed = [None if m.armed is None else m.armed.bounds for m in self._members]
+            known = [self._bounds_of.get(name, frozenset()) for name in self._index]
+            pairs = list(zip(edges.instance.tolist(), edges.cell.tolist(), strict=True))
+            # most instances have the same bounds, and most comparisons compare the same
+            kinds = {(known[i], armed[cell // 2]) for i, cell in pairs}
+            good = {(k, a): a is None or k.issuperset(a) for k, a in kinds}
             self._compared = np.array(
-                [
-                    (began := armed[cell // 2]) is None
-                    or self._bounds_of.get(names[i], frozenset()).issuperset(began.bounds)
-                    for i, cell in zip(edges.instance.tolist(), edges.cell.tolist(), strict=True)
-                ],
-                dtype=np.bool_,
+                [good[known[i], armed[cell // 2]] for i, cell in pairs], dtype=np.bool_
             )
         return self._compared
 
@@ -213,7 +244,7 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
             canary_pods=pods[:, 0],
             baseline_pods=pods[:, 1],
         )
-        self._state = self._detector.update(self._state, pair, live)
+        self._state = self._detector.update(self._state, pair, live, consume=True)
 
     def _picks(self) -> NDArray[np.intp]:
         """Return where each armed row finds its bounds, padded with the last (rows, most bounds)."""
@@ -230,6 +261,9 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
 
     def _examine(self, state: LatencyShiftState) -> Findings:
         return self._detector.findings(state)
+
+    def _weigh(self, state: LatencyShiftState, heed: Floats) -> Weights:
+        return self._detector.weigh(state, heed)
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., -1]

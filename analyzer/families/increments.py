@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.rows import BLOCK_ROWS
+
 Floats = NDArray[np.float64]
 
 
@@ -23,6 +25,9 @@ def increments(values: Floats, carry: Floats) -> tuple[Floats, Floats]:
         Increments of the shape of ``values`` (NaN where there is no new scrape), and the last
         known values of shape ``carry``.
     """
+    if values.shape[2] == 1:
+        gained, kept = _one(values[:, :, 0], carry)
+        return gained[:, :, None], kept
     usable: NDArray[np.bool_] = np.all(np.isfinite(values) & (values >= 0), axis=1, keepdims=True)
     known = np.all(np.isfinite(carry), axis=1)[:, None, None]
     full = np.concatenate([carry[:, :, None], values], axis=2)
@@ -40,3 +45,28 @@ def increments(values: Floats, carry: Floats) -> tuple[Floats, Floats]:
         np.where(usable & (before >= 0), gained, np.nan),
         np.where(last[:, :, 0] >= 0, kept, np.nan),
     )
+
+
+def _one(values: Floats, carry: Floats) -> tuple[Floats, Floats]:
+    """Return the same for a single time, which is what comes with every tick; (series, counters)."""
+    gained, kept = np.empty_like(values), np.empty_like(carry)
+    for start in range(0, len(values), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        now, before = values[rows], carry[rows]
+        # NaN is neither
+        with np.errstate(invalid="ignore"):
+            usable: NDArray[np.bool_] = np.all((now >= 0) & (now < np.inf), axis=1)
+            reset = (now < before).any(axis=1)
+            fresh = now - before
+        known: NDArray[np.bool_] = np.all(np.isfinite(before), axis=1)
+        if reset.any():
+            fresh[reset] = now[reset]
+        both = usable & known
+        if not both.all():
+            fresh[~both] = np.nan
+        gained[rows] = fresh
+        kept[rows] = now
+        if not usable.all():
+            last: Floats = np.where(known[:, None], before, np.nan)
+            kept[rows] = np.where(usable[:, None], now, last)
+    return gained, kept

@@ -20,6 +20,7 @@ from analyzer.sample import Grid, Missing, Query, Series
 from analyzer.signal import LeakSignal
 from detectors.findings import Findings
 from detectors.leaks import LeakTrend, LeakTrendState, PairTrends
+from detectors.rows import Index
 from detectors.trend_noise import TrendNoise, fit_trend_noise, with_startup
 
 
@@ -154,7 +155,10 @@ class LeakFamily(Family[TrendNoise, LeakTrendState]):
         self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: LeakTrendState) -> Findings:
-        return self._with_recent(self._detector.findings(state))
+        return self._detector.findings(state)
+
+    def _completed(self, findings: Findings, rows: Index) -> Findings:
+        return self._with_recent(findings, rows)
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.FRESH]

@@ -19,6 +19,7 @@ from analyzer.signal import Direction, LevelSignal, Reading, Signal
 from detectors.findings import Findings
 from detectors.level_noise import SCALE_PAIRED, SCALE_UNPAIRED, LevelNoise, Track, spread_of
 from detectors.levels import LevelShift, LevelShiftState, PairLevels
+from detectors.rows import Index
 
 SHARE_GROUND = 0.01
 """Bad shares well below 1 % are alike on the log scale: without it 0 would be infinitely good."""
@@ -60,11 +61,11 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         super().join(watch_id, signal, policy, armed)
         self._baselines = Track.concat([self._baselines, Track.empty(1)])
 
-    def leave(self, watch_id: str) -> None:
-        """Forget a watch."""
-        keep = [i for i, m in enumerate(self._members) if m.watch_id != watch_id]
+    def leave(self, *watch_ids: str) -> None:
+        """Forget watches."""
+        keep = [i for i, m in enumerate(self._members) if m.watch_id not in watch_ids]
         self._baselines = self._baselines.take(np.array(keep, dtype=np.int64))
-        super().leave(watch_id)
+        super().leave(*watch_ids)
 
     def _remember(self, sums: Floats, pods: Floats, at: float) -> None:
         super()._remember(sums, pods, at)
@@ -172,7 +173,10 @@ class LevelFamily(Family[LevelNoise, LevelShiftState]):
         self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: LevelShiftState) -> Findings:
-        return self._with_recent(self._detector.findings(state))
+        return self._detector.findings(state)
+
+    def _completed(self, findings: Findings, rows: Index) -> Findings:
+        return self._with_recent(findings, rows)
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.ONE]

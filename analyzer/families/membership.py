@@ -24,7 +24,8 @@ class Armed(Generic[N]):
     """What a comparison was started with; kept in the journal so that a restart is exact.
 
     Attributes:
-        at: grid time from which evidence counts. noise: one row. bounds: upper bucket bounds that
+        at: grid time from which evidence counts. noise: one row, or none where it was forgotten.
+        bounds: upper bucket bounds that
             both sides share (histograms only).
     """
 
@@ -35,7 +36,11 @@ class Armed(Generic[N]):
 
 @dataclass(slots=True)
 class Member(Generic[N]):
-    """One watch in a family. ``trouble``: why its comparison could not be started."""
+    """One watch in a family.
+
+    ``trouble``: why its comparison could not be started. ``heed``: evidence below which it makes no
+    difference to anybody whether the effect is large enough to be harmful.
+    """
 
     watch_id: str
     signal: Signal
@@ -43,6 +48,7 @@ class Member(Generic[N]):
     roster: Roster
     armed: Armed[N] | None = None
     trouble: Missing | None = None
+    heed: float = 0.0
 
 
 class Membership(ABC, Generic[N]):
@@ -75,6 +81,10 @@ class Membership(ABC, Generic[N]):
         """Return what is kept of a watch."""
         return self._members[self._position[watch_id]]
 
+    def place(self, watch_id: str) -> int:
+        """Return the position of a watch among the members."""
+        return self._position[watch_id]
+
     def join(
         self, watch_id: str, signal: Signal, policy: Policy, armed: Armed[Any] | None = None
     ) -> None:
@@ -94,12 +104,17 @@ class Membership(ABC, Generic[N]):
         """Take note of which instances of a watch count, and when."""
         member = self.member(watch_id)
         if member.roster is not roster:
+            asked = self._asked
+            same = {s.id for s in roster.stays} == {s.id for s in member.roster.stays}
             member.roster = roster
             self._changed()
+            if same:  # as it is of most: that one has left changes only when it counted
+                self._asked = asked
 
-    def leave(self, watch_id: str) -> None:
-        """Forget a watch."""
-        self._members = [m for m in self._members if m.watch_id != watch_id]
+    def leave(self, *watch_ids: str) -> None:
+        """Forget watches."""
+        gone = set(watch_ids)
+        self._members = [m for m in self._members if m.watch_id not in gone]
         self._position = {m.watch_id: i for i, m in enumerate(self._members)}
         self._changed()
 

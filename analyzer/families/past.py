@@ -86,10 +86,11 @@ class PastFamily(CountedFamily[EventShiftState]):
             self._rosters[watch_id] = roster
             super().enrol(watch_id, _marked(roster))
 
-    def leave(self, watch_id: str) -> None:
-        """Forget a watch."""
-        self._rosters.pop(watch_id, None)
-        super().leave(watch_id)
+    def leave(self, *watch_ids: str) -> None:
+        """Forget watches."""
+        for watch_id in watch_ids:
+            self._rosters.pop(watch_id, None)
+        super().leave(*watch_ids)
 
     def _restricted(
         self, members: Iterable[Member[CountNoise]], sides: frozenset[Side]
@@ -214,7 +215,7 @@ class PastFamily(CountedFamily[EventShiftState]):
     def _still_bad(self) -> NDArray[np.bool_]:
         """Return where most of the newest intervals are beyond the margin themselves."""
         rows = self._seated().member
-        newest = self._memory.recent[rows, -NEWEST:, 0]
+        newest = self._memory.last(NEWEST)[rows, :, 0]
         before = self._memory.before[rows]
         usual = (before[:, self.BAD] + 0.5) / (before[:, self.TOTAL] + 1.0)
         due = self._margin * usual[:, None] * newest[:, :, self.TOTAL]

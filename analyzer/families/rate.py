@@ -16,7 +16,7 @@ from analyzer.roster import Roster, Stay
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Direction, RateSignal, TrafficSignal
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
-from detectors.findings import Findings
+from detectors.findings import Findings, Weights
 from detectors.rows import Rows
 from detectors.sided import Sided
 
@@ -56,6 +56,7 @@ class RateFamily(Family[CountNoise, Rows]):
         first = () if self._per is None else (Query(self._per, id_labels),)
         self._queries = (*first, Query(counted, id_labels))
         self._direction = signal.direction
+        self._by_share = isinstance(signal, TrafficSignal)
         self._detector = CountRatio(tick_s=tick_s, horizon_s=horizon_s)
         self._sided: Sided[CountRatioState, PairCounts] = Sided(
             self._detector,
@@ -148,6 +149,8 @@ class RateFamily(Family[CountNoise, Rows]):
 
     def _expected(self, under: Floats) -> Floats:
         """Return the exposures (rows, 2), split as configured where a share of traffic is."""
+        if not self._by_share:
+            return under
         shares = np.array(
             [
                 m.signal.share or 0.0 if isinstance(m.signal, TrafficSignal) else 0.0
@@ -166,6 +169,11 @@ class RateFamily(Family[CountNoise, Rows]):
             baseline_value=found.baseline_value * self._shown,
         )
 
+    def _weigh(self, state: Rows, heed: Floats) -> Weights:
+        if isinstance(state, CountRatioState):  # one direction is harmful
+            return self._detector.weigh(state)
+        return super()._weigh(state, heed)
+
     def _exposure(self, sums: Floats) -> Floats:
         """Return what lets a comparison begin: both sides are exposed."""
         exposure: Floats = sums[..., self.UNDER]
@@ -181,6 +189,10 @@ class RateFamily(Family[CountNoise, Rows]):
         """Return events and exposure where a rise is harmful; a fall has no bad events."""
         if self._direction is not Direction.HIGHER:
             return HarmCounts(Share(0.0, 0.0), Share(0.0, 0.0), Share(0.0, 0.0))
+        return self.event_counts(tally)
+
+    def event_counts(self, tally: Tally[CountNoise]) -> HarmCounts:
+        """Return events and exposure, whatever of them is harmful."""
         return HarmCounts(
             *(
                 Share(s[self.EVENTS], s[self.UNDER] / self._shown)

@@ -14,7 +14,7 @@ from analyzer.recovery import HarmCounts, Share
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import RatioSignal, Selector
 from detectors.counts import CountNoise, CountRatio, CountRatioState, PairCounts, fit_count_noise
-from detectors.findings import Findings
+from detectors.findings import Findings, Weights
 from detectors.rows import Rows
 
 S = TypeVar("S", bound=Rows)
@@ -39,6 +39,8 @@ class Pairing:
 
     def again(self, totals: tuple[InstanceId, ...], bads: tuple[InstanceId, ...]) -> "Pairing":
         """Return the pairing of these keys: this one for as long as they are the same."""
+        if totals is self.totals and bads is self.bads:
+            return self
         return self if (totals, bads) == (self.totals, self.bads) else Pairing.of(totals, bads)
 
     def stacked(self, total: Series, bad: Series) -> "tuple[Pairing, Floats]":
@@ -135,7 +137,9 @@ class RatioFamily(CountedFamily[CountRatioState]):
 
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
         if self._state is not None:
-            self._state = self._detector.update(self._state, self._pair(sums, pods), live)
+            self._state = self._detector.update(
+                self._state, self._pair(sums, pods), live, consume=True
+            )
 
     def _pair(self, sums: Floats, pods: Floats) -> PairCounts:
         """Return one tick as the detector wants it."""
@@ -151,6 +155,10 @@ class RatioFamily(CountedFamily[CountRatioState]):
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)
+
+    def _weigh(self, state: CountRatioState, heed: Floats) -> Weights:
+        del heed
+        return self._detector.weigh(state)
 
 
 def _consistent(events: Floats, exposure: Floats) -> tuple[Floats, Floats]:

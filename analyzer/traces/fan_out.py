@@ -20,8 +20,9 @@ from analyzer.recovery import HarmCounts, Share
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import Selector
 from analyzer.traces.operations import ASSEMBLED, REPEATS
-from detectors.findings import Findings
+from detectors.findings import Findings, Weights
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
+from detectors.rows import Index
 
 LEAST_VARIANCE = 0.04
 """No tick is trusted to better than 20 %. Most operations make the same calls each time: their ticks
@@ -84,10 +85,17 @@ class FanOutFamily(Family[MeanNoise, MeanShiftState]):
             canary_pods=pods[:, 0],
             baseline_pods=pods[:, 1],
         )
-        self._state = self._detector.update(self._state, pair, live)
+        self._state = self._detector.update(self._state, pair, live, consume=True)
 
     def _examine(self, state: MeanShiftState) -> Findings:
-        return self._with_recent(self._detector.findings(state))
+        return self._detector.findings(state)
+
+    def _weigh(self, state: MeanShiftState, heed: Floats) -> Weights:
+        del heed
+        return self._detector.weigh(state)
+
+    def _completed(self, findings: Findings, rows: Index) -> Findings:
+        return self._with_recent(findings, rows)
 
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.SPANS]

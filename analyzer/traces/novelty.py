@@ -4,10 +4,11 @@ All new kinds count together. Where there are very many kinds, the baseline show
 that it does so at the same time is what the canary's are compared with (detectors.md 10).
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analyzer.families.family import Armed, InstanceId, Member
 from analyzer.families.increments import Floats
@@ -18,6 +19,34 @@ from analyzer.sample import Grid, Query, Reply, Series
 from analyzer.signal import RatioSignal
 from analyzer.traces.operations import KEY
 from detectors.counts import CountNoise, CountRatioState
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Which rows of a reply are of kinds that are new, for as long as it has these keys.
+
+    Attributes:
+        keys: of the reply. row: those that count; owner: to which of ``ids`` each is added.
+    """
+
+    keys: tuple[tuple[str, ...], ...]
+    ids: tuple[InstanceId, ...]
+    row: NDArray[np.intp]
+    owner: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, keys: tuple[tuple[str, ...], ...], known: Mapping[InstanceId, frozenset[str]]
+    ) -> "_Pool":
+        """Find the kinds that instances do not know; one that knows nothing yet counts nothing."""
+        place: dict[InstanceId, int] = {}
+        rows = [
+            (i, place.setdefault(key[:-1], len(place)))
+            for i, key in enumerate(keys)
+            if key[-1] not in known.get(key[:-1], key[-1:])
+        ]
+        row, owner = np.array(rows, dtype=np.intp).reshape(-1, 2).T
+        return cls(keys, tuple(place), row, owner)
 
 
 class NoveltyFamily(RatioFamily):
@@ -34,6 +63,7 @@ class NoveltyFamily(RatioFamily):
         total, bad = self._queries
         self._queries = (total, Query(bad.selector, (*id_labels, KEY)))
         self._known: dict[InstanceId, frozenset[str]] = {}
+        self._pool: _Pool | None = None
 
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
         total, by_kind = replies
@@ -41,17 +71,12 @@ class NoveltyFamily(RatioFamily):
 
     def _pooled(self, by_kind: Series) -> Series:
         """Return the sum of the kinds that are new to each instance's baseline."""
-        rows = [
-            (i, key[:-1])
-            for i, key in enumerate(by_kind.keys)
-            if key[-1] not in self._known.get(key[:-1], frozenset((key[-1],)))
-        ]
-        ids = tuple(dict.fromkeys(id_ for _, id_ in rows))
-        place = {id_: i for i, id_ in enumerate(ids)}
-        values = np.zeros((len(ids), by_kind.grid.count))
-        for i, id_ in rows:
-            values[place[id_]] += np.nan_to_num(by_kind.values[i])
-        return Series(self.id_labels, ids, values, by_kind.grid)
+        pool = self._pool
+        if pool is None or pool.keys is not by_kind.keys:
+            pool = self._pool = _Pool.of(by_kind.keys, self._known)
+        values = np.zeros((len(pool.ids), by_kind.grid.count))
+        np.add.at(values, pool.owner, np.nan_to_num(by_kind.values[pool.row]))
+        return Series(self.id_labels, pool.ids, values, by_kind.grid)
 
     def arm(
         self, members: Sequence[Member[CountNoise]], replies: Sequence[Reply], grid: Grid
@@ -75,6 +100,7 @@ class NoveltyFamily(RatioFamily):
 
     def _learn(self, member: Member[CountNoise], known: frozenset[str]) -> None:
         """Count from now on what is not among these kinds; the counters begin anew with that."""
+        self._pool = None
         for stay in member.roster.stays:
             self._known[stay.id] = known
             if stay.id in self._index:
@@ -86,11 +112,14 @@ class NoveltyFamily(RatioFamily):
         member = self.member(watch_id)
         known = next((self._known[s.id] for s in roster.stays if s.id in self._known), None)
         if member.armed is not None and known is not None:
+            self._pool = None
             for stay in roster.stays:
                 self._known.setdefault(stay.id, known)
 
-    def leave(self, watch_id: str) -> None:
-        """Forget a watch, and what its instances know."""
-        for stay in self.member(watch_id).roster.stays:
-            self._known.pop(stay.id, None)
-        super().leave(watch_id)
+    def leave(self, *watch_ids: str) -> None:
+        """Forget watches, and what their instances know."""
+        self._pool = None
+        for watch_id in watch_ids:
+            for stay in self.member(watch_id).roster.stays:
+                self._known.pop(stay.id, None)
+        super().leave(*watch_ids)

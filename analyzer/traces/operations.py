@@ -4,9 +4,12 @@ The counters themselves come through ``MetricSource``, under the names below, wi
 ``operation`` beside those of the instance.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from analyzer.rollout import Side
 from analyzer.sample import Missing
@@ -43,19 +46,23 @@ ENTRY_KINDS: Final = frozenset({"server", "consumer"})
 PREFIX: Final = "trace:"
 
 InstanceId = tuple[str, ...]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How many spans of an operation each side's instances sent, as far as it is remembered.
+    """How many spans of each operation the sides' instances sent, as far as it is remembered.
 
-    ``assembled``: those of the baseline whose children could be seen.
+    Attributes:
+        operations: their labels; the same object for as long as they are the same.
+        canary, baseline: spans of each. assembled: those of the baseline whose children could be
+            seen.
     """
 
-    operation: str
-    canary: float
-    baseline: float
-    assembled: float = 0.0
+    operations: tuple[str, ...]
+    canary: Floats
+    baseline: Floats
+    assembled: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,7 @@ class Instances:
 class TraceSource(Protocol):
     """Where traces come from; its counters are had through ``MetricSource``."""
 
-    def seen(self, instances: Instances) -> Sequence[Seen] | Missing:
+    def seen(self, instances: Instances) -> Seen | Missing:
         """Return the operations of some instances. Never raises for trouble of the source."""
 
     def detail(self, instances: Instances, operation: str) -> Detail | Missing:

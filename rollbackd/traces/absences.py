@@ -14,6 +14,7 @@ import numpy as np
 
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from analyzer.traces import operations as names
+from rollbackd.traces.answers import Answers
 from rollbackd.traces.book import SILENT_S, KeyKind, TraceBook
 from rollbackd.traces.catalogue import Instance
 from rollbackd.traces.ledger import Floats, Ints, Ledger
@@ -46,6 +47,29 @@ class _Who(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of the ledger, some of them more than once. ``position``: of each among the distinct."""
+
+    distinct: Ints
+    position: Ints
+
+    @classmethod
+    def of(cls, rows: Ints) -> "_Rows":
+        """Find out which are the same."""
+        distinct, position = np.unique(rows, return_inverse=True)
+        return cls(distinct, position)
+
+    def told(self, ledger: Ledger, counter: int, times: Floats) -> Floats:
+        """Return a counter of each row, (rows, times); 0 before a row was first heard of."""
+        told = ledger.at(self.distinct, times, slice(counter, counter + 1))[:, 0]
+        told[np.isnan(told)] = 0.0
+        # what is older than the ledger goes back is part of its sums, and not known by itself
+        told[:, times < ledger.oldest] = np.nan
+        values: Floats = told[self.position]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """What a question asks for and where it stands; arrays are parallel, one entry a term.
 
@@ -53,7 +77,8 @@ class _Layout:
         keys: of the answer, unique. owner: which key a term is part of.
         instances: who tells. teller: which of them tells a term.
         row: of the ledger, NEVER or UNKNOWN; of ENTRIES, which one of the entry kinds.
-        entries: all rows by which instances are asked for something, and whose they are (2, n).
+        rows: those of them that are of the ledger.
+        asking: whose the rows are by which instances are asked for something; entries: these.
     """
 
     keys: tuple[tuple[str, ...], ...]
@@ -61,31 +86,36 @@ class _Layout:
     instances: tuple[Instance, ...]
     teller: Ints
     row: Ints
-    entries: Ints
+    rows: _Rows
+    asking: Ints
+    entries: _Rows
 
     def values(self, ledger: Ledger, counter: int, times: Floats) -> Floats:
         """Return each term's counter, (terms, times); NaN where it cannot be told."""
         there = self.row >= 0
         values = np.zeros((len(self.row), len(times)))
         values[self.row == UNKNOWN] = np.nan
-        values[there] = _told(ledger, self.row[there], counter, times)
+        values[there] = self.rows.told(ledger, counter, times)
         return values
 
     def asked(self, ledger: Ledger, times: Floats) -> Floats:
         """Return what each term's instance was asked for in all, (terms, times)."""
-        whose, rows = self.entries
         sums = np.zeros((len(self.instances), len(times)))
-        np.add.at(sums, whose, _told(ledger, rows, SPANS, times))
+        np.add.at(sums, self.asking, self.entries.told(ledger, SPANS, times))
         return sums[self.teller]
 
     def summed(self, values: Floats, times: Floats) -> Floats:
         """Return the sum of each key's terms; NaN while none of its instances tells anything."""
-        sums = np.zeros((len(self.keys), len(times)))
-        np.add.at(sums, self.owner, values)
-        first = np.full(len(self.keys), np.inf)
-        np.minimum.at(first, self.owner, np.array([i.first for i in self.instances])[self.teller])
-        seen = np.zeros(len(self.keys))
-        np.maximum.at(seen, self.owner, np.array([i.seen for i in self.instances])[self.teller])
+        first = np.array([i.first for i in self.instances])[self.teller]
+        seen = np.array([i.seen for i in self.instances])[self.teller]
+        sums = values
+        if len(self.owner) > len(self.keys):  # else each key has one term, in the same order
+            sums = np.zeros((len(self.keys), len(times)))
+            np.add.at(sums, self.owner, values)
+            terms, first = first, np.full(len(self.keys), np.inf)
+            np.minimum.at(first, self.owner, terms)
+            terms, seen = seen, np.zeros(len(self.keys))
+            np.maximum.at(seen, self.owner, terms)
         telling = (times >= first[:, None]) & (times <= SILENT_S + seen[:, None])
         return np.where(telling, sums, np.nan)
 
@@ -108,7 +138,7 @@ class Absences:
 
     def __init__(self, book: TraceBook) -> None:
         self._book = book
-        self._kept: dict[object, _Kept] = {}
+        self._kept: Answers[_Kept] = Answers(KEPT_ANSWERS)
 
     def answer(self, query: Query, grid: Grid) -> Reply:
         """Return the series of every wanted operation or call of every instance that sends."""
@@ -132,9 +162,8 @@ class Absences:
         key = (made, id(query.restrict))
         kept = self._kept.get(key)
         if kept is None or kept.restrict is not query.restrict or kept.version != version:
-            if len(self._kept) >= KEPT_ANSWERS:
-                self._kept.clear()
-            kept = self._kept[key] = _Kept(query.restrict, version, self._lay_out(query, made))
+            kept = _Kept(query.restrict, version, self._lay_out(query, made))
+            self._kept.put(key, kept)
         return kept.layout
 
     def _lay_out(self, query: Query, made: bool) -> _Layout:
@@ -150,10 +179,17 @@ class Absences:
         place: dict[tuple[str, ...], int] = {}
         found = [(place.setdefault(key, len(place)), who, row) for key, who, row in terms]
         owner, teller, row = np.array(found, dtype=np.int64).reshape(-1, 3).T
-        entries = [(i, r) for i, who in enumerate(selected) for r in self._entries(who.instance)]
-        instances = tuple(who.instance for who in selected)
-        whose = np.array(entries, dtype=np.int64).reshape(-1, 2).T
-        return _Layout(tuple(place), owner, instances, teller, row, whose)
+        asked = [self._entries(who.instance) for who in selected]
+        return _Layout(
+            tuple(place),
+            owner.copy(),
+            tuple(who.instance for who in selected),
+            teller.copy(),
+            row.copy(),
+            _Rows.of(row[row >= 0]),
+            np.repeat(np.arange(len(asked)), [len(rows) for rows in asked]),
+            _Rows.of(np.array([row for rows in asked for row in rows], dtype=np.int64)),
+        )
 
     def _selected(self, labels: Sequence[str], restrict: Restrict) -> list[_Who]:
         known = self._book.catalogue.names
@@ -208,13 +244,3 @@ class Absences:
                 absent = UNKNOWN if book.keys_crowded or OTHER in known else NEVER
                 for call, called in calls:
                     yield (*id_, call), i, known.get(called, absent) if made else row
-
-
-def _told(ledger: Ledger, rows: Ints, counter: int, times: Floats) -> Floats:
-    """Return a counter of some rows, (rows, times); 0 before a row was first heard of."""
-    distinct, position = np.unique(rows, return_inverse=True)
-    told = np.nan_to_num(ledger.at(distinct, times, slice(counter, counter + 1))[:, 0])
-    # what is older than the ledger goes back is part of its sums, and not known by itself
-    told[:, times < ledger.oldest] = np.nan
-    values: Floats = told[position]
-    return values

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from analyzer.rollout import Side
-from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
+from analyzer.sample import Absence, Grid, Missing, Query, Reply, Restriction, Series
 from analyzer.traces import operations as names
 from analyzer.traces.operations import (
     Call,
@@ -19,9 +19,10 @@ from analyzer.traces.operations import (
     TraceExample,
 )
 from rollbackd.traces.absences import COUNTER, Absences
-from rollbackd.traces.book import SILENT_S, KeyKind, TraceBook
+from rollbackd.traces.answers import Answers
+from rollbackd.traces.book import KeyKind, TraceBook
 from rollbackd.traces.catalogue import Instance
-from rollbackd.traces.ledger import Floats, Ints
+from rollbackd.traces.ledger import Floats
 from rollbackd.traces.measures import (
     ALL_TIME,
     ASSEMBLED,
@@ -37,6 +38,7 @@ from rollbackd.traces.measures import (
     SELF_TIMES,
     SPANS,
 )
+from rollbackd.traces.selection import Found, Keyed, Looked
 
 PLAIN: Final = {
     names.SPANS: SPANS,
@@ -51,7 +53,6 @@ BY_KEY: Final = {
 }
 BUCKETED: Final = {names.DURATIONS: DURATIONS, names.SELF_TIMES: SELF_TIMES}
 LE: Final = "le"
-LE_TEXTS: Final = tuple("+Inf" if np.isinf(b) else f"{b:g}" for b in BOUNDS)
 CANARY_EXAMPLES, BASELINE_EXAMPLES = 3, 1
 
 Link = Callable[[str], str]
@@ -61,43 +62,15 @@ Link = Callable[[str], str]
 KEPT_ANSWERS: Final = 256
 """Selections of rows that are kept from tick to tick: families ask the same again."""
 
-Keys = tuple[tuple[str, ...], ...]
-
-
-@dataclass(slots=True)
-class _Found:
-    """Rows of the book that answer a query, and whose they are.
-
-    Attributes:
-        keys: without what the metric adds. rows: of the book; owner: which key each belongs to.
-        instances: who tells of each key. bucketed: the keys with every bound, once asked for.
-    """
-
-    keys: Keys
-    rows: Ints
-    owner: Ints
-    instances: tuple[tuple[Instance, ...], ...]
-    bucketed: Keys = ()
-
-    def silent_after(self) -> Floats:
-        """Return until when each key's values mean something."""
-        last = [of[0].seen if len(of) == 1 else max(i.seen for i in of) for of in self.instances]
-        return SILENT_S + np.array(last)
-
-    def with_bounds(self) -> Keys:
-        """Return the keys with every bound; the same object each time."""
-        if not self.bucketed:
-            self.bucketed = tuple((*key, le) for key in self.keys for le in LE_TEXTS)
-        return self.bucketed
-
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A selection that holds for one restriction and one version of the catalogue."""
 
-    restrict: object
+    labels: tuple[str, ...]
+    restrict: Restriction
     version: int
-    found: "_Found | Missing"
+    found: "Found | Missing"
 
 
 class TraceCounters:
@@ -110,7 +83,8 @@ class TraceCounters:
     def __init__(self, book: TraceBook, link: Link = lambda _: "") -> None:
         self._book = book
         self._link = link
-        self._kept: dict[object, _Kept] = {}
+        self._kept: Answers[_Kept] = Answers(KEPT_ANSWERS)
+        self._looked: Answers[Looked] = Answers(KEPT_ANSWERS)
         self._absences = Absences(book)
         self._by_labels: dict[tuple[str, ...], tuple[int, dict[InstanceId, list[Instance]]]] = {}
 
@@ -146,103 +120,144 @@ class TraceCounters:
             return Missing(Absence.INVALID, f"traces have no {metric}")
         return series
 
-    def _selected(self, labels: tuple[str, ...], query: Query) -> _Found | Missing:
+    def _selected(self, labels: tuple[str, ...], query: Query) -> Found | Missing:
         """Return the rows that answer a query, as they were found before if nothing changed."""
         key = (labels, id(query.restrict))
         version = self._book.catalogue.version
         kept = self._kept.get(key)
         if kept is None or kept.restrict is not query.restrict or kept.version != version:
-            if len(self._kept) >= KEPT_ANSWERS:
-                self._kept.clear()
-            found = self._find(labels, dict(query.restrict))
-            kept = self._kept[key] = _Kept(query.restrict, version, found)
+            found = self._alike(labels, query.restrict)
+            if found is None:
+                found = self._find(labels, dict(query.restrict))
+            kept = _Kept(labels, query.restrict, version, found)
+            self._kept.put(key, kept)
         return kept.found
+
+    def _alike(self, labels: tuple[str, ...], restrict: Restriction) -> Found | Missing | None:
+        """Return what was found for somebody else who asked for the same."""
+        version = self._book.catalogue.version
+        same = (
+            kept.found
+            for kept in self._kept
+            if kept.version == version and kept.labels == labels and kept.restrict == restrict
+        )
+        return next(same, None)
 
     def _find(
         self, labels: tuple[str, ...], restrict: Mapping[str, frozenset[str]]
-    ) -> _Found | Missing:
+    ) -> Found | Missing:
         catalogue = self._book.catalogue
         unknown = [x for x in labels if x != names.OPERATION and x not in catalogue.names]
         if unknown:
             have = ", ".join(catalogue.names)
             what = f"spans are not known by {', '.join(unknown)}, only by {have}"
             return Missing(Absence.INVALID, what)
-        wanted = restrict.get(names.OPERATION)
+        wanted = self._numbered(restrict.get(names.OPERATION))
         place: dict[tuple[str, ...], int] = {}
-        rows: list[tuple[int, int]] = []
-        instances: list[list[Instance]] = []
+        rows: list[tuple[int, int, int]] = []
+        instances: list[Instance] = []
         for instance in self._book.instances():
             of = dict(zip(catalogue.names, instance.labels, strict=True))
             if any(label in of and of[label] not in some for label, some in restrict.items()):
                 continue
+            parts = [of.get(label) for label in labels]
             for number, row in instance.by_operation.items():
-                operation = catalogue.operations[number].label
-                if wanted is None or operation in wanted:
-                    key = tuple(of.get(label, operation) for label in labels)
-                    owner = place.setdefault(key, len(place))
-                    if owner == len(instances):
-                        instances.append([])
-                    rows.append((row, owner))
-                    instances[owner].append(instance)
+                operation = wanted.get(number)
+                if operation is not None:
+                    key = tuple([operation if part is None else part for part in parts])
+                    rows.append((row, place.setdefault(key, len(place)), len(instances)))
+            instances.append(instance)
         if not rows:
             return Missing(Absence.NO_SERIES, "no spans of these instances")
-        both = np.array(rows, dtype=np.int64)
-        return _Found(tuple(place), both[:, 0], both[:, 1], tuple(map(tuple, instances)))
+        row, owner, teller = np.array(rows, dtype=np.int64).T.copy()
+        return Found(tuple(place), row, owner, tuple(instances), teller)
 
-    def _values(self, found: _Found, times: Floats, columns: slice) -> Floats:
+    def _numbered(self, wanted: frozenset[str] | None) -> dict[int, str]:
+        """Return the labels of the operations that are wanted by their numbers; None: of all."""
+        catalogue = self._book.catalogue
+        if wanted is None:
+            return {n: operation.label for n, operation in enumerate(catalogue.operations)}
+        numbers = ((catalogue.number_of(label), label) for label in wanted)
+        return {number: label for number, label in numbers if number is not None}
+
+    def _values(self, found: Found, times: Floats, columns: slice) -> Floats:
         """Return counters by key, (keys, counters, times); NaN while its process is silent."""
-        values = self._book.rows.at(found.rows, times, columns)
-        if len(found.rows) == len(found.keys):
-            out = values
-        else:
-            out = np.full((len(found.keys), *values.shape[1:]), np.nan)
-            for i, one in zip(found.owner.tolist(), values, strict=True):
-                out[i] = np.where(np.isnan(out[i]), one, out[i] + np.nan_to_num(one))
+        values = found.summed(self._book.rows.at(found.rows, times, columns))
         silent = times > found.silent_after()[:, None]
-        out[np.broadcast_to(silent[:, None, :], out.shape)] = np.nan
-        return out
+        if silent.any():
+            values[np.broadcast_to(silent[:, None, :], values.shape)] = np.nan
+        return values
 
-    def _buckets(self, query: Query, found: _Found, grid: Grid, columns: slice) -> Series:
-        values = np.cumsum(self._values(found, grid.times, columns), axis=1)
-        keys = found.with_bounds()
-        return Series(query.by, keys, values.reshape(len(keys), grid.count), grid)
+    def _buckets(self, query: Query, found: Found, grid: Grid, columns: slice) -> Series:
+        values = self._values(found, grid.times, columns)
+        np.cumsum(values, axis=1, out=values)
+        flat = values.reshape(-1, grid.count)
+        return Series(query.by, found.keys, flat, grid, BOUNDS)
 
-    def _by_key(self, query: Query, found: _Found, grid: Grid, kind: KeyKind) -> Series:
+    def _by_key(self, query: Query, found: Found, grid: Grid, kind: KeyKind) -> Series:
+        keyed = found.keyed.get(kind)
+        if keyed is None or keyed.version != self._book.keys_version:
+            keyed = found.keyed[kind] = self._keyed(found, kind)
+        values = np.zeros((len(keyed.keys), grid.count))
+        several = self._book.keys.at(keyed.numbers, grid.times, slice(KEY_SPANS, KEY_EVENTS))
+        np.add.at(values, keyed.owner, np.nan_to_num(several[:, 0]))
+        return Series(query.by, keyed.keys, values, grid)
+
+    def _keyed(self, found: Found, kind: KeyKind) -> Keyed:
         entries = [
             ((*found.keys[owner], text), number)
             for row, owner in zip(found.rows.tolist(), found.owner.tolist(), strict=True)
             for text, number in self._book.keys_of(row, kind)
         ]
-        keys = tuple(dict.fromkeys(key for key, _ in entries))
-        place = {key: i for i, key in enumerate(keys)}
-        values = np.zeros((len(keys), grid.count))
-        several = self._book.keys.at(
-            [n for _, n in entries], grid.times, slice(KEY_SPANS, KEY_EVENTS)
+        place = {key: i for i, key in enumerate(dict.fromkeys(key for key, _ in entries))}
+        return Keyed(
+            self._book.keys_version,
+            tuple(place),
+            np.array([number for _, number in entries], dtype=np.int64),
+            np.array([place[key] for key, _ in entries], dtype=np.int64),
         )
-        owner = np.array([place[key] for key, _ in entries], dtype=np.intp)
-        np.add.at(values, owner, np.nan_to_num(several[:, 0]))
-        return Series(query.by, keys, values, grid)
 
     # TraceSource
 
-    def seen(self, instances: Instances) -> Sequence[Seen] | Missing:
+    def seen(self, instances: Instances) -> Seen | Missing:
         """Return the operations of some instances and how many spans each side sent."""
         with self._book.lock:
+            looked = self._look(instances)
+            if isinstance(looked, Missing):
+                return looked
+            if not looked.operations and self._book.caveats:
+                return Missing(Absence.PARTIAL, "; ".join(sorted(self._book.caveats)))
+            now = self._book.rows.now(looked.rows, slice(SPANS, ASSEMBLED + 1))
+            count = len(looked.operations)
+            cell = 2 * looked.operation + looked.side
+            spans: Floats = np.bincount(cell, now[:, SPANS], 2 * count).astype(np.float64)
+            whole = np.where(looked.side == 1, now[:, ASSEMBLED], 0.0)
+            assembled = np.bincount(looked.operation, whole, count).astype(np.float64)
+            return Seen(looked.operations, spans[0::2], spans[1::2], assembled)
+
+    def _look(self, instances: Instances) -> Looked | Missing:
+        """Return the rows of some instances, as they were if nothing changed."""
+        both = frozenset(instances.canary), frozenset(instances.baseline)
+        key = (instances.labels, *both)
+        version = self._book.catalogue.version
+        looked = self._looked.get(key)
+        if looked is None or looked.version != version:
             sides = self._sides(instances)
             if isinstance(sides, Missing):
                 return sides
-            counts: dict[int, list[float]] = {}
-            for i, of in enumerate((sides[Side.CANARY], sides[Side.BASELINE])):
-                pairs = [pair for instance in of for pair in instance.by_operation.items()]
-                now = self._book.rows.now([row for _, row in pairs])[:, [SPANS, ASSEMBLED]]
-                for (number, _), (spans, whole) in zip(pairs, now.tolist(), strict=True):
-                    sums = counts.setdefault(number, [0.0, 0.0, 0.0])
-                    sums[i] += spans
-                    sums[2] += whole * i
+            place: dict[int, int] = {}
+            found = [
+                (row, place.setdefault(number, len(place)), side)
+                for side, of in enumerate((sides[Side.CANARY], sides[Side.BASELINE]))
+                for instance in of
+                for number, row in instance.by_operation.items()
+            ]
+            rows, operation, side = np.array(found, dtype=np.int64).reshape(-1, 3).T.copy()
             operations = self._book.catalogue.operations
-            if not counts and self._book.caveats:
-                return Missing(Absence.PARTIAL, "; ".join(sorted(self._book.caveats)))
-            return [Seen(operations[n].label, *sums) for n, sums in counts.items()]
+            told = tuple(operations[n].label for n in place)
+            looked = Looked(version, told, rows, operation, side)
+            self._looked.put(key, looked)
+        return looked
 
     def detail(self, instances: Instances, operation: str) -> Detail | Missing:
         """Return what both sides did in one operation, with examples."""

@@ -81,12 +81,14 @@ class Ledger:
                 self._head[row] = 0.0
                 self._since[row] = np.inf
 
-    def now(self, rows: Sequence[int] | Ints) -> Floats:
-        """Return the values of some rows, (rows, counters); 0 for rows never heard of."""
+    def now(self, rows: Sequence[int] | Ints, counters: slice = slice(None)) -> Floats:
+        """Return some counters of some rows, (rows, counters); 0 for rows never heard of."""
         rows = np.asarray(rows, dtype=np.int64)
         known = rows < len(self._head)
-        values = np.zeros((len(rows), self._counters))
-        values[known] = self._head[rows[known]]
+        if known.all():
+            return self._head[rows, counters]
+        values = np.zeros((len(rows), len(range(*counters.indices(self._counters)))))
+        values[known] = self._head[rows[known], counters]
         return values
 
     def at(self, rows: Sequence[int] | Ints, times: Floats, counters: slice) -> Floats:
@@ -95,28 +97,52 @@ class Ledger:
         NaN before a row was first heard of, and where the retention does not reach.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        low, high, _ = counters.indices(self._counters)
-        wide = high - low
-        values = self.now(rows)[:, low:high].copy()
-        out = np.full((len(rows), wide, len(times)), np.nan)
-        slot = np.full(max(len(self._head), int(rows.max(initial=0)) + 1), -1)
-        slot[rows] = np.arange(len(rows))
+        values = self.now(rows, counters)
         moments = [step.at for step in self._steps]
+        past = _Past(rows, range(*counters.indices(self._counters)), self._counters)
         steps = list(self._steps)
+        out = np.full((*values.shape, len(times)), np.nan)
         last = len(steps)
-        flat = values.reshape(-1)
         for column in range(len(times) - 1, -1, -1):
             upto = bisect_right(moments, times[column])
             for step in steps[upto:last]:
-                owner, counter = slot[step.place // self._counters], step.place % self._counters
-                ours = (owner >= 0) & (low <= counter) & (counter < high)
-                flat[owner[ours] * wide + counter[ours] - low] -= step.amount[ours]
+                past.take_off(values, step)
             last = upto
             if upto:
                 out[:, :, column] = values
         since = np.full(len(rows), np.inf)
         known = rows < len(self._since)
         since[known] = self._since[rows[known]]
-        out[np.broadcast_to((since[:, None] > times)[:, None, :], out.shape)] = np.nan
+        unheard = since[:, None] > times
+        if unheard.any():
+            out[np.broadcast_to(unheard[:, None, :], out.shape)] = np.nan
         # float32 differences leave dust, and a counter never falls
-        return np.fmax.accumulate(np.round(np.maximum(out, 0.0), 6), axis=2)
+        np.round(np.maximum(out, 0.0, out=out), 6, out=out)
+        return out if len(times) == 1 else np.fmax.accumulate(out, axis=2)
+
+
+class _Past:
+    """Takes what was added later off the values of some rows.
+
+    Args:
+        rows, counters: which values there are. width: counters of a row in the ledger.
+    """
+
+    def __init__(self, rows: Ints, counters: range, width: int) -> None:
+        self._rows = rows
+        self._counters = counters
+        self._width = width
+        self._slot: Ints | None = None
+
+    def take_off(self, values: Floats, step: Step) -> None:
+        """Take off one step, in place; values of shape (rows, counters)."""
+        row, counter = np.divmod(step.place, self._width)
+        if self._slot is None:
+            # most questions are about now and need no such table
+            self._slot = np.full(int(self._rows.max(initial=0)) + 1, -1)
+            self._slot[self._rows] = np.arange(len(self._rows))
+        near = row < len(self._slot)
+        owner = np.where(near, self._slot[np.where(near, row, 0)], -1)
+        ours = (owner >= 0) & (self._counters.start <= counter) & (counter < self._counters.stop)
+        at = owner[ours], counter[ours] - self._counters.start
+        values[at] -= step.amount[ours]

@@ -8,6 +8,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from analyzer.traces.operations import Seen
+
 NOW = 1_800_000_000.0
 SERVER, CLIENT, INTERNAL = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_INTERNAL
 _numbers = itertools.count(1)
@@ -87,3 +89,9 @@ def one_call(
         for i in range(calls)
     ]
     return [*children, Made("GET /", SERVER, 0.0, length, trace, root, failed=failed)]
+
+
+def spans_by_operation(seen: Seen) -> dict[str, tuple[float, float]]:
+    """Return the spans of the canary and of the baseline."""
+    sides = zip(seen.canary.tolist(), seen.baseline.tolist(), strict=True)
+    return dict(zip(seen.operations, sides, strict=True))

@@ -1,5 +1,7 @@
 """The book and what is told from it: exact at every time, bounded, and silent about the silent."""
 
+from math import inf
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from rollbackd.traces.counters import TraceCounters
 from rollbackd.traces.fates import Fate
 from rollbackd.traces.ledger import Ledger
 from rollbackd.traces.otlp import decode
-from tests.traces.building import NOW, Made, one_call, request
+from tests.traces.building import NOW, Made, one_call, request, spans_by_operation
 
 ID = ("pod", names.OPERATION)
 BOTH = Instances(("pod",), [("canary",)], [("old",)])
@@ -67,14 +69,8 @@ def test_buckets_are_cumulative_and_errors_are_told_by_type() -> None:
     settle(book, NOW)
     grid = Grid(NOW, 10.0, 1)
     told = series(book, names.DURATIONS, grid, (*ID, "le"))
-    by_le = {key[-1]: value for key, value in zip(told.keys, told.values[:, 0], strict=True)}
-    assert (by_le["0.003"], by_le["0.005"], by_le["1.5"], by_le["2"], by_le["+Inf"]) == (
-        0,
-        1,
-        1,
-        2,
-        2,
-    )
+    by_bound = dict(zip(told.bounds, told.values[:, 0], strict=True))
+    assert [by_bound[bound] for bound in (0.003, 0.005, 1.5, 2.0, inf)] == [0, 1, 1, 2, 2]
     errors = series(book, names.ERRORS, grid, (*ID, names.KEY))
     assert errors.keys == (("old", ROOT, "KeyError"),)
     assert errors.values.tolist() == [[1.0]]
@@ -104,7 +100,7 @@ def test_details_tell_calls_errors_and_examples_of_both_sides() -> None:
     counters = TraceCounters(book, lambda trace_id: f"http://see/{trace_id}")
     seen = counters.seen(BOTH)
     assert not isinstance(seen, Missing)
-    assert {s.operation: (s.canary, s.baseline) for s in seen} == {
+    assert spans_by_operation(seen) == {
         ROOT: (10, 10),
         QUERY: (100, 10),
     }

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import isnan
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +13,14 @@ from analyzer.judge import Verdict, admitted, judge
 from analyzer.sample import Grid, Query, Series
 from analyzer.signal import ChangedCalls, Selector, Tier, TraceSignal
 from analyzer.traces import operations as names
-from analyzer.traces.operations import Seen, call_of
+from analyzer.traces.operations import call_of
 from analyzer.traces.shares import STRUCTURE, Aspect
-from analyzer.traces.summing import Measure, sum_up
+from analyzer.traces.summing import Asked, Measure, sum_up
 from analyzer.traces.wording import Accusation
 from rollbackd.traces.book import TraceBook
 from rollbackd.traces.catalogue import Bounds, Catalogue
 from tests.traces.building import CLIENT, Made, span_id, trace_id
+from tests.traces.columns import every_of
 from tests.traces.street import POLICY, SIGNAL, Shape, Street, found
 
 LIMIT = 1.0 / POLICY.alpha
@@ -87,14 +89,15 @@ def accusation(aspect: Aspect, e_value: float, share: float) -> Accusation:
 def test_changed_calls_bring_a_case_no_further_than_a_tenth_of_the_way(
     worse: float, changed: float, aspect: Aspect
 ) -> None:
-    every = [accusation(Aspect.ERRORS, worse, 0.5), accusation(aspect, changed, 0.5)]
-    seen = {"shop|server|GET /": Seen("shop|server|GET /", 100, 100)}
+    every = every_of([accusation(Aspect.ERRORS, worse, 0.5), accusation(aspect, changed, 0.5)])
+    seen = Asked(np.array([100.0]), np.array([True]))
     told = sum_up(every, seen, Measure(ChangedCalls.TOLD, LIMIT))
     assert told.e_value == pytest.approx(0.5 * worse + min(0.5 * changed, 0.1 * LIMIT))
     assert told.harmful == (0.5 * worse >= 1.0)
     both = sum_up(every, seen, Measure(ChangedCalls.HARM, LIMIT))
     assert both.e_value == pytest.approx(0.5 * (worse + changed))
-    alone = sum_up(every[1:], seen, Measure(ChangedCalls.TOLD, LIMIT))
+    only = every_of([accusation(aspect, changed, 0.5)])
+    alone = sum_up(only, seen, Measure(ChangedCalls.TOLD, LIMIT))
     assert admitted(alone) <= 1.0
 
 

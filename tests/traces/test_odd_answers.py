@@ -125,9 +125,9 @@ def test_an_answer_with_a_part_replaced_is_counted_or_told(kind: str, data: st.D
     counters = TraceCounters(book)
     seen = counters.seen(SIDES)
     if not isinstance(seen, Missing):
-        for one in seen:
-            assert len(one.operation) <= 2 * MAX_NAME + 20
-            counters.detail(SIDES, one.operation)
+        for operation in seen.operations:
+            assert len(operation) <= 2 * MAX_NAME + 20
+            counters.detail(SIDES, operation)
     poller.close()
 
 
@@ -153,8 +153,8 @@ def test_huge_texts_are_cut_wherever_they_stand() -> None:
     assert all(len(label) <= 253 for i in book.instances() for label in i.labels)
     seen = TraceCounters(book).seen(SIDES)
     assert not isinstance(seen, Missing)
-    assert sum(one.canary for one in seen) == len(spans)
-    for one in seen:
-        found = TraceCounters(book).detail(SIDES, one.operation)
+    assert seen.canary.sum() == len(spans)
+    for operation in seen.operations:
+        found = TraceCounters(book).detail(SIDES, operation)
         assert not isinstance(found, Missing)
         assert all(len(error) <= MAX_ERROR for error in found.canary.errors)

@@ -3,6 +3,7 @@
 import json
 import time
 from functools import partial
+from math import inf
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -21,6 +22,7 @@ from rollbackd.traces.intake import Intake
 from rollbackd.traces.measures import SPANS
 from tests.servers.nginx import eventually
 from tests.sources.stub_server import Answer, StubServer
+from tests.traces.building import spans_by_operation
 from tests.traces.served import (
     LIMITS,
     NOW,
@@ -54,7 +56,7 @@ def test_tempo_tells_counts_errors_durations_and_examples() -> None:
     assert query["q"].startswith('{resource.service.name="checkout"} | count_over_time() by (')
     seen = TraceCounters(book).seen(SIDES)
     assert not isinstance(seen, Missing)
-    assert {s.operation: (s.canary, s.baseline) for s in seen} == {
+    assert spans_by_operation(seen) == {
         POST: (40, 120),
         SELECT: (0, 120),
     }
@@ -67,8 +69,9 @@ def test_tempo_tells_counts_errors_durations_and_examples() -> None:
     assert isinstance(slow, Series)
     new = ("shop", "checkout-new-1", POST)
     assert dict(zip(failed.keys, failed.values[:, 0], strict=True))[new] == 4
-    told = dict(zip(slow.keys, slow.values[:, 0], strict=True))
-    assert (told[*new, "0.1"], told[*new, "0.2"], told[*new, "+Inf"]) == (0, 30, 40)
+    counts = slow.values[:, 0].reshape(len(slow.keys), -1)[slow.keys.index(new)]
+    told = dict(zip(slow.bounds, counts, strict=True))
+    assert (told[0.1], told[0.2], told[inf]) == (0, 30, 40)
     examples = detail(book, POST).examples
     assert {e.trace_id for e in examples} >= {"0000f7e2b1d3c4a5968778695a4b3c2d"}
     assert {e.side for e in examples} == {Side.CANARY, Side.BASELINE}
@@ -101,7 +104,7 @@ def test_tempo_is_asked_kind_by_kind_when_its_answers_are_cut() -> None:
         poller.close()
     seen = TraceCounters(book).seen(SIDES)
     assert not isinstance(seen, Missing)
-    assert {s.operation: (s.canary, s.baseline) for s in seen} == {
+    assert spans_by_operation(seen) == {
         POST: (80, 240),
         SELECT: (0, 240),
     }
