@@ -37,6 +37,7 @@ from detectors.level_noise import LevelNoise
 from detectors.levels import LevelShift, LevelShiftState, PairLevels
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 from detectors.registry import DETECTORS, Detector, detector
+from detectors.routes import PairRoutes, RouteMix, RouteNoise, RouteState, fit_route_noise
 
 __all__ = [
     "DETECTORS",
@@ -65,11 +66,16 @@ __all__ = [
     "PairHistograms",
     "PairLevels",
     "PairMeans",
+    "PairRoutes",
     "PairTrends",
+    "RouteMix",
+    "RouteNoise",
+    "RouteState",
     "TrendNoise",
     "detector",
     "fit_count_noise",
     "fit_latency_noise",
     "fit_mean_noise",
+    "fit_route_noise",
     "fit_trend_noise",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detectors.rows import Bools, Floats, Ints, Rows, Singles, sum_nodes
-from detectors.share import tempering
+from detectors.share import stratified_tempering, tempering
 
 if TYPE_CHECKING:
     from detectors.share import ShareCounts
@@ -71,6 +71,18 @@ class RatioInterval(Rows):
         gain = np.log(1 + _GAIN * counts.canary_share.astype(np.float32))
         gain *= -(counts.events / phi).astype(np.float32)
         gain += _PLACE * (counts.canary_events / phi).astype(np.float32)
+        self.likelihood[...] += gain.T
+
+    def add_strata(self, strata: ShareCounts, spread: Floats, kappa: Floats) -> None:
+        """Add one tick told by stratum, in place; arguments as for `ShareEvidence.add_strata`."""
+        phi = stratified_tempering(strata, spread, kappa)
+        share = strata.canary_share.astype(np.float32)
+        events = (strata.events / phi[:, None]).astype(np.float32)
+        hits = (strata.canary_events / phi[:, None]).astype(np.float32)
+        gain = np.zeros((_POINTS, len(phi)), np.float32)
+        for stratum in range(share.shape[1]):
+            gain -= np.log(1 + _GAIN * share[:, stratum]) * events[:, stratum]
+            gain += _PLACE * hits[:, stratum]
         self.likelihood[...] += gain.T
 
     def bounds(self, alpha: float, pod_radius: Floats) -> tuple[Floats, Floats]:
