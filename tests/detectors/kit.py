@@ -104,7 +104,8 @@ class Case:
                 zero = rng.multinomial(700, ROUTE_SHARES, rows)
                 canary = rng.binomial(one, np.minimum(ROUTE_RATES * factor, 1.0))
                 baseline = rng.binomial(zero, ROUTE_RATES)
-                return PairRoutes(*(x.astype(float) for x in (canary, baseline, one, zero)), k, m)
+                by_route = [x.astype(float) for x in (canary, baseline, one, zero)]
+                return PairRoutes(by_route[0], by_route[1], by_route[2], by_route[3], k, m)
         raise AssertionError(self.detector)
 
     def run(self, ticks: Sequence[Pair], state: Any = None) -> Any:  # noqa: ANN401  # as above

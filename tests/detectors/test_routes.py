@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from detectors import (
     CountNoise,
@@ -42,9 +43,15 @@ def ticks(
         zero = rng.poisson(700 * LIKE, (rows, STRATA))
         canary = rng.binomial(one, np.minimum(RATES * factor, 1.0))
         baseline = rng.binomial(zero, RATES)
-        numbers = (x.astype(float) for x in (canary, baseline, one, zero))
-        made.append(PairRoutes(*numbers, np.full(rows, 3.0), np.full(rows, 7.0)))
+        made.append(pair_of(canary, baseline, one, zero))
     return made
+
+
+def pair_of(*counted: NDArray[np.int64]) -> PairRoutes:
+    """Return a tick of bad events and all events, canary and baseline of each."""
+    canary, baseline, one, zero = (x.astype(float) for x in counted)
+    rows = len(canary)
+    return PairRoutes(canary, baseline, one, zero, np.full(rows, 3.0), np.full(rows, 7.0))
 
 
 def found(pairs: list[PairRoutes], **how: object) -> RouteFindings:
@@ -194,10 +201,7 @@ def test_a_release_that_fails_before_it_finds_the_route_is_found() -> None:
     for _ in range(20):
         one, zero = rng.poisson(300 * early, (1, STRATA)), rng.poisson(700 * LIKE, (1, STRATA))
         zero[:, REST] = rng.poisson(0.7)
-        numbers = (rng.binomial(one, rates), rng.binomial(zero, rates), one, zero)
-        pairs.append(
-            PairRoutes(*(x.astype(float) for x in numbers), np.full(1, 3.0), np.full(1, 7.0))
-        )
+        pairs.append(pair_of(rng.binomial(one, rates), rng.binomial(zero, rates), one, zero))
     told = found(pairs)
     assert told.differs.all()
     assert told.harmful.all()
@@ -234,4 +238,4 @@ def test_a_history_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         fit_route_noise(np.zeros((5, 2, 3)), np.zeros((5, 2, 3)))
     with pytest.raises(ValueError, match="shape"):
-        PairRoutes(*([np.zeros((1, 4))] * 4), np.ones(1), np.ones(1))
+        pair_of(*[np.zeros((1, 4), np.int64)] * 4)
