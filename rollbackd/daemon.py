@@ -27,7 +27,7 @@ from analyzer.rollout import Workload
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config, Deciders
-from rollbackd.controller import KEEP_FINAL, Controller
+from rollbackd.controller import Controller
 from rollbackd.decisions import Decisions, Deed
 from rollbackd.desk import ActionDesk
 from rollbackd.flagger_gate import flagger_routes
@@ -53,6 +53,7 @@ from rollbackd.stored_views import StoredViews
 from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.views import WatchView
+from rollbackd.watches import KEEP_FINAL
 from rollbackd.web.cluster_login import ClusterLogin
 from rollbackd.web.relay import Relay
 from rollbackd.web.site import COURSE, PAGE, Site
@@ -255,7 +256,7 @@ class Daemon:
 
     def _views(self) -> tuple[WatchView, ...]:
         """Return what is to be seen: until the first tick, what the leader before left."""
-        return self._stored() if self._ticked_at is None else self._controller.views()
+        return self._stored() if self._ticked_at is None else self._controller.watches.views()
 
     def _decidable(self) -> tuple[WatchView, ...]:
         """Return everything that people decide about."""
@@ -267,7 +268,7 @@ class Daemon:
         if region is not None:
             self._regional.handle(region, deed)
         elif not isinstance(deed, RegionWish):
-            self._controller.handle(id_, deed)
+            self._controller.watches.handle(id_, deed)
 
     def _deciders(self, policy: str) -> Deciders:
         regions = self._config.regions
@@ -301,15 +302,15 @@ class Daemon:
         )
         self._holds = self._holding(parts, journal)
         gates = () if self._holds is None else (self._holds,)
-        remark = partial(self._controller.remark, urgent=False)
+        remark = partial(self._controller.watches.remark, urgent=False)
         self._releases = Releases(applier, journal, gates, time.time, remark)
         planning = Planning(parts.actuators, journal, precautions, time.time, telemetry)
         self._withdrawals = Withdrawals(
             planning, applier, journal, self._policies.named, time.time, self._role.permit
         )
         desk = ActionDesk(planning, applier, journal, self._take_answer, telemetry)
-        self._controller.employ(desk)
-        self._controller.show_held(self._releases.held)
+        self._controller.watches.employ(desk)
+        self._controller.watches.show_held(self._releases.held)
         telemetry.count_jobs(desk.in_hand)
         return desk
 
@@ -317,25 +318,27 @@ class Daemon:
         """Let an action's outcome happen to its watch, with what is held since."""
         if isinstance(event, Acted | ActFailed):
             self._releases.look(watch_id)
-        self._controller.handle(watch_id, event)
+        self._controller.watches.handle(watch_id, event)
 
     def _release(self, watch_id: str, by: str) -> Released:
         try:
             return self._releases.release(watch_id, by)
         finally:
-            self._controller.redraw(watch_id)
+            self._controller.watches.redraw(watch_id)
 
     def _holding(self, parts: Parts, journal: SqlJournal) -> Holds | None:
         if parts.holdings is None:
             return None
         settings = self._policies.holds
-        return Holds(*parts.holdings, self._controller, settings, journal, time.time)
+        return Holds(*parts.holdings, self._controller.watches, settings, journal, time.time)
 
     def _made_clerk(self, parts: Parts) -> StatusClerk | None:
         if parts.policies is None:
             return None
         resources, api = parts.policies
-        return StatusClerk(resources, self._controller.views, api, self._telemetry, time.time)
+        return StatusClerk(
+            resources, self._controller.watches.views, api, self._telemetry, time.time
+        )
 
     def _restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""
@@ -344,7 +347,7 @@ class Daemon:
         self._regional.restore()
 
     def _known_good(self, workload: Workload) -> tuple[str, ...]:
-        return self._controller.known_good(workload)
+        return self._controller.watches.known_good(workload)
 
     def _pause(self, seconds: float) -> bool:
         """Wait, and tell whether to go on."""

@@ -39,7 +39,7 @@ class Pauses(Protocol):
 
 
 class Watches(Protocol):
-    """What holds need to know of the watches, and to tell them; the controller."""
+    """What holds need to know of the watches, and to tell them."""
 
     def followed(self) -> Sequence[Watch]:
         """Return every watch that is followed or was so lately."""

@@ -10,9 +10,11 @@ from actions.ports import Entry, Journal
 from analyzer.policy import Policy
 from analyzer.watch import Phase, Watch
 from rollbackd.policy_record import policy_from_json
-from rollbackd.records import watch_from_json
+from rollbackd.portrait import Portrait
+from rollbackd.records import roster_from_json, watch_from_json
 from rollbackd.signal_finder import resumed
-from rollbackd.tracked import Policies
+from rollbackd.tracked import Policies, Tracked
+from rollbackd.views_json import view_from_json
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +46,20 @@ class LeftBehind:
         if policy is None and goes_on and self.policy is not None:
             policy = policy_from_json(self.policy)
         return policy
+
+    def refill(self, tracked: Tracked) -> None:
+        """Put what the journal knows of the watch beside it again.
+
+        Raises:
+            KeyError, TypeError, ValueError: an entry is damaged.
+        """
+        if self.view is not None:
+            tracked.portrait = Portrait.from_view(view_from_json(self.view.data))
+        if self.roster is not None:
+            tracked.roster = roster_from_json(self.roster.data)
+            tracked.id_labels = tuple(self.roster.data["id_labels"])
+        if self.armed is not None:
+            tracked.armed = frozenset(self.armed.data["signals"])
 
 
 def left_behind(journal: Journal) -> Iterator[LeftBehind]:

@@ -6,7 +6,6 @@ to the sources.
 """
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +33,7 @@ from rollbackd.own_past import slow_bounds
 from rollbackd.policy_record import policy_from_json
 from rollbackd.records import roster_from_json
 from rollbackd.tracked import Tracked
+from rollbackd.watches import Watches
 
 log = structlog.get_logger(__name__)
 
@@ -107,19 +107,17 @@ class PromotionGuard:
     def rollouts(
         self,
         current: Mapping[str, Rollout],
-        tracked: Mapping[str, Tracked],
-        ended: AbstractSet[str],
+        watches: Watches,
     ) -> dict[str, Rollout]:
         """Return what is guarded now and what is to be, by the id of its watch.
 
         Args:
             current: the rollouts that are seen.
-            tracked: the watches.
-            ended: ids of watches that are over.
+            watches: what is followed, and was.
         """
         newest = {rollout.workload: rollout.canary for rollout in current.values()}
         found: dict[str, Rollout] = {}
-        for each in tracked.values():
+        for each in watches:
             watch = each.watch
             # a switch is told of by its source for as long as it stands
             if watch.id.endswith(AFTER) and not watch.phase.final:
@@ -129,7 +127,7 @@ class PromotionGuard:
                     self._add(found, _guarded(each))
         for watch_id, rollout in current.items():
             guard_id = f"{watch_id}{AFTER}"
-            is_known = guard_id in tracked or guard_id in ended
+            is_known = watches.find(guard_id) is not None or watches.has_ended(guard_id)
             if rollout.complete and watch_id in self._over and not is_known:
                 self._add(found, replace(rollout, after_promotion=True, baseline_instances=()))
         return found

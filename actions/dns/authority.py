@@ -85,7 +85,7 @@ def _asked(server: Nameserver, record: Record) -> frozenset[str] | None:
         answer, _ = dns.query.udp_with_fallback(
             question, server.address, timeout=ASK_TIMEOUT_S, port=server.port
         )
-    except (dns.exception.DNSException, OSError):
+    except (dns.exception.DNSException, OSError, EOFError):
         return None
     if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
         return None
@@ -116,4 +116,6 @@ def _servers_of(zone: str) -> tuple[Nameserver, ...]:
     except (dns.exception.DNSException, OSError) as error:
         kind = type(error).__name__
         raise Transient(f"the servers of the zone {zone} cannot be found ({kind})") from error
+    if not found:
+        raise Transient(f"the servers of the zone {zone} have no addresses")
     return tuple(found)

@@ -2,7 +2,8 @@
 
 Cloudflare's API has no compare-and-set. The record is read and compared immediately before the
 write, so a change by somebody else within that moment (one round trip) is overwritten; the
-original record is in the journal. Everywhere else in this package the provider compares.
+original record is in the journal. Everywhere else in this package, but for the bridge to octoDNS, the
+provider compares.
 """
 
 import json

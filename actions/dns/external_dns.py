@@ -11,6 +11,7 @@ from urllib.parse import quote
 from actions.dns.authority import Authority
 from actions.dns.ports import Propagation
 from actions.dns.record import Member, Record, Routing, canonical, fault
+from actions.facts import Owned
 from actions.ports import Conflict, Permanent
 
 GROUP = "externaldns.k8s.io/v1alpha1"
@@ -18,6 +19,8 @@ WEIGHT = "aws/weight"
 """The name under which ExternalDNS carries weights, for the providers that have them."""
 DEFAULT_TTL_S = 300
 """What providers use when an endpoint sets no TTL."""
+MAX_WEIGHT = 255
+"""Of Route 53, which is where ExternalDNS has weights."""
 
 Json = dict[str, Any]
 
@@ -32,18 +35,56 @@ class ClusterApi(Protocol):
         """Apply a JSON patch; raise Conflict when a ``test`` in it fails."""
 
 
+class Owners(Protocol):
+    """Who applies objects from somewhere else: ``actions.gitops_hold.GitOpsOwners``."""
+
+    def facts_of(self, found: Json) -> tuple[Owned, ...]:
+        """Return each owner of an object, and whether it applies by itself."""
+
+
+def undoing(facts: Sequence[Owned]) -> str | None:
+    """Return which owners would put back a change, or may; None when none would."""
+    said = []
+    for fact in facts:
+        if fact.syncs:
+            said.append(f"{fact.owner} would put it back: {fact.why}")
+        elif fact.syncs is None:
+            said.append(
+                f"{fact.owner} may put it back; whether it would is not known ({fact.why})"
+            )
+    return "; ".join(said) or None
+
+
+def require_whole_weights(record: Record) -> None:
+    """Raise Permanent when a record has a weight that ExternalDNS could not carry out."""
+    weights = [m.weight for m in record.members] if record.routing is Routing.WEIGHTED else []
+    if any(w != int(w) or w > MAX_WEIGHT for w in weights):
+        raise Permanent(f"{record.name}: ExternalDNS knows whole weights from 0 to {MAX_WEIGHT}")
+
+
 class ExternalDns:
-    """One ``DNSEndpoint``; implements ``actions.dns.ports.DnsBackend``.
+    """One ``DNSEndpoint``; implements ``actions.dns.ports.DnsBackend`` and ``Owned``.
 
     Args:
         api: the cluster. namespace, name: of the object.
+        zone: that may be changed.
         authority: asks the servers that the world asks: they show when ExternalDNS has done it.
+        owners: tells who applies the object from somewhere else.
     """
 
     def __init__(
-        self, api: ClusterApi, *, namespace: str, name: str, authority: Authority
+        self,
+        api: ClusterApi,
+        *,
+        namespace: str,
+        name: str,
+        zone: str,
+        authority: Authority,
+        owners: Owners,
     ) -> None:
         self._api = api
+        self._zone = zone
+        self._owners = owners
         self._who = f"DNSEndpoint {namespace}/{name}"
         self._path = f"/apis/{GROUP}/namespaces/{quote(namespace)}/dnsendpoints/{quote(name)}"
         self._authority = authority
@@ -54,8 +95,10 @@ class ExternalDns:
 
     def swap(self, expected: Record, new: Record) -> None:
         """Replace the endpoints of the record, if the object is the one that was compared."""
-        if why := fault(new, ""):
-            raise Permanent(why)
+        for each in (expected, new):
+            if why := fault(each, self._zone):
+                raise Permanent(why)
+        require_whole_weights(new)
         record, found = self._read(new.name, new.type)
         if record != expected:
             raise Conflict(f"{new.name} {new.type} is no longer as planned; nothing was written")
@@ -76,6 +119,11 @@ class ExternalDns:
         """Ask every authoritative server."""
         return self._authority.ask(record)
 
+    def undone_by(self, name: str, type_: str) -> str | None:
+        """Say who applies the object from somewhere else and would put it back, or None."""
+        _, found = self._read(canonical(name), type_)
+        return undoing(self._owners.facts_of(found))
+
     def _read(self, name: str, type_: str) -> tuple[Record, Json]:
         found = self._api.get(self._path)
         if found is None:
@@ -84,7 +132,7 @@ class ExternalDns:
         if not endpoints:
             raise Permanent(f"{self._who} has no {type_} record {name}")
         record = _parsed(name, type_, endpoints)
-        if why := fault(record, ""):
+        if why := fault(record, self._zone):
             raise Permanent(why)
         return record, found
 

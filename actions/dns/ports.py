@@ -1,7 +1,7 @@
 """The port through which records are read and changed."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from actions.dns.record import Record
 
@@ -51,3 +51,11 @@ class DnsBackend(Protocol):
 
     def propagation(self, record: Record) -> Propagation:
         """Ask every authoritative server for the record. A silent server is no error."""
+
+
+@runtime_checkable
+class Owned(Protocol):
+    """A backend whose records others may apply from somewhere else, such as by GitOps."""
+
+    def undone_by(self, name: str, type_: str) -> str | None:
+        """Say who would put back a change of a record, or None. Raises as ``DnsBackend.read``."""

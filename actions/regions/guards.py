@@ -43,6 +43,7 @@ class MoveSituation:
         capacity: by region.
         past: when the moves of any region began, seconds since the epoch.
         now: seconds since the epoch.
+        undone: who would put back what a move changes, each with its reason.
     """
 
     region: Region
@@ -54,6 +55,7 @@ class MoveSituation:
     limits: Limits
     past: Sequence[float]
     now: float
+    undone: Sequence[str] = ()
 
     @property
     def receivers(self) -> Sequence[Region]:
@@ -168,6 +170,11 @@ def resolvers_follow(situation: MoveSituation) -> str | None:
     return None
 
 
+def nobody_puts_it_back(situation: MoveSituation) -> str | None:
+    """Refuse to change what a GitOps owner would put back by itself, from under our feet."""
+    return "; ".join(situation.undone) or None
+
+
 def changes_something(situation: MoveSituation) -> str | None:
     """Refuse a move that would change no record."""
     if any(name.shift.stages for name in situation.names):
@@ -184,9 +191,16 @@ GUARDS: tuple[Guard, ...] = (
     enough_stay,
     into_capacity,
     resolvers_follow,
+    nobody_puts_it_back,
     within_budget,
 )
-STAGE_GUARDS: tuple[Guard, ...] = (one_at_a_time, into_health, enough_stay, into_capacity)
+STAGE_GUARDS: tuple[Guard, ...] = (
+    one_at_a_time,
+    into_health,
+    enough_stay,
+    into_capacity,
+    nobody_puts_it_back,
+)
 """Asked again before every further stage: the world may have changed since the plan was made."""
 
 

@@ -3,7 +3,9 @@
 ``python -m benchmarks.calibration [--quick] [--json FILE] [--only NAME]``
 
 Simulated deployments go through the daemon's own roster, families, detectors and judge; the other
-judges look at the same data. The full run takes an hour or more, the quick one some minutes.
+judges look at the same data. The full run takes hours, the quick one some minutes. What was measured
+is written row by row, so that a run that is cut off is not lost, and ``--read`` puts several runs
+together: of a row that is in more than one, the later file's is taken.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,15 +36,24 @@ def main() -> None:
     """Run, or read what was run, then print and write."""
     options = _options()
     if options.read is not None:
-        report = json.loads(options.read.read_text(encoding="utf-8"))
+        reports = [json.loads(path.read_text(encoding="utf-8")) for path in options.read]
     else:
-        report = _measured(options)
-    found = [row_from(told) for told in report["rows"]]
+        reports = [_measured(options)]
+    found = together(reports)
     show(found)
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.docs is not None:
-        publish(options.docs, found, _made(report))
+        publish(options.docs, found, " ".join(_made(report) for report in reports))
+
+
+def together(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows of several reports in the order of the situations, the later one's of two."""
+    newest = {
+        (row.table, row.name): row
+        for report in reports
+        for row in (row_from(told) for told in report["rows"])
+    }
+    order = [(situation.table, situation.name) for situation in SITUATIONS]
+    return [newest[key] for key in order if key in newest]
 
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -56,12 +68,15 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         sys.exit(f"no situation matches {' or '.join(options.only)}")
     size = (QUICK if options.quick else FULL).capped(options.runs)
     began, found = time.perf_counter(), []
+    report: dict[str, Any] = {}
     for row in rows(chosen, size, options.seed):
         found.append(row)
         elapsed = time.perf_counter() - began
         print(f"{elapsed:6.0f} s  {len(found)}/{len(chosen)}  {row.table}: {row.name}", flush=True)
-    took_s = time.perf_counter() - began
-    return {"quick": options.quick, **document(found, size, options.seed, took_s)}
+        report = {"quick": options.quick, **document(found, size, options.seed, elapsed)}
+        if options.json is not None:
+            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
 
 
 def document(found: list[Row], size: Size, seed: int, took_s: float) -> dict[str, Any]:
@@ -119,7 +134,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--docs", type=Path, help="draw pictures and fill in tables in this folder"
     )
-    parser.add_argument("--read", type=Path, help="run nothing, read what --json wrote")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", metavar="FILE", help="run nothing, read what --json wrote"
+    )
     parser.add_argument("--seed", type=int, default=SEED)
     return parser.parse_args()
 

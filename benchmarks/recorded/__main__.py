@@ -20,12 +20,16 @@ def main() -> None:
     )
     parser.add_argument("--split", choices=sorted(SPLITS), default="all")
     parser.add_argument("--source", help="only the cases of this source")
+    parser.add_argument(
+        "--spans", action="store_true", help="follow the spans, too, of cases that have any"
+    )
     parser.add_argument("--json", type=Path, help="write the figures and every outcome there")
     parser.add_argument("--why", action="store_true", help="print every wrong outcome's reasons")
     options = parser.parse_args()
     began, outcomes = time.perf_counter(), []
     for case in load(options.cases, options.split, options.source):
-        following = Following(paired=case["pairing"] == "concurrent")
+        traced = case if options.spans and case.get("spans") else None
+        following = Following(paired=case["pairing"] == "concurrent", traced=traced)
         outcome = run(case, following.look)
         outcomes.append(outcome)
         if options.why:

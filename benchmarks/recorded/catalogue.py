@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analyzer.policy import Mode, Policy
-from analyzer.signal import Direction, IntervalSignal, LevelSignal, Reading, Selector, Signal
+from analyzer.signal import (
+    Direction,
+    IntervalSignal,
+    LevelSignal,
+    Reading,
+    Selector,
+    Signal,
+    TraceSignal,
+)
 from benchmarks.recorded.cases import Metric
 
 ROLE_WEIGHT = {
@@ -31,16 +39,19 @@ TRAFFIC_MARGIN = 2.0
 TRAFFIC_SPREAD = 0.3
 ALPHA = 0.02
 """Tolerated false alarms per case: the benchmark's own target."""
+TRACES = "traces of spans"
+"""The signal of traces; as the daemon has it by default: supporting, with its own weight."""
 PERSISTENCE_S = 15.0
 """Shorter than the daemon's 30 s: some recordings end half a minute after the fault began."""
 
 
-def policy_for(metrics: Sequence[Metric], *, paired: bool) -> Policy:
-    """Return the policy that watches these metrics.
+def policy_for(metrics: Sequence[Metric], *, paired: bool, traced: bool = False) -> Policy:
+    """Return the policy that watches these metrics, and spans where there are any.
 
     Args:
         metrics: what the first look at a case shows.
         paired: both sides ran at the same time.
+        traced: there are spans.
     """
     exposure = _exposure(metrics)
     signals = [s for m in metrics if (s := _signal(m, exposure, paired=paired)) is not None]
@@ -50,7 +61,10 @@ def policy_for(metrics: Sequence[Metric], *, paired: bool) -> Policy:
         replace(s, weight=ROLE_WEIGHT.get(roles[s.name], 0.05) / held.count(roles[s.name]))
         for s in signals
     )
-    return Policy("recorded", weighted, Mode.OBSERVE, ALPHA, persistence_s=PERSISTENCE_S)
+    traces = (TraceSignal(TRACES),) if traced else ()
+    return Policy(
+        "recorded", (*weighted, *traces), Mode.OBSERVE, ALPHA, persistence_s=PERSISTENCE_S
+    )
 
 
 def _exposure(metrics: Sequence[Metric]) -> Metric | None:

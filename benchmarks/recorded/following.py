@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from analyzer.roster import Roster, Stay
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from analyzer.signal import Signal
 from benchmarks.recorded.cases import EDGE, Metric
-from benchmarks.recorded.catalogue import policy_for
+from benchmarks.recorded.catalogue import TRACES, policy_for
+from benchmarks.recorded.spans import Traced
 
 LABELS: Final = ("side", "instance")
 WATCH: Final = "case"
@@ -31,18 +32,21 @@ class Following:
 
     Attributes:
         paired: both sides ran at the same time.
+        traced: a case whose spans are followed, too; None for metrics alone.
         policy: made for the metrics there are. comparisons: one for each distance of samples.
         judgement: the newest.
     """
 
     paired: bool
+    traced: Mapping[str, Any] | None = None
+    spans: Traced | None = None
     names: frozenset[str] = frozenset()
     policy: Policy | None = None
     comparisons: dict[float, Comparison] = field(default_factory=dict)
     judgement: Judgement | None = None
 
-    def look(self, metrics: Sequence[Metric]) -> bool:
-        """Take in what is visible now; tell whether the canary is judged degraded."""
+    def look(self, metrics: Sequence[Metric], at: float) -> bool:
+        """Take in what is visible at a time; tell whether the canary is judged degraded."""
         metrics = [m for m in (metric.pooled(FINEST_S) for metric in metrics) if len(m.times)]
         by_name = {metric.name: metric for metric in metrics}
         if by_name.keys() != self.names:
@@ -53,12 +57,18 @@ class Following:
         for step, comparison in self.comparisons.items():
             _advance(comparison, by_name, step)
             evidence |= comparison.evidence()[WATCH]
+        if self.spans is not None:
+            evidence[TRACES] = self.spans.evidence(at)
         self.judgement = judge(self.policy, evidence)
         return self.judgement.verdict is Verdict.DEGRADED
 
     def _begin(self, metrics: Sequence[Metric]) -> None:
         self.names, self.comparisons = frozenset(m.name for m in metrics), {}
-        policy = self.policy = policy_for(metrics, paired=self.paired)
+        spans = self.traced and self.traced["spans"]
+        policy = policy_for(metrics, paired=self.paired, traced=bool(spans))
+        self.policy = policy
+        if self.traced is not None and spans:
+            self.spans = Traced.of(self.traced, policy, TRACES)
         steps = {metric.name: float(metric.step_s) for metric in metrics}
         roster = Roster(
             tuple(
@@ -68,7 +78,7 @@ class Following:
             )
         )
         for step in sorted(set(steps.values())):
-            signals = tuple(s for s in policy.signals if steps[s.name] == step)
+            signals = tuple(s for s in policy.signals if steps.get(s.name) == step)
             if signals:
                 self.comparisons[step] = _comparison(policy, signals, roster, step)
 

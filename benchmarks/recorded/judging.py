@@ -16,6 +16,7 @@ class View(Protocol):
 
     state: MutableMapping[str, Any]
     pairing: str
+    t: float
 
     @property
     def metrics(self) -> Sequence[Mapping[str, Any]]:
@@ -27,4 +28,4 @@ def judge(view: View) -> bool:
     following: Following = view.state.setdefault(
         "following", Following(paired=view.pairing == "concurrent")
     )
-    return following.look([Metric.of(raw) for raw in view.metrics])
+    return following.look([Metric.of(raw) for raw in view.metrics], view.t)

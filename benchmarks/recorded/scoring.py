@@ -9,8 +9,8 @@ from benchmarks.recorded.cases import EDGE, Metric, seen_metrics
 
 Case = Mapping[str, Any]
 """A case as it is stored."""
-Look = Callable[[Sequence[Metric]], bool]
-"""Takes what is visible at a step; true raises the alarm."""
+Look = Callable[[Sequence[Metric], float], bool]
+"""Takes what is visible at a step, and when that is; true raises the alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def run(case: Case, look: Look) -> Outcome:
     """Return what a judge makes of a case, asked once a step until its first alarm."""
     step, at, alarm = case["step_s"], case["step_s"], None
     while at <= case["duration_s"] + EDGE and alarm is None:
-        if look(seen_metrics(case, at)):
+        if look(seen_metrics(case, at), at):
             alarm = at
         at += step
     return Outcome(

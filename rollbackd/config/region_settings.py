@@ -61,15 +61,42 @@ class CloudflareSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExternalDnsSettings:
-    """A DNSEndpoint object, in the cluster that ``rollouts.kubernetes`` names."""
+    """Objects that ExternalDNS carries out, in the cluster that ``rollouts.kubernetes`` names.
+
+    Attributes:
+        resource: dnsendpoints (one), services or ingresses. objects: their names.
+        annotation_prefix: of the annotations of services and ingresses.
+        interval_s: how long ExternalDNS takes at most to see a change.
+    """
 
     namespace: str
-    endpoint: str
+    resource: str
+    objects: tuple[str, ...]
     zone: str
+    annotation_prefix: str
+    interval_s: float
+
+
+Argument = bool | int | float | str | list[str] | Secret
+
+
+@dataclass(frozen=True, slots=True)
+class OctoDnsSettings:
+    """A provider of octoDNS, by its class and what the class is given."""
+
+    zone: str
+    provider: str
+    arguments: Mapping[str, Argument]
+    max_records: int
 
 
 ProviderSettings = (
-    Rfc2136Settings | Route53Settings | CloudDnsSettings | CloudflareSettings | ExternalDnsSettings
+    Rfc2136Settings
+    | Route53Settings
+    | CloudDnsSettings
+    | CloudflareSettings
+    | ExternalDnsSettings
+    | OctoDnsSettings
 )
 
 
@@ -132,6 +159,10 @@ class RegionsSettings:
             match backend.provider:
                 case Rfc2136Settings(key=secret) | CloudflareSettings(token=secret):
                     found[f"regions.dns[{place}]"] = secret
+                case OctoDnsSettings(arguments=arguments):
+                    where = f"regions.dns[{place}].octodns.arguments"
+                    named = {f"{where}.{name}": value for name, value in arguments.items()}
+                    found |= {k: v for k, v in named.items() if isinstance(v, Secret)}
                 case _:
                     pass
         for place, member in enumerate(self.members):

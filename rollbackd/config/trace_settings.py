@@ -1,7 +1,7 @@
 """Where traces come from, as the daemon sees it; all times in seconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rollbackd.config.settings import EndpointSettings
 
@@ -26,11 +26,17 @@ class TempoSettings:
 
 @dataclass(frozen=True, slots=True)
 class JaegerSettings:
-    """A Jaeger to ask. ``traces``: how many are read of a service at once, at most."""
+    """A Jaeger to ask.
+
+    Attributes:
+        traces: how many are read of a service at once, at most.
+        spm: whether it is asked how many calls there really were.
+    """
 
     endpoint: EndpointSettings
     services: tuple[str, ...]
     traces: int
+    spm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class TraceSettings:
 
     Attributes:
         labels: labels that identify an instance, and the resource attributes each is read from.
+        aliases: services that are versions of another one, and that one.
         assembly_s: how long spans wait for their parents and children.
         retention_s: how far back counts are remembered.
         max_spans: that may wait at once.
@@ -53,6 +60,7 @@ class TraceSettings:
     operations: int
     instances: int
     link: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
     receiver: ReceiverSettings | None = None
     tempo: TempoSettings | None = None
     jaeger: JaegerSettings | None = None

@@ -7,6 +7,7 @@ its row here.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from actions.gitops_hold import NAME as HOLD
 from actions.guards.guard import OwnerRule
@@ -122,7 +123,11 @@ _REVIEWS = (
     _Grant(("create",), "authorization.k8s.io", "subjectaccessreviews"),
 )
 _LEASES = "coordination.k8s.io", "leases"
-_DNS_ENDPOINTS = "externaldns.k8s.io", "dnsendpoints"
+_DNS_GROUPS = {
+    "dnsendpoints": "externaldns.k8s.io",
+    "services": "",
+    "ingresses": "networking.k8s.io",
+}
 
 
 def needs(config: Config) -> tuple[Need, ...]:
@@ -178,10 +183,11 @@ def _moving_traffic(config: Config) -> Iterator[Need]:
         return
     writes = config.regions.moves.mode is not Mode.OBSERVE
     for backend in config.regions.dns:
-        if isinstance(backend.provider, ExternalDnsSettings):
-            where, name = backend.provider.namespace, backend.provider.endpoint
-            for verb in ("get", "patch") if writes else ("get",):
-                right = Right(verb, *_DNS_ENDPOINTS, where, name)
+        found = backend.provider
+        if isinstance(found, ExternalDnsSettings):
+            kind = _DNS_GROUPS[found.resource], found.resource
+            for name, verb in product(found.objects, ("get", "patch") if writes else ("get",)):
+                right = Right(verb, *kind, found.namespace, name)
                 yield Need(right, "moving traffic by ExternalDNS", essential=False)
 
 

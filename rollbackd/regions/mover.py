@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actions.apply import Applier, Done, Failed
-from actions.dns.ports import DnsBackend
+from actions.dns.ports import DnsBackend, Owned
 from actions.dns.record import Record
 from actions.dns.switch import records_of
 from actions.plan import Plan, Refused, plan_to_json
@@ -79,6 +79,7 @@ class Mover:
         capacities: asks for them, by region.
         applier: carries plans out. journal: where plans are written.
         now: seconds since the epoch.
+        refuse_owned: do not change what a GitOps owner would put back; else only say so.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Mover:
         applier: Applier,
         journal: Journal,
         now: Callable[[], float],
+        refuse_owned: bool = True,
     ) -> None:
+        self._refuse_owned = refuse_owned
         self._backends = backends
         self._records = routes.records
         self._steps = routes.steps
@@ -109,9 +112,12 @@ class Mover:
             if direction is Direction.BACK and found == origin:
                 return Restored("somebody")
             names = self._names(region, direction, others, found)
+            undone = self._undone()
         except (Permanent, NoWay) as error:
             return self._refuse(region, (str(error),))
-        situation = self._situation(region, direction, others, names, tuple(found.values()))
+        situation = self._situation(
+            region, direction, others, names, tuple(found.values()), undone
+        )
         made = plan_move(situation)
         if isinstance(made, Refused):
             return self._refuse(region, made.reasons)
@@ -121,7 +127,8 @@ class Mover:
                 0, Entry(self._now(), made.watch_id, ORIGIN, made.key, origin_to_json(found))
             )
         self._journal.append(*entries)
-        return MovePlanned(direction, made.key, made.describe(), stages(made))
+        told = "; ".join((made.describe(), *(() if self._refuse_owned else undone)))
+        return MovePlanned(direction, made.key, told, stages(made))
 
     def advance(
         self, region: Region, plan_key: str, stage: int, others: Sequence[Region]
@@ -132,7 +139,10 @@ class Mover:
             return ActFailed(plan_key, "the journal does not hold the plan any more", False)
         part = until_stage(plan, stage)
         if not self._begun(part, stage):
-            reasons = self._objections(region, plan, others)
+            try:
+                reasons = self._objections(region, plan, others)
+            except Permanent as error:
+                return ActFailed(plan_key, str(error), False)
             if reasons:
                 return StageBlocked(plan_key, reasons)
         try:
@@ -185,6 +195,7 @@ class Mover:
         others: Sequence[Region],
         names: tuple[Name, ...],
         found: tuple[Record, ...],
+        undone: tuple[str, ...],
     ) -> MoveSituation:
         return MoveSituation(
             region=region,
@@ -196,7 +207,14 @@ class Mover:
             limits=self._limits,
             past=moves_begun(self._journal),
             now=self._now(),
+            undone=undone if self._refuse_owned else (),
         )
+
+    def _undone(self) -> tuple[str, ...]:
+        """Return who would put back a change of a record. Raises Transient or Permanent."""
+        asked = ((self._backends[k.backend], k) for k in self._records)
+        said = (b.undone_by(k.name, k.type) for b, k in asked if isinstance(b, Owned))
+        return tuple(dict.fromkeys(why for why in said if why))
 
     def _objections(self, region: Region, plan: Plan, others: Sequence[Region]) -> tuple[str, ...]:
         """Ask again what may have changed since the plan was made."""
@@ -214,7 +232,7 @@ class Mover:
             if k.place in shifts
         )
         found = tuple(name.shift.before for name in names)
-        situation = self._situation(region, direction, others, names, found)
+        situation = self._situation(region, direction, others, names, found, self._undone())
         return refusals(situation, STAGE_GUARDS)
 
     def _begun(self, part: Plan, stage: int) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, assert_never
 from actions.apply import Applier
 from actions.dns.ports import DnsBackend
 from actions.dns.switch import NAME, DnsSwitch
+from actions.gitops_hold import GitOpsOwners
+from actions.guards.guard import OwnerRule
 from actions.ports import Journal, Permanent
 from actions.regions.guards import Capacity
 from analyzer.sample import Absence, Missing
@@ -18,6 +20,7 @@ from rollbackd.config.region_settings import (
     DnsSettings,
     ExternalDnsSettings,
     MemberSettings,
+    OctoDnsSettings,
     RegionsSettings,
     Rfc2136Settings,
     Route53Settings,
@@ -35,6 +38,7 @@ from rollbackd.views import WatchView
 from rollbackd.wiring import cluster_access, prometheus_source
 
 if TYPE_CHECKING:
+    from actions.dns.authority import Authority
     from actions.dns.rest import Session
     from actions.dns.route53 import Client
     from rollbackd.sources.prometheus import PrometheusSource
@@ -92,6 +96,7 @@ def region_keeper(
         ),
         journal=around.journal,
         now=around.now,
+        refuse_owned=config.guards.gitops is not OwnerRule.WARN,
     )
     clusters = {member.name: member.clusters for member in settings.members}
     return RegionKeeper(
@@ -165,21 +170,68 @@ def _backend(config: Config, settings: DnsSettings, stack: ExitStack) -> DnsBack
                 timeout_s=provider.timeout_s,
             )
         case ExternalDnsSettings():
-            from actions.dns.external_dns import ExternalDns  # noqa: PLC0415  when used
-
             access = config.rollouts.kubernetes
             if access is None:
                 raise ValueError(f"regions.dns {settings.name} needs rollouts.kubernetes")
             cluster = Connection(cluster_access(access))
             stack.callback(cluster.close)
-            return ExternalDns(
-                cluster,
-                namespace=provider.namespace,
-                name=provider.endpoint,
-                authority=authority,
-            )
+            owners = GitOpsOwners(cluster, access.argocd_namespace)
+            return _external_dns(provider, cluster, owners, authority)
+        case OctoDnsSettings():
+            return _octodns(settings.name, provider, authority)
         case _:
             assert_never(provider)
+
+
+def _external_dns(
+    settings: ExternalDnsSettings,
+    cluster: Connection,
+    owners: GitOpsOwners,
+    authority: "Authority",
+) -> DnsBackend:
+    from actions.dns.annotated import AnnotatedObjects, Kind, Objects  # noqa: PLC0415  when used
+    from actions.dns.external_dns import ExternalDns  # noqa: PLC0415
+
+    if settings.resource == "dnsendpoints":
+        return ExternalDns(
+            cluster,
+            namespace=settings.namespace,
+            name=settings.objects[0],
+            zone=settings.zone,
+            authority=authority,
+            owners=owners,
+        )
+    kind = Kind.SERVICE if settings.resource == "services" else Kind.INGRESS
+    return AnnotatedObjects(
+        cluster,
+        Objects(
+            kind,
+            settings.namespace,
+            settings.objects,
+            settings.annotation_prefix,
+            settings.interval_s,
+        ),
+        zone=settings.zone,
+        authority=authority,
+        owners=owners,
+    )
+
+
+def _octodns(name: str, settings: OctoDnsSettings, authority: "Authority") -> DnsBackend:
+    try:
+        from actions.dns.octodns_bridge import OctoDns, provider_class  # noqa: PLC0415  when used
+    except ImportError as error:
+        raise ValueError(f"regions.dns {name} needs: pip install 'rollbackd[octodns]'") from error
+    return OctoDns(
+        zone=settings.zone,
+        provider=provider_class(settings.provider),
+        arguments={
+            key: _reader(value) if isinstance(value, Secret) else value
+            for key, value in settings.arguments.items()
+        },
+        authority=authority,
+        max_records=settings.max_records,
+    )
 
 
 def _reader(secret: Secret) -> Callable[[], str]:

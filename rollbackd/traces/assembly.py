@@ -69,7 +69,12 @@ class _Family:
 
 
 def assemble(
-    older: SpanColumns, ripe: SpanColumns, newer: SpanColumns, *, longest_s: float
+    older: SpanColumns,
+    ripe: SpanColumns,
+    newer: SpanColumns,
+    *,
+    longest_s: float,
+    process: Ints | None = None,
 ) -> Counts:
     """Count the ripe spans; those that came before and after them serve as children and parents.
 
@@ -79,6 +84,7 @@ def assemble(
         newer: come since, to be counted later.
         longest_s: spans longer than this are not assembled: their first children may be forgotten
             already.
+        process: by row, whose clock its times are of; None where there is one clock only.
     """
     spans = SpanColumns.joined([older, ripe, newer])
     first, parent = _parents(spans)
@@ -92,7 +98,7 @@ def assemble(
     kin = _Family(child, parent[child])
     close = whole[kin.parent]
     near = _Family(kin.child[close], kin.parent[close])
-    begun, ended, skewed = _inside(spans, near, length)
+    begun, ended, skewed = _inside(spans, near, length, process)
     # to the nanosecond, which is what times are told in
     alone = np.round(length - _covered(near.parent, begun, ended, len(spans)), 9)
     retried = _retried(spans, near)
@@ -157,7 +163,9 @@ def _mixed(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return ids ^ (ids >> third)
 
 
-def _inside(spans: SpanColumns, near: _Family, length: Floats) -> tuple[Floats, Floats, int]:
+def _inside(
+    spans: SpanColumns, near: _Family, length: Floats, process: Ints | None
+) -> tuple[Floats, Floats, int]:
     """Return the children's begin and end in seconds since their parent's start, cut to its time.
 
     Clocks of two machines disagree, and calls that nobody waits for go on after their parent.
@@ -167,7 +175,32 @@ def _inside(spans: SpanColumns, near: _Family, length: Floats) -> tuple[Floats, 
     ended = (spans.end[near.child].astype(np.int64) - zero) / NANOSECONDS
     most = length[near.parent]
     outside = (begun < 0) | (ended > most)
+    if process is not None and outside.any():
+        foreign = process[spans.row[near.child]] != process[spans.row[near.parent]]
+        shift = _disagreement(near.parent, begun, ended, most, foreign, len(spans))
+        begun, ended = begun + shift, ended + shift
     return np.clip(begun, 0.0, most), np.clip(ended, 0.0, most), int(outside.sum())
+
+
+def _disagreement(
+    parent: NDArray[np.intp],
+    begun: Floats,
+    ended: Floats,
+    most: Floats,
+    foreign: NDArray[np.bool_],
+    spans: int,
+) -> Floats:
+    """Return by how much to move each child of another process, so that its parent's time holds it.
+
+    All such children of a parent move alike, and no further than they must. Else a canary whose
+    machine's clock is a little wrong would seem to do itself what it waits for.
+    """
+    first, last = np.full(spans, np.inf), np.full(spans, -np.inf)
+    np.minimum.at(first, parent[foreign], begun[foreign])
+    np.maximum.at(last, parent[foreign], ended[foreign])
+    early, late = first[parent], last[parent]
+    shift = np.where(early < 0, -early, np.minimum(0.0, np.maximum(most - late, -early)))
+    return np.where(foreign, shift, 0.0)
 
 
 def _covered(parent: NDArray[np.intp], begun: Floats, ended: Floats, spans: int) -> Floats:

@@ -120,7 +120,13 @@ class TraceBook:
             self._gathering, self._gathered = [], 0
             ripe, self._waiting = self._waiting, newest
             older = SpanColumns.joined(list(self._older))
-            counts = assemble(older, ripe, newest, longest_s=OLDER * self.generation_s)
+            counts = assemble(
+                older,
+                ripe,
+                newest,
+                longest_s=OLDER * self.generation_s,
+                process=self.catalogue.row_process,
+            )
             self._older.append(ripe)
             self._write(counts, ripe, now)
             self._tidy(now)
@@ -228,7 +234,9 @@ class TraceBook:
         """Return every process that is known."""
         return self.catalogue.instances
 
-    def caution(self, text: str, until: float) -> None:
-        """Note what limits the sums, to be told until a time."""
+    def caution(self, text: str, until: float, *, instead_of: str = "") -> None:
+        """Note what limits the sums, to be told until a time, in the place of what was told before."""
         with self.lock:
-            self.caveats[text] = until
+            self.caveats.pop(instead_of, None)
+            if text:
+                self.caveats[text] = until

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,18 @@ class Bounds:
 
 @dataclass(slots=True)
 class Instance:
-    """A process that sends spans. ``labels``: by the catalogue's label names; "" where unknown."""
+    """A process that sends spans.
+
+    Attributes:
+        labels: by the catalogue's label names; "" where unknown.
+        service: whose operations it does. sent_as: the service that it says it is.
+        number: its own, never given to another.
+    """
 
     labels: tuple[str, ...]
     service: str
+    sent_as: str
+    number: int
     rows: dict[tuple[str, int], int] = field(default_factory=dict)
     """By span name and kind as they are sent."""
     by_operation: dict[int, int] = field(default_factory=dict)
@@ -74,20 +83,28 @@ class Catalogue:
     Args:
         labels: label names and the resource attributes each is read from, the first present wins.
         bounds: limits.
+        aliases: services that are versions of another one, and that one: their operations are the same.
     """
 
     def __init__(
-        self, labels: Mapping[str, tuple[str, ...]] = DEFAULT_LABELS, bounds: Bounds = Bounds()
+        self,
+        labels: Mapping[str, tuple[str, ...]] = DEFAULT_LABELS,
+        bounds: Bounds = Bounds(),
+        aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.names = tuple(labels)
         self._sources = tuple(labels.values())
         self.bounds = bounds
+        self._aliases = aliases
         self.operations: list[Operation] = []
         self._operation: dict[Operation, int] = {}
         self._of_service: dict[str, int] = {}
         self._instances: OrderedDict[tuple[str, tuple[str, ...]], Instance] = OrderedDict()
         self.row_owner: list[Instance | None] = []
         self.row_operation: NDArray[np.int32] = np.empty(1024, dtype=np.int32)
+        self.row_process: NDArray[np.int64] = np.empty(1024, dtype=np.int64)
+        """Number of the instance that each row is, or was last, of."""
+        self._met = 0
         self._free: list[int] = []
         self.version = 0
         """Grows whenever a row is given to somebody, or taken back."""
@@ -118,13 +135,16 @@ class Catalogue:
         )
         if not any(labels):
             return None
-        service = str(attributes.get(SERVICE_KEY) or "unknown")[:100]
-        known = self._instances.get((service, labels))
+        sent_as = str(attributes.get(SERVICE_KEY) or "unknown")[:100]
+        known = self._instances.get((sent_as, labels))
         if known is None:
             if len(self._instances) >= self.bounds.instances:
                 self._crowd()
                 raise CatalogueFull(f"{self.bounds.instances} instances are known already")
-            known = self._instances[service, labels] = Instance(labels, service)
+            service = self._aliases.get(sent_as, sent_as)
+            self._met += 1
+            known = Instance(labels, service, sent_as, self._met)
+            self._instances[sent_as, labels] = known
         return known
 
     def row(self, instance: Instance, name: str, kind: int, *, templated: bool = False) -> int:
@@ -192,7 +212,9 @@ class Catalogue:
             raise CatalogueFull(f"{self.bounds.rows} pairs of instance and operation are known")
         if row >= len(self.row_operation):
             self.row_operation = np.concatenate([self.row_operation, self.row_operation])
+            self.row_process = np.concatenate([self.row_process, self.row_process])
         self.row_operation[row] = operation
+        self.row_process[row] = instance.number
         self.version += 1
         instance.by_operation[operation] = row
         return row

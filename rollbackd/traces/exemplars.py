@@ -129,7 +129,7 @@ class ExemplarDesk:
         found: list[Exemplar] = []
         for text in rendered(query, MAX_QUERY_BYTES):
             asked = {"query": text, "start": f"{now - WINDOW_S:.3f}", "end": f"{now:.3f}"}
-            (document, *_) = self._backend.documents("/api/v1/query_exemplars", asked)
+            document = self._backend.document("/api/v1/query_exemplars", asked)
             found.extend(_exemplars(document, query.by))
         return found
 

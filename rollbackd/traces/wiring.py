@@ -11,6 +11,7 @@ from rollbackd.sources.http_access import HttpAccess
 from rollbackd.sources.prometheus_session import QueryLimits
 from rollbackd.traces.backends.jaeger import JaegerPoller
 from rollbackd.traces.backends.server import Backend
+from rollbackd.traces.backends.spm import Monitoring
 from rollbackd.traces.backends.tempo import TempoPoller
 from rollbackd.traces.book import TraceBook
 from rollbackd.traces.catalogue import Bounds, Catalogue
@@ -43,7 +44,7 @@ class TraceParts:
         """
         bounds = Bounds(instances=settings.instances, operations=settings.operations)
         book = TraceBook(
-            Catalogue(settings.labels, bounds),
+            Catalogue(settings.labels, bounds, settings.aliases),
             generation_s=settings.assembly_s,
             retention_s=settings.retention_s,
             max_spans=settings.max_spans,
@@ -74,5 +75,8 @@ def _pollers(settings: TraceSettings, book: TraceBook, access: Access) -> list[P
     if (tempo := settings.tempo) is not None:
         pollers.append(TempoPoller(server(tempo.endpoint), book, tempo.services, tempo.by))
     if (jaeger := settings.jaeger) is not None:
-        pollers.append(JaegerPoller(server(jaeger.endpoint), book, jaeger.services, jaeger.traces))
+        monitoring = Monitoring(server(jaeger.endpoint)) if jaeger.spm else None
+        pollers.append(
+            JaegerPoller(server(jaeger.endpoint), book, jaeger.services, jaeger.traces, monitoring)
+        )
     return pollers

@@ -13,7 +13,7 @@ import pytest
 from analyzer.evidence import EvidenceOf, Measured
 from analyzer.judge import Judgement, Verdict, judge
 from analyzer.policy import Policy
-from benchmarks.calibration.__main__ import document
+from benchmarks.calibration.__main__ import document, together
 from benchmarks.calibration.deployments import ERRORS, REQUESTS, START, Deployments
 from benchmarks.calibration.observed import histogram_quantile
 from benchmarks.calibration.page import PAGE, publish
@@ -172,6 +172,16 @@ def test_the_report_has_every_row_and_every_judge(tmp_path: Path) -> None:
     assert "of 4 healthy releases" in page
     assert "old" not in page
     assert len(list((tmp_path / "images").glob("calibration-*.svg"))) == 3
+
+
+def test_reports_of_parts_make_one_and_the_later_file_counts() -> None:
+    first, last = SITUATIONS[0], SITUATIONS[-1]
+    early = list(rows([replace(last, quick=True)], QUICK.capped(1), seed=3))
+    late = list(rows([last], QUICK.capped(2), seed=3))
+    other = list(rows([first], QUICK.capped(1), seed=3))
+    reports = [document(part, QUICK, 3, 1.0) for part in (early, late, other)]
+    told = json.loads(json.dumps(reports))
+    assert together(told) == [*other, *late]
 
 
 def test_tables_are_rectangular() -> None:

@@ -90,12 +90,12 @@ def test_empty_and_constant_recordings_do_not_alarm(value: float | None) -> None
         metric("bad", "error", "ratio", [value] * 8, baseline=[value] * 8),
         metric("asked", "traffic", "requests per s", [value] * 8, baseline=[value] * 8),
     ]
-    assert not Following(paired=True).look(metrics)
+    assert not Following(paired=True).look(metrics, 600.0)
 
 
 def test_a_slow_canary_is_found() -> None:
     slow = metric("slow", "latency", "s", [1.0, 1.02, 3.0, 3.1, 2.9, 3.0])
     following = Following(paired=True)
-    assert following.look([slow])
+    assert following.look([slow], 600.0)
     assert following.judgement is not None
     assert "slow" in following.judgement.reasons[0].text

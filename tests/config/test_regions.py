@@ -81,6 +81,68 @@ def test_every_provider_can_be_configured(
     assert isinstance(loaded(tmp_path, values).dns[0].provider, kind)
 
 
+@pytest.mark.parametrize("resource", ["services", "ingresses"])
+def test_external_dns_reads_annotations_as_it_is_told(tmp_path: Path, resource: str) -> None:
+    said = {"namespace": "n", resource: ["eu", "us"], "zone": "example.com"}
+    newer = {"annotation_prefix": "external-dns.kubernetes.io/", "interval": "30s"}
+    values = regions() | {"dns": [{"name": "main", "external_dns": said | newer}]}
+    found = loaded(tmp_path, values).dns[0].provider
+    assert (found.resource, found.objects) == (resource, ("eu", "us"))
+    assert (found.annotation_prefix, found.interval_s) == ("external-dns.kubernetes.io", 30.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({}, "exactly one of endpoint, services and ingresses"),
+        ({"endpoint": "e", "services": ["s"]}, "exactly one of endpoint, services and ingresses"),
+        ({"ingresses": ["i", "i"]}, '"i" is named twice'),
+    ],
+)
+def test_external_dns_has_objects_of_one_kind(tmp_path: Path, said: Values, says: str) -> None:
+    backend = {"name": "main", "external_dns": {"namespace": "n", "zone": "example.com", **said}}
+    with pytest.raises(ConfigError, match=says):
+        loaded(tmp_path, regions() | {"dns": [backend]})
+
+
+def octodns(provider: str = "octodns_desec.DesecProvider", **arguments: object) -> Values:
+    said = {"zone": "example.com", "provider": provider, "arguments": arguments}
+    return regions() | {"dns": [{"name": "main", "octodns": said}]}
+
+
+def test_octodns_has_its_credentials_from_elsewhere(tmp_path: Path) -> None:
+    values = octodns(token="env/DESEC", password="file/secret", retries=3, url="https://x/y")
+    found = loaded(tmp_path, values)
+    provider = found.dns[0].provider
+    assert (provider.provider, provider.arguments["retries"]) == (
+        "octodns_desec.DesecProvider",
+        3,
+    )
+    assert provider.arguments["url"] == "https://x/y"
+    secrets = found.secrets()
+    assert secrets["regions.dns[0].octodns.arguments.token"].env == "DESEC"
+    assert secrets["regions.dns[0].octodns.arguments.password"].file == tmp_path / "secret"
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (octodns(token="plain text"), "token is a credential"),
+        (octodns(key_secret="QUJD"), "key_secret is a credential"),
+        (octodns(token="env/"), "token names nothing"),
+        (octodns("octodns_route53.Route53Provider"), "use route53 instead of Route53Provider"),
+        (octodns("octodns_cloudflare.provider.CloudflareProvider"), "use cloudflare instead"),
+        (octodns("DesecProvider"), "is no class"),
+        (octodns("octodns desec.X"), "is no class"),
+    ],
+)
+def test_octodns_is_no_way_round(tmp_path: Path, values: Values, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        loaded(tmp_path, values)
+    assert "plain text" not in str(error.value)
+    assert "QUJD" not in str(error.value)
+
+
 def _set(*path: str | int, to: object) -> Callable[[Values], None]:
     def change(values: Values) -> None:
         target: Any = values

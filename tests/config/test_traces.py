@@ -44,6 +44,27 @@ def test_labels_add_to_the_built_in_ones_and_links_hold_the_trace(tmp_path: Path
     assert config.traces.address("abc") == "https://grafana.example/explore?trace=abc"
 
 
+def test_an_alias_leads_to_a_service_in_one_step(tmp_path: Path) -> None:
+    config = load(write(tmp_path, traced(receiver={}, aliases={"shop-canary": "shop"})))
+    assert config.traces is not None
+    assert config.traces.aliases == {"shop-canary": "shop"}
+    for aliases in ({"a": "b", "b": "c"}, {"a": "a"}):
+        said = complaints(tmp_path, traced(receiver={}, aliases=aliases))
+        assert "traces.aliases" in said
+        assert "is an alias and has aliases" in said
+
+
+def test_jaegers_metrics_are_asked_for_unless_that_is_turned_off(tmp_path: Path) -> None:
+    server = {"url": "http://jaeger:16686", "services": ["shop"]}
+    for given, spm in (({}, True), ({"spm": False}, False)):
+        config = load(write(tmp_path, traced(jaeger=server | given)))
+        assert config.traces is not None
+        assert config.traces.jaeger is not None
+        assert config.traces.jaeger.spm is spm
+    said = complaints(tmp_path, traced(jaeger=server | {"spm": "sometimes"}))
+    assert "traces.jaeger.spm" in said
+
+
 def test_a_signal_may_be_anything_that_a_ratio_may(tmp_path: Path) -> None:
     values = traced(receiver={})
     values["policies"][0]["signals"][-1] = {

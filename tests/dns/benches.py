@@ -11,15 +11,18 @@ import requests
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from actions.dns.authority import AuthoritativeServers
+from actions.dns.annotated import AnnotatedObjects, Kind, Objects
+from actions.dns.authority import AuthoritativeServers, Nameserver
 from actions.dns.cloud_dns import CloudDns
 from actions.dns.cloudflare import Cloudflare
 from actions.dns.external_dns import GROUP, ExternalDns
+from actions.dns.octodns_bridge import OctoDns, provider_class
 from actions.dns.ports import DnsBackend
 from actions.dns.record import Member, Record, Routing
 from actions.dns.rest import TokenSession
 from actions.dns.rfc2136 import DynamicUpdate, Key
 from actions.dns.route53 import Route53
+from actions.gitops_hold import GitOpsOwners
 from actions.ports import ActionError
 from rollbackd.kubernetes.connection import Connection
 from tests.dns.stub_clouds import (
@@ -30,14 +33,14 @@ from tests.dns.stub_clouds import (
     StubProvider,
 )
 from tests.dns.stub_nameserver import StubNameserver
-from tests.fakes.kube_api import Fault, FaultAction
+from tests.fakes.kube_api import FakeKubeApi, Fault, FaultAction
 from tests.kubernetes.shop import cluster
-from tests.servers.nameservers import KEY_NAME, KEY_SECRET, Bind, Knot
+from tests.servers.nameservers import KEY_NAME, KEY_SECRET, Bind, Knot, PowerDns
 
 ZONE = "shop.test"
 NAME = f"www.{ZONE}"
 EU, US, AP = "192.0.2.1", "192.0.2.2", "192.0.2.3"
-SLOW_S = 0.5
+RECORDS = (f"www 60 A {EU}", f"www 60 A {US}")
 
 
 @dataclass(frozen=True)
@@ -89,22 +92,53 @@ def _interfering(backend: DnsBackend) -> Callable[[], None]:
 @contextmanager
 def bind(folder: Path) -> Iterator[Bench]:
     knot = Knot(folder / "knot", "knot", ZONE)
-    primary = Bind(folder / "bind", ZONE, [f"www 60 A {EU}", f"www 60 A {US}"], [knot.server])
+    powerdns = PowerDns(folder / "powerdns", ZONE)
+    behind = [knot.server, powerdns.server]
+    primary = Bind(folder / "bind", ZONE, RECORDS, behind)
     with primary:
-        knot.follow(primary.server)
-        with knot:
-            authority = AuthoritativeServers(ZONE, [primary.server, knot.server])
-            backend = DynamicUpdate(
-                zone=ZONE,
-                primary=primary.server,
-                key=Key(KEY_NAME, "hmac-sha256", lambda: KEY_SECRET),
-                authority=authority,
-                timeout_s=5.0,
-            )
-            between = _Between(backend)
-            yield Bench(
-                between, _interfering(backend), between.when_written, primary.stop, primary.start
-            )
+        for secondary in (knot, powerdns):
+            secondary.follow(primary.server)
+        with knot, powerdns:
+            yield _updated(primary, [primary.server, *behind])
+
+
+@contextmanager
+def powerdns(folder: Path) -> Iterator[Bench]:
+    with PowerDns(folder / "powerdns", ZONE, RECORDS) as primary:
+        yield _updated(primary, [primary.server])
+
+
+def _updated(primary: Bind | PowerDns, servers: Sequence[Nameserver]) -> Bench:
+    """Return the bench of a primary that takes dynamic updates."""
+    backend = DynamicUpdate(
+        zone=ZONE,
+        primary=primary.server,
+        key=Key(KEY_NAME, "hmac-sha256", lambda: KEY_SECRET),
+        authority=AuthoritativeServers(ZONE, servers),
+        timeout_s=5.0,
+    )
+    between = _Between(backend)
+    return Bench(between, _interfering(backend), between.when_written, primary.stop, primary.start)
+
+
+@contextmanager
+def octodns(folder: Path) -> Iterator[Bench]:
+    with Bind(folder / "bind", ZONE, RECORDS) as primary:
+        backend = OctoDns(
+            zone=ZONE,
+            provider=provider_class("octodns_bind.Rfc2136Provider"),
+            arguments={
+                "host": primary.server.address,
+                "port": primary.server.port,
+                "timeout": 5,
+                "key_name": KEY_NAME,
+                "key_secret": lambda: KEY_SECRET,
+                "key_algorithm": "hmac-sha256",
+            },
+            authority=AuthoritativeServers(ZONE, [primary.server]),
+        )
+        # octoDNS compares nothing: see the module
+        yield Bench(backend, _interfering(backend), None, primary.stop, primary.start)
 
 
 class _Between:
@@ -399,28 +433,110 @@ def external_dns(kind: str) -> Callable[[Path], Any]:
                 between,
                 namespace="default",
                 name="shop",
+                zone=ZONE,
                 authority=AuthoritativeServers(ZONE, [nameserver.server]),
+                owners=GitOpsOwners(connection),
             )
-
-            def trouble() -> None:
-                api.add_fault(Fault(FaultAction.THROTTLE))
-
-            yield Bench(
-                backend,
-                _interfering(backend),
-                between.when_written,
-                trouble,
-                api.clear_faults,
-            )
+            yield _in_cluster(api, backend, between)
 
     made.__name__ = f"external_dns_{kind}"
     return made
 
 
+def _in_cluster(
+    api: FakeKubeApi,
+    backend: DnsBackend,
+    between: "_BetweenPatches",
+    through: DnsBackend | None = None,
+) -> Bench:
+    """Return the bench of a backend whose records are objects of a cluster."""
+
+    def trouble() -> None:
+        api.add_fault(Fault(FaultAction.THROTTLE))
+
+    theirs = _interfering(through or backend)
+    return Bench(backend, theirs, between.when_written, trouble, api.clear_faults)
+
+
+ANNOTATIONS = "external-dns.alpha.kubernetes.io"
+
+
+def annotated(kind: str, name: str, **annotations: str) -> dict[str, Any]:
+    """Return a Service or Ingress that ExternalDNS heeds; other hosts are not its business."""
+    said = {f"{ANNOTATIONS}/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    said["example.com/note"] = "keep me"
+    metadata = {"name": name, "namespace": "default", "annotations": said}
+    if kind == Kind.SERVICE:
+        spec: dict[str, Any] = {"type": "LoadBalancer", "ports": [{"port": 80}]}
+        return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+    spec = {"rules": [{"host": NAME}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec,
+    }  # fmt: skip
+
+
+def by_annotations(kind: Kind, routing: str) -> Callable[[Path], Any]:
+    hosts = {"hostname": NAME} if kind is Kind.SERVICE else {}
+    weights = {"eu": 100, "us": 50}
+    objects = [annotated(kind, "shop", ttl="60", target=f"{EU},{US}", **hosts)]
+    if routing == "weighted":
+        objects = [
+            annotated(
+                kind,
+                f"shop-{region}",
+                ttl="1m",
+                target=address,
+                set_identifier=region,
+                aws_weight=str(weights[region]),
+                **hosts,
+            )
+            for region, address in (("eu", EU), ("us", US))
+        ]
+
+    @contextmanager
+    def made(folder: Path) -> Iterator[Bench]:
+        del folder
+        with cluster() as (api, connection), ExitStack() as stack:
+            for each in objects:
+                api.create(each)
+
+            def answers(name: str, type_: str) -> tuple[str, ...]:
+                members = backend.read(name, type_).members
+                return next(m.values for m in members if m.weight > 0)
+
+            nameserver = stack.enter_context(StubNameserver(answers))
+            between = _BetweenPatches(connection)
+            backend, theirs = (
+                AnnotatedObjects(
+                    through,
+                    Objects(
+                        kind,
+                        "default",
+                        tuple(each["metadata"]["name"] for each in objects),
+                        ANNOTATIONS,
+                        60.0,
+                    ),
+                    zone=ZONE,
+                    authority=AuthoritativeServers(ZONE, [nameserver.server]),
+                    owners=GitOpsOwners(connection),
+                )
+                for through in (between, connection)
+            )
+            yield _in_cluster(api, backend, between, theirs)
+
+    made.__name__ = f"{kind.lower()}_{routing}"
+    return made
+
+
 BENCHES = [
     bind,
+    powerdns,
+    octodns,
     *(route53(kind) for kind in ("simple", "weighted", "failover")),
     *(cloud_dns(kind) for kind in ("plain", "weighted")),
     *(cloudflare(kind) for kind in ("plain", "weighted", "failover")),
     *(external_dns(kind) for kind in ("plain", "weighted")),
+    by_annotations(Kind.SERVICE, "plain"),
+    by_annotations(Kind.INGRESS, "plain"),
+    by_annotations(Kind.INGRESS, "weighted"),
 ]

@@ -67,7 +67,7 @@ def test_a_stale_swap_is_a_conflict_and_writes_nothing(bench: Bench) -> None:
 
 def test_whoever_was_faster_between_our_look_and_our_write_wins(bench: Bench) -> None:
     if bench.when_written is None:
-        pytest.skip("Cloudflare compares nothing: whoever writes last wins, as its module says")
+        pytest.skip("the provider compares nothing: whoever writes last wins, as its module says")
     old = read(bench)
     bench.when_written(bench.interfere)
     with pytest.raises(Conflict):

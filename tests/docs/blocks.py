@@ -35,6 +35,7 @@ class Kind(StrEnum):
     MANIFEST = "# Kubernetes"
     """An object of Kubernetes, or a part of one."""
     COLLECTOR = "# OpenTelemetry Collector"
+    TEMPO = "# Tempo, in part"
     WORKFLOW = "# .github/workflows"
 
 

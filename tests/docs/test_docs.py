@@ -86,7 +86,7 @@ def test_what_is_shown_is_accepted(block: Block, tmp_path: Path) -> None:
         case Kind.POLICY:
             file.write_text(block.text, encoding="utf-8")
             assert load_manifests(file, Limits()).policies
-        case Kind.MANIFEST | Kind.COLLECTOR | Kind.WORKFLOW:
+        case Kind.MANIFEST | Kind.COLLECTOR | Kind.TEMPO | Kind.WORKFLOW:
             assert isinstance(yaml.safe_load(block.text), dict)
         case None:
             kinds = ", ".join(f'"{kind}"' for kind in Kind)

@@ -5,7 +5,7 @@ rollout goes through everything that its policy allows. The server's log is what
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from actions.argo_abort import KIND as ARGO
+from actions.dns.annotated import Kind
 from actions.dns.external_dns import GROUP
+from actions.dns.ports import Owned
 from actions.flagger_abort import KIND as FLAGGER
 from actions.plan import Plan, keyed
 from actions.service_switch import KIND as SERVICE
@@ -24,7 +26,7 @@ from analyzer.rollout import Rollout
 from analyzer.sample import Missing
 from rollbackd.config import Config, load
 from rollbackd.config.custom_resource import definition
-from rollbackd.config.region_settings import ExternalDnsSettings
+from rollbackd.config.region_settings import ExternalDnsSettings, RecordSettings
 from rollbackd.kubernetes.connection import Connection
 from rollbackd.kubernetes.rights import Need, needs
 from rollbackd.leadership.kubernetes import KubernetesLease
@@ -352,34 +354,42 @@ def move_traffic(api: FakeKubeApi, config: Config) -> None:
     if config.regions is None:
         return
     api.create(benches.CRD)
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edge"}})
     with ExitStack() as stack:
         backends = dns_backends(config, config.regions, stack)
         for dns in config.regions.dns:
             assert isinstance(dns.provider, ExternalDnsSettings)
-            where = {"name": dns.provider.endpoint, "namespace": dns.provider.namespace}
             wanted = [r for r in config.regions.records if r.dns == dns.name]
-            endpoints = [
-                {
-                    "dnsName": r.name,
-                    "recordType": r.type,
-                    "recordTTL": 60,
-                    "targets": ["192.0.2.1"],
-                }
-                for r in wanted
-            ]
-            api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edge"}})
-            api.create(
-                {
-                    "apiVersion": GROUP,
-                    "kind": "DNSEndpoint",
-                    "metadata": where,
-                    "spec": {"endpoints": endpoints},
-                }
-            )
+            for each in carried_out(dns.provider, wanted):
+                api.create(each)
             for record in wanted:
-                seen = backends[dns.name].read(record.name, record.type)
+                backend = backends[dns.name]
+                seen = backend.read(record.name, record.type)
+                assert isinstance(backend, Owned)
+                assert backend.undone_by(record.name, record.type) is None
                 moved = tuple(replace(m, values=("192.0.2.2",)) for m in seen.members)
-                backends[dns.name].swap(seen, replace(seen, members=moved))
+                backend.swap(seen, replace(seen, members=moved))
+
+
+def carried_out(
+    settings: ExternalDnsSettings, records: Sequence[RecordSettings]
+) -> Iterator[Manifest]:
+    """Yield the objects of a backend, each leading its record to one address."""
+    if settings.resource == "dnsendpoints":
+        common = {"recordTTL": 60, "targets": ["192.0.2.1"]}
+        endpoints = [{"dnsName": r.name, "recordType": r.type, **common} for r in records]
+        yield {
+            "apiVersion": GROUP,
+            "kind": "DNSEndpoint",
+            "metadata": {"name": settings.objects[0], "namespace": settings.namespace},
+            "spec": {"endpoints": endpoints},
+        }
+        return
+    kind = Kind.SERVICE if settings.resource == "services" else Kind.INGRESS
+    for name, record in zip(settings.objects, records, strict=True):
+        made = benches.annotated(kind, name, hostname=record.name, target="192.0.2.1")
+        made["metadata"]["namespace"] = settings.namespace
+        yield made | {"spec": {}}
 
 
 CASES = {
@@ -422,6 +432,24 @@ def test_the_lease_is_the_only_one_that_may_be_changed(helm4: Helm, tmp_path: Pa
     rules = [r for m in manifests if m["kind"] == "Role" for r in m["rules"]]
     bound = {(v, n) for r in rules for v in r["verbs"] for n in r.get("resourceNames", [""])}
     assert named == bound == {("create", ""), ("get", "rollbackd"), ("patch", "rollbackd")}
+
+
+def test_only_the_named_objects_of_external_dns_may_be_changed(
+    helm4: Helm, tmp_path: Path
+) -> None:
+    manifests = helm4.manifests(*options("regions"))
+    with FakeKubeApi() as api:
+        wanted = needs(configured(manifests, api, tmp_path))
+    named = {(n.right.verb, n.right.resource, n.right.name) for n in wanted if n.right.name}
+    rules = [
+        rule
+        for m in manifests
+        if m["kind"] == "Role" and m["metadata"]["namespace"] == "edge"
+        for rule in m["rules"]
+    ]
+    bound = {(v, r["resources"][0], *r["resourceNames"]) for r in rules for v in r["verbs"]}
+    objects = {("dnsendpoints", "www"), ("services", "shop"), ("ingresses", "pay")}
+    assert named == bound == {(verb, *each) for verb in ("get", "patch") for each in objects}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,6 +5,7 @@ from typing import Any
 from actions.cluster import revision_template
 from analyzer.rollout import Revision
 from tests.fakes.kube_api import FakeKubeApi
+from tests.fakes.kube_api.controllers.pod_conditions import is_ready
 
 NODES = ("node-a", "node-b", "node-c")
 
@@ -83,6 +84,7 @@ def settle(api: FakeKubeApi, kind: str) -> None:
         wanted = len(NODES) if kind == "DaemonSet" else one["spec"]["replicas"]
         ready = status.get("numberReady", status.get("readyReplicas", 0))
         is_seen = status.get("observedGeneration") == one["metadata"]["generation"]
-        return bool(is_seen and ready == wanted == len(pods(api, image_of(one))))
+        new = pods(api, image_of(one))  # asked for last: the status may be older than they are
+        return bool(is_seen and ready == wanted == len(new) and all(map(is_ready, new)))
 
     api.wait_until(is_settled, what=f"{kind} settled")

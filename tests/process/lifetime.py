@@ -109,11 +109,11 @@ class Lifetime:
         performers = {name: telemetry.spans.traced(each) for name, each in actuators.items()}
         applier = Applier(performers, journal, now, self._pause, Patience(attempts=2), permit)
         self._desk = ActionDesk(
-            planning, applier, journal, self.controller.handle, telemetry, workers=1
+            planning, applier, journal, self.controller.watches.handle, telemetry, workers=1
         )
-        self.controller.employ(self._desk)
+        self.controller.watches.employ(self._desk)
         self.releases = Releases(applier, journal, (mall.barrier,), now)
-        self.controller.show_held(self.releases.held)
+        self.controller.watches.show_held(self.releases.held)
         self.releases.restore()
         self.controller.restore()
 
@@ -122,12 +122,12 @@ class Lifetime:
         try:
             return self.releases.release(watch_id, by)
         finally:
-            self.controller.redraw(watch_id)
+            self.controller.watches.redraw(watch_id)
 
     def decided(self, watch_id: str, deed: Deed) -> None:
         """Let a decision happen to its watch; there are no regions here."""
         assert not isinstance(deed, RegionWish)
-        self.controller.handle(watch_id, deed)
+        self.controller.watches.handle(watch_id, deed)
 
     def _pause(self, seconds: float) -> bool:
         del seconds
@@ -150,15 +150,15 @@ class Lifetime:
         """Tick until a watch is in one of these phases."""
         for _ in range(ticks):
             self.tick()
-            for view in self.controller.views():
+            for view in self.controller.watches.views():
                 if watch in view.id and view.phase in phases:
                     return view
-        seen = [(v.id, v.phase, v.reasons) for v in self.controller.views()]
+        seen = [(v.id, v.phase, v.reasons) for v in self.controller.watches.views()]
         raise AssertionError(f"no watch {watch} in {phases} after {ticks} ticks: {seen}")
 
     def view(self, watch: str = "") -> WatchView:
         """Return the only watch whose id holds this."""
-        (view,) = [v for v in self.controller.views() if watch in v.id]
+        (view,) = [v for v in self.controller.watches.views() if watch in v.id]
         return view
 
     def end(self) -> MemoryJournal:

@@ -18,9 +18,10 @@ from analyzer.policy import Mode, Policy
 from analyzer.rollout import Workload
 from analyzer.sample import Absence, Missing
 from analyzer.signal import Signal
-from rollbackd.controller import ABSENT_LOOKS, KEEP_FINAL
+from rollbackd.controller import ABSENT_LOOKS
 from rollbackd.known_good import MOST
 from rollbackd.telemetry import Telemetry
+from rollbackd.watches import KEEP_FINAL
 from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import (
     ERRORS,
@@ -64,7 +65,7 @@ def mall() -> Mall:
 def test_a_bad_canary_is_rolled_back_and_its_recovery_measured(mall: Mall) -> None:
     with running(mall) as life:
         life.tick(3)
-        assert life.controller.views() == ()
+        assert life.controller.watches.views() == ()
         mall.release("v2", BAD)
         view = life.until("rolled back", "needs a human")
         assert view.phase == "rolled back"
@@ -83,7 +84,7 @@ def test_a_good_canary_ends_healthy_and_is_good_to_go_back_to(mall: Mall) -> Non
         assert view.phase == "healthy"
         assert view.final
         assert mall.writes == []
-        assert life.controller.known_good(SHOP) == ("v2",)
+        assert life.controller.watches.known_good(SHOP) == ("v2",)
 
 
 def test_while_verifying_the_restored_instances_count(mall: Mall) -> None:
@@ -124,7 +125,7 @@ def test_a_newer_revision_supersedes_the_one_before(mall: Mall) -> None:
         assert life.view("@v2").phase == "superseded"
         assert "v3" in life.view("@v2").timeline[-1].text
         assert life.view("@v3").phase == "warming"
-        assert life.controller.known_good(SHOP) == ()
+        assert life.controller.watches.known_good(SHOP) == ()
 
 
 def test_a_rollout_is_gone_only_after_several_looks(mall: Mall) -> None:
@@ -236,7 +237,7 @@ def test_old_ended_watches_are_hidden_and_live_ones_are_not() -> None:
         for name in names[1:]:
             mall.shops[name].current = "v1"
         life.tick(ABSENT_LOOKS + 2)
-        views = life.controller.views()
+        views = life.controller.watches.views()
         assert len(views) == KEEP_FINAL + 1
         assert [v.workload for v in views if not v.final] == ["shops/shop0"]
         assert len(life.journal.latest("watch")) == len(names)
@@ -251,13 +252,13 @@ def test_approval_is_for_one_plan_and_a_stale_plan_is_not_shown(mall: Mall) -> N
         view = life.until("awaiting approval")
         (plan,) = life.journal.entries(kinds=frozenset({"plan"}))
         life.tick(3)
-        life.controller.handle(view.id, Approved("another plan", "ann"))
-        life.controller.handle(view.id, Planned("another plan", "late"))
+        life.controller.watches.handle(view.id, Approved("another plan", "ann"))
+        life.controller.watches.handle(view.id, Planned("another plan", "late"))
         life.tick()
         assert life.view().phase == "awaiting approval"
         assert plan.key in str(life.view().plan)
         assert mall.writes == []
-        life.controller.handle(view.id, Approved(plan.key, "ann"))
+        life.controller.watches.handle(view.id, Approved(plan.key, "ann"))
         assert life.until("rolled back").phase == "rolled back"
         assert len(list(life.journal.entries(kinds=frozenset({"plan"})))) == 1
 
@@ -269,7 +270,7 @@ def test_what_happens_in_the_middle_of_a_tick_ends_a_watch_and_disturbs_no_other
         mall.release("v2", shop="shop")
         life.until("observing", watch="/shop@")
         ended = life.view("/other@").id
-        mall.meanwhile = lambda: life.controller.handle(ended, Ended("deleted"))
+        mall.meanwhile = lambda: life.controller.watches.handle(ended, Ended("deleted"))
         with capture_logs() as logs:
             life.tick(3)
         assert [e for e in logs if e["log_level"] == "error"] == []
@@ -459,7 +460,7 @@ def test_a_watch_that_cannot_be_read_is_left_alone_and_not_begun_anew(mall: Mall
     life.journal.append(replace(newest, data={"id": newest.watch_id}))
     with capture_logs() as logs, running(mall, journal=life.journal) as again:
         again.tick(5)
-        assert again.controller.views() == ()
+        assert again.controller.watches.views() == ()
     assert any(e["event"] == "watch not readable, it is left alone" for e in logs)
     assert mall.writes == []
 
@@ -496,10 +497,10 @@ def test_a_restart_remembers_what_was_seen_and_what_is_good(mall: Mall) -> None:
             mall.complete()
         mall.release("v4")
         life.tick(6)
-        assert life.controller.known_good(SHOP) == ("v3", "v2")
+        assert life.controller.watches.known_good(SHOP) == ("v3", "v2")
         before = life.view("@v4")
     with running(mall, journal=life.journal) as again:
-        assert again.controller.known_good(SHOP) == ("v3", "v2")
+        assert again.controller.watches.known_good(SHOP) == ("v3", "v2")
         again.tick()
         after = again.view("@v4")
         assert after.started_at == before.started_at
@@ -516,7 +517,7 @@ def test_a_revision_that_was_left_is_good_no_more(mall: Mall) -> None:
         life.until("healthy", watch="@v3")
         mall.release("v2", BAD)
         life.until("rolled back", watch="@v2.3")
-        assert life.controller.known_good(SHOP) == ("v3",)
+        assert life.controller.watches.known_good(SHOP) == ("v3",)
 
 
 def test_only_so_many_good_revisions_are_remembered(mall: Mall) -> None:
@@ -526,7 +527,7 @@ def test_only_so_many_good_revisions_are_remembered(mall: Mall) -> None:
             mall.release(revision)
             life.until("healthy", watch=f"@{revision}.")
             mall.complete()
-        assert life.controller.known_good(SHOP) == tuple(reversed(released))[:MOST]
+        assert life.controller.watches.known_good(SHOP) == tuple(reversed(released))[:MOST]
 
 
 def test_a_policy_that_is_gone_leaves_its_watches_alone(mall: Mall) -> None:

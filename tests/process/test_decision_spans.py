@@ -171,7 +171,7 @@ def test_who_approved_is_told(traced: Traced) -> None:
     policy = replace(POLICY, mode=Mode.APPROVE)
     life = Lifetime(mall, MemoryJournal(), policy, telemetry=traced.telemetry)
     waiting = life.until("awaiting approval")
-    life.controller.handle(waiting.id, Approved(waiting.plan_key, "ann"))
+    life.controller.watches.handle(waiting.id, Approved(waiting.plan_key, "ann"))
     life.until("rolled back")
     life.end()
     assert told(traced.decision("acting"), "by") == "ann"

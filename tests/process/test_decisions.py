@@ -48,7 +48,7 @@ def running(
 
 def taking(life: Lifetime, deciders: Deciders = ALLOWED) -> Decisions:
     return Decisions(
-        views=life.controller.views,
+        views=life.controller.watches.views,
         handle=life.decided,
         release=life.release,
         deciders=lambda _: deciders,
@@ -233,7 +233,7 @@ def test_a_hold_is_released_once_also_after_the_end_of_its_watch_and_a_restart()
         view = life.until("rolled back")
         assert Verb.RELEASE not in offers(view)
         life.mall.barrier.shut[view.id] = "the sync of a/b"
-        life.controller.redraw(view.id)
+        life.controller.watches.redraw(view.id)
         life.end()
         second = Lifetime(life.mall, life.journal, POLICY)
         second.tick()

@@ -101,7 +101,7 @@ class Holding:
         yard.life = life or Lifeline()
         self.life = Lifetime(yard.mall, journal, policy, life=yard.life)
         own = {POLICY.name: hold} if hold is not None else {}
-        self.holds = Holds(yard, yard, self.life.controller, own, journal, yard.mall.clock)
+        self.holds = Holds(yard, yard, self.life.controller.watches, own, journal, yard.mall.clock)
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):
@@ -111,13 +111,13 @@ class Holding:
     def until(self, *phases: str) -> None:
         for _ in range(150):
             self.tick()
-            if any(view.phase in phases for view in self.life.controller.views()):
+            if any(view.phase in phases for view in self.life.controller.watches.views()):
                 self.tick()
                 return
-        raise AssertionError(f"not in {phases}: {self.life.controller.views()}")
+        raise AssertionError(f"not in {phases}: {self.life.controller.watches.views()}")
 
     def timeline(self) -> str:
-        views = self.life.controller.views()
+        views = self.life.controller.watches.views()
         return "\n".join(item.text for view in views for item in view.timeline)
 
 
@@ -298,7 +298,9 @@ def test_after_a_death_at_any_instruction_nothing_is_held_without_a_watch(
     last = Holding(yard, journal)
     for _ in range(60):
         last.tick()
-        living = {watch.id for watch in last.life.controller.followed() if not watch.phase.final}
+        living = {
+            watch.id for watch in last.life.controller.watches.followed() if not watch.phase.final
+        }
         # a watch that ended in this very tick lets go at the same look or the next one
         last.holds.tend()
         assert set(yard.marks.values()) <= living

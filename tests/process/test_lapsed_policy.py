@@ -112,4 +112,4 @@ def test_after_a_restart_a_watch_whose_policy_is_gone_is_dropped(mall: Mall) -> 
         life.until("observing")
     with running(mall, ClusterRules(gone=[NAME]), journal) as life:
         life.tick(2)
-        assert life.controller.views() == ()
+        assert life.controller.watches.views() == ()

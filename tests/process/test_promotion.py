@@ -50,7 +50,7 @@ def test_without_the_setting_nothing_is_watched_after_promotion(mall: Mall) -> N
     mall.complete(told=True)
     mall.worsen("v2", BAD)
     life.tick(60)
-    assert [view.phase for view in life.controller.views()] == ["healthy"]
+    assert [view.phase for view in life.controller.watches.views()] == ["healthy"]
     life.end()
 
 
@@ -60,7 +60,7 @@ def test_a_good_revision_is_guarded_to_the_end_and_left_alone(mall: Mall, life: 
     assert view.phase == "healthy"
     assert view.since - view.started_at == pytest.approx(1800.0, abs=20.0)
     assert mall.writes == []
-    assert life.controller.known_good(mall.shops["shop"].workload) == ("v2",)
+    assert life.controller.watches.known_good(mall.shops["shop"].workload) == ("v2",)
 
 
 def test_what_turns_bad_later_is_rolled_back_and_its_recovery_measured(
@@ -76,7 +76,7 @@ def test_what_turns_bad_later_is_rolled_back_and_its_recovery_measured(
     assert mall.shops["shop"].current == "v1"
     assert life.until("rolled back", "needs a human", watch=GUARD).phase == "rolled back"
     assert mall.writes == ["shop"]
-    assert life.controller.known_good(mall.shops["shop"].workload) == ()
+    assert life.controller.watches.known_good(mall.shops["shop"].workload) == ()
     life.tick(30)
     assert mall.writes == ["shop"]
 
@@ -88,7 +88,7 @@ def test_a_person_is_asked_unless_the_policy_says_otherwise(mall: Mall) -> None:
     view = life.until("awaiting approval", watch=GUARD)
     assert view.mode == "approve"
     assert mall.writes == []
-    life.controller.handle(view.id, Approved(view.plan_key, "ann"))
+    life.controller.watches.handle(view.id, Approved(view.plan_key, "ann"))
     life.settle()
     assert mall.writes == ["shop"]
     life.end()
@@ -168,10 +168,10 @@ def test_a_past_that_cannot_be_had_accuses_nobody(mall: Mall, reason: Absence) -
     mall.worsen("v2", BAD)
     mall.outage = Missing(reason)
     life.tick(30)
-    assert [v for v in life.controller.views() if GUARD in v.id] == []
+    assert [v for v in life.controller.watches.views() if GUARD in v.id] == []
     mall.outage = None
     life.tick(10)
-    begun = [v for v in life.controller.views() if GUARD in v.id]
+    begun = [v for v in life.controller.watches.views() if GUARD in v.id]
     assert bool(begun) == (reason is Absence.SOURCE_DOWN)
     life.end()
 
@@ -204,7 +204,7 @@ def test_a_switch_is_compared_with_the_time_before_it_at_once(mall: Mall) -> Non
     again = Lifetime(mall, life.end())
     again.tick()
     assert again.view().phase == "awaiting approval"
-    again.controller.handle(view.id, Approved(view.plan_key, "ann"))
+    again.controller.watches.handle(view.id, Approved(view.plan_key, "ann"))
     again.settle()
     assert again.until("rolled back", "needs a human").phase == "rolled back"
     assert mall.writes == ["shop"]
@@ -218,7 +218,7 @@ def test_a_good_switch_is_left_alone(mall: Mall) -> None:
     mall.complete(told=True)
     view = life.until("healthy", "inconclusive", "degraded", ticks=200)
     assert view.phase == "healthy"
-    assert life.controller.known_good(mall.shops["shop"].workload) == ("v2",)
+    assert life.controller.watches.known_good(mall.shops["shop"].workload) == ("v2",)
     life.end()
 
 

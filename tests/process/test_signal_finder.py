@@ -91,7 +91,7 @@ def test_a_restart_judges_by_the_same_signals_although_more_is_exposed(mall: Nam
     mall.exposition.metrics = [ISTIO, GO]
     second = Lifetime(mall, journal, AUTO)
     second.tick(2)
-    (view,) = second.controller.views()
+    (view,) = second.controller.watches.views()
     assert view.phase in {"warming", "observing"}
     assert recorded(journal).signals == before
     second.end()
@@ -103,10 +103,10 @@ def test_a_watch_waits_for_a_source_that_is_down_and_then_begins(mall: NamedMall
     mall.release("v2")
     mall.outage = Missing(Absence.SOURCE_DOWN, "no answer")
     life.tick(int(3 * PATIENCE_S / TICK_S))
-    assert life.controller.views() == ()
+    assert life.controller.watches.views() == ()
     mall.outage = None
     life.tick()
-    assert len(life.controller.views()) == 1
+    assert len(life.controller.watches.views()) == 1
     assert recorded(journal).signals
     life.end()
 
@@ -116,7 +116,7 @@ def test_where_nothing_is_known_the_watch_ends_inconclusive_and_says_why(mall: N
     life = Lifetime(mall, MemoryJournal(), replace(AUTO, horizon_s=300.0))
     mall.release("v2", BAD)
     life.tick(int(PATIENCE_S / TICK_S) - 1)
-    assert life.controller.views() == ()
+    assert life.controller.watches.views() == ()
     view = life.until("inconclusive", "rolled back", "healthy")
     assert view.phase == "inconclusive"
     assert mall.writes == []

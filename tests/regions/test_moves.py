@@ -157,6 +157,7 @@ OTHERS = {n: Capacity(100.0, 1000.0) for n in ("eu", "ap")}
         (situation(limits=Limits(max_ttl_s=59)), "lower its TTL first"),
         (situation(past=(-10.0, -20.0, -30.0, -40.0)), "all that is allowed"),
         (situation(found=(replace(WEIGHTED, ttl=61),)), "somebody changed"),
+        (situation(undone=("Argo CD Application argocd/edge would put it back",)), "argocd/edge"),
     ],
 )
 def test_each_guard_refuses_in_its_own_words(case: MoveSituation, says: str) -> None:

@@ -1,10 +1,12 @@
-"""Real authoritative name servers on loopback: BIND as a primary that takes updates, Knot behind it."""
+"""Real authoritative name servers on loopback: BIND and PowerDNS take updates, Knot copies."""
 
 import base64
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +21,8 @@ from tests.servers.nginx import free_port
 START_WITHIN_S = 30.0
 POLL_S = 0.05
 ASK_TIMEOUT_S = 0.5
+_SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
+"""Of Debian's package of PowerDNS' backend."""
 KEY_NAME = "rollbackd"
 KEY_SECRET = base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 
@@ -120,6 +124,64 @@ class Bind(NameServer):
 
     def command(self) -> Sequence[str]:
         return ("named", "-g", "-n", "1", "-c", str(self._folder / "named.conf"))
+
+
+class PowerDns(NameServer):
+    """PowerDNS on SQLite: a primary that takes updates signed with ``KEY_NAME``, or a secondary.
+
+    It answers what it holds now: its caches are off, as they keep an old answer for seconds.
+    """
+
+    program = "pdns_server"
+
+    def __init__(self, folder: Path, zone: str, records: Sequence[str] = ()) -> None:
+        super().__init__(folder, "powerdns", zone)
+        (folder / "pdns.conf").write_text(
+            f"launch=gsqlite3\ngsqlite3-database={folder}/zones\n"
+            f"local-address=127.0.0.1\nlocal-port={self.server.port}\nsocket-dir={folder}\n"
+            "daemon=no\nguardian=no\nsecurity-poll-suffix=\n"
+            "dnsupdate=yes\nallow-dnsupdate-from=127.0.0.1\n"
+            "primary=yes\nsecondary=yes\nxfr-cycle-interval=1\n"
+            "cache-ttl=0\nquery-cache-ttl=0\nnegquery-cache-ttl=0\n"
+            "zone-cache-refresh-interval=0\n"
+        )
+        with closing(sqlite3.connect(folder / "zones")) as zones, zones:
+            zones.executescript(_SCHEMA.read_text(encoding="utf-8"))
+            zones.execute("INSERT INTO domains (name, type) VALUES (?, 'MASTER')", (zone,))
+            lines = [
+                f"@ 60 SOA ns.{zone} hostmaster.{zone} 1 3600 600 86400 60",
+                f"@ 60 NS ns.{zone}",
+                "ns 60 A 127.0.0.1",
+                *records,
+            ]
+            for line in lines:
+                name, ttl, type_, value = line.split(maxsplit=3)
+                full = zone if name == "@" else f"{name}.{zone}"
+                zones.execute(
+                    "INSERT INTO records (domain_id, name, ttl, type, content, auth) "
+                    "VALUES (1, ?, ?, ?, ?, 1)",
+                    (full, int(ttl), type_, value),
+                )
+            for key in (KEY_NAME, "powerless"):
+                zones.execute(
+                    "INSERT INTO tsigkeys (name, algorithm, secret) VALUES (?, 'hmac-sha256', ?)",
+                    (key, KEY_SECRET),
+                )
+            zones.execute(
+                "INSERT INTO domainmetadata (domain_id, kind, content) "
+                "VALUES (1, 'TSIG-ALLOW-DNSUPDATE', ?)",
+                (KEY_NAME,),
+            )
+
+    def follow(self, primary: Nameserver) -> None:
+        """Say whose zone to copy, instead of holding it; before ``start``."""
+        master = f"{primary.address}:{primary.port}"
+        with closing(sqlite3.connect(self._folder / "zones")) as zones, zones:
+            zones.execute("DELETE FROM records")
+            zones.execute("UPDATE domains SET type = 'SLAVE', master = ?", (master,))
+
+    def command(self) -> Sequence[str]:
+        return ("pdns_server", f"--config-dir={self._folder}")
 
 
 class Knot(NameServer):

@@ -84,7 +84,7 @@ def office(
         stack.callback(life.end)
         current = [deciders]
         people = Decisions(
-            views=life.controller.views,
+            views=life.controller.watches.views,
             handle=life.decided,
             release=life.release,
             deciders=lambda _: current[-1],
@@ -109,10 +109,10 @@ def office(
             telemetry=TELEMETRY,
             now=mall.clock,
             pace=Pace(refresh_s=REFRESH_S),
-            live=life.controller.views,
+            live=life.controller.watches.views,
         )
         doors = Doors(
-            views=life.controller.views,
+            views=life.controller.watches.views,
             metrics=TELEMETRY.exposition,
             unready=lambda: "",
             decide=people.decide,

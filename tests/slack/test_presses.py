@@ -293,7 +293,7 @@ def test_a_hold_that_outlives_its_watch_is_released_by_its_button(
         assert message.buttons() == {}
         view = it.life.view()
         it.life.mall.barrier.shut[view.id] = "the sync of <!channel> a/b"
-        it.life.controller.redraw(view.id)
+        it.life.controller.watches.redraw(view.id)
     with office(slack, tmp_path, before=it) as later:
         later.life.tick()
         later.pump.once()

@@ -118,6 +118,22 @@ def test_cycles_orphans_and_skewed_clocks_end_and_are_counted() -> None:
     assert table(skewed)[0][SELF_TIME] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("skew", [-900, -12, -3, 0, 3, 12, 5000])
+def test_clocks_that_disagree_change_no_self_time(skew: int) -> None:
+    """A caller asks another machine twice; the clocks of both differ by ``skew`` milliseconds."""
+    caller = [One(1, 0, skew, 100 + skew), One(4, 1, 5 + skew, 15 + skew, 2)]
+    answers = [One(2, 1, 20, 50, 1), One(3, 1, 60, 90, 1)]
+    process = np.array([7, 8, 7, 7])
+    every = columns([*caller, *answers])
+    empty = SpanColumns.empty()
+    seen = table(assemble(empty, every, empty, longest_s=10.0, process=process))
+    # what of the caller's own work overlaps with the answers cannot be known beyond the wrong clock
+    assert 0.030 - 1e-9 <= seen[0][SELF_TIME] <= 0.040 + 1e-9
+    assert seen[0][ALL_TIME] == pytest.approx(0.100)
+    alone = assemble(empty, columns([caller[0], *answers]), empty, longest_s=10.0, process=process)
+    assert table(alone)[0][SELF_TIME] == pytest.approx(0.040)
+
+
 def test_a_span_longer_than_its_children_are_remembered_has_no_self_time() -> None:
     seen = table(counted([One(1, 0, 0, 11_000)]))[0]
     assert (seen[SPANS], seen[ASSEMBLED]) == (1, 0)

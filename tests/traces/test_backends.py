@@ -30,6 +30,7 @@ from rollbackd.traces.intake import Intake, Poller
 from rollbackd.traces.measures import SPANS
 from tests.servers.nginx import eventually
 from tests.sources.stub_server import Answer, Request, StubServer
+from tests.traces.tempo_server import SECOND, CountingTempo, Span
 
 NOW = 1_800_000_000.0
 RECORDED = Path(__file__).parent / "recorded"
@@ -244,6 +245,65 @@ def test_a_daemon_that_starts_asks_for_the_past_and_looks_for_no_examples_there(
     assert told[1] - told[0] == 160 * 300 / 15
 
 
+@pytest.mark.parametrize("aligns", [True, False])
+def test_after_a_pause_each_span_of_tempo_is_counted_once(aligns: bool) -> None:
+    began = int(NOW) - 600
+    spans = [
+        Span((began + second) * SECOND + part * 90_000_000, status="error" if second % 7 else "ok")
+        for second in range(900)
+        for part in range(3)
+    ]
+    server = Server({"/api/search": tempo_search})
+    server.paths["/api/metrics/query"] = CountingTempo(spans, aligns)
+    with StubServer(server) as stub:
+        book, poller = book_and(tempo, stub.url)
+        for pause in (0, 5, 15, 40, 130, 131, 290):
+            poller.poll(NOW + pause)
+        poller.close()
+        asked = [parse_qs(urlsplit(r.path).query) for r in stub.requests if "metrics" in r.path]
+    begun = sorted({int(query["start"][0]) for query in asked})
+    assert all(int(query["end"][0]) - int(query["start"][0]) == 15 for query in asked)
+    assert all(start % 15 == 0 for start in begun)
+    assert book.fates[Fate.COUNTED] == 3 * 15 * len(begun)
+    assert begun == list(range(begun[0], begun[-1] + 1, 15))
+    found = detail(book, POST)
+    assert found.baseline.spans == 3 * 15 * len(begun)
+    assert found.caveats == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(b"404 page not found", 404), "is this a Tempo, 2.6 or newer?"),
+        (
+            Answer(b"error finding generators in Querier.queryRangeRecent: empty ring", 500),
+            "add local-blocks to the metrics generator",
+        ),
+        (
+            Answer(b"rpc error: localblocks processor not found", 500),
+            "without filter_server_spans",
+        ),
+        (Answer(b"no org id", 401), "name the tenant under headers"),
+        (Answer(b""), "is empty"),
+        (Answer(b"parse error at line 1, col 12: unknown function", 400), "unknown function"),
+    ],
+)
+def test_people_are_told_why_a_tempo_says_nothing(answer: Answer, said: str) -> None:
+    server = Server({"/api/metrics/query": lambda _: answer})
+    with StubServer(server) as stub:
+        book, poller = book_and(tempo, stub.url)
+        poller.poll(NOW)
+        poller.close()
+    seen = TraceCounters(book).seen(SIDES)
+    assert isinstance(seen, Missing)
+    assert seen.reason is Absence.PARTIAL
+    assert "Tempo (checkout) cannot be read" in seen.detail
+    assert said in seen.detail
+    # it is told no longer than it is so
+    book.turn(NOW + 61)
+    assert book.caveats == {}
+
+
 def test_a_server_that_is_down_is_left_alone_and_what_it_missed_is_said() -> None:
     server = Server({"/api/metrics/query": tempo_metrics, "/api/search": tempo_search})
     with StubServer(server) as stub:
@@ -252,7 +312,7 @@ def test_a_server_that_is_down_is_left_alone_and_what_it_missed_is_said() -> Non
         before = book.fates[Fate.COUNTED]
         poller.poll(NOW + 900)
         poller.close()
-    assert book.fates[Fate.COUNTED] == 2 * before
+    assert book.fates[Fate.COUNTED] == (1 + 300 // 15) * before
     (caveat,) = detail(book, POST).caveats
     assert caveat == "600 s of traces were lost while Tempo (checkout) was away"
 
@@ -320,11 +380,76 @@ def test_a_server_that_returns_fewer_traces_is_asked_for_fewer() -> None:
     with StubServer(Server({"/api/v3/traces": bounded})) as stub:
         book, poller = book_and(jaeger, stub.url)
         poller.poll(NOW)
-        assert book.fates[Fate.COUNTED] == 0
+        poller.close()
+    assert_two_traces(book)
+    assert detail(book, POST).caveats == ("sampled: the newest 2 traces of each 10 s",)
+
+
+def test_a_victoriatraces_that_returns_fewer_traces_is_understood_however_long_its_error() -> None:
+    def bounded(query: dict[str, str]) -> Answer:
+        if int(query["limit"]) > 2:
+            # as its HTTP server words errors: who asked what through which proxies comes first
+            asked = "&".join(f"{key}={value}" for key, value in query.items())
+            said = (
+                f'remoteAddr: "10.0.0.7:41022, X-Forwarded-For: {"10.1.2.3, " * 30}10.1.2.4"; '
+                f"requestURI: /select/jaeger/api/traces?{asked}; "
+                "incorrect trace query params: limit 3 out of range [0, 2]"
+            )
+            return Answer(said.encode(), 400)
+        return Answer(recorded("victoriatraces-v1.json"))
+
+    def unsupported(_: dict[str, str]) -> Answer:
+        return unknown_path("/select/jaeger/api/v3/traces")
+
+    paths = {
+        "/select/jaeger/api/v3/traces": unsupported,
+        "/select/jaeger/api/traces": bounded,
+    }
+    with StubServer(Server(paths)) as stub:
+        book, poller = book_and(jaeger, stub.url + "/select/jaeger")
         poller.poll(NOW)
         poller.close()
     assert_two_traces(book)
     assert detail(book, POST).caveats == ("sampled: the newest 2 traces of each 10 s",)
+
+
+@pytest.mark.parametrize("names", ["snake_case", "camelCase"])
+def test_every_jaeger_understands_the_names_of_the_parameters(names: str) -> None:
+    known = {
+        "snake_case": ("service_name", "start_time_min", "start_time_max", "num_traces"),
+        "camelCase": ("serviceName", "startTimeMin", "startTimeMax", "searchDepth"),
+    }[names]
+
+    def strict(query: dict[str, str]) -> Answer:
+        service, begin, end, depth = (query.get(f"query.{name}", "") for name in known)
+        if not begin or not end:
+            said = f"query.{known[1]} and query.{known[2]} are required"
+            error = {"error": {"httpCode": 400, "message": said}}
+            return Answer(json.dumps(error).encode(), 400)
+        if (service, depth) != ("checkout", "3") or not begin < end:
+            return Answer(b"?", 500)
+        return Answer(recorded("jaeger-v3.json"))
+
+    with StubServer(Server({"/api/v3/traces": strict})) as stub:
+        book, poller = book_and(jaeger, stub.url)
+        poller.poll(NOW)
+        poller.close()
+    assert_two_traces(book)
+
+
+def test_an_old_jaeger_answers_without_the_envelope_of_a_stream() -> None:
+    bare = json.dumps(json.loads(recorded("jaeger-v3.json"))["result"]).encode()
+    answers = {"/api/v3/traces": lambda _: Answer(bare)}
+    with StubServer(Server(answers)) as stub:
+        book, poller = book_and(jaeger, stub.url)
+        poller.poll(NOW)
+        answers["/api/v3/traces"] = lambda _: Answer(b"{}")
+        poller.poll(NOW + 10)
+        answers["/api/v3/traces"] = lambda _: Answer(b"")  # a stream of nothing
+        poller.poll(NOW + 20)
+        poller.close()
+    assert_two_traces(book)
+    assert detail(book, POST).caveats == ()
 
 
 def assert_two_traces(book: TraceBook) -> None:

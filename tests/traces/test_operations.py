@@ -1,7 +1,7 @@
 """Operations judged: each kind of harm is found and named, and nothing else is."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,7 @@ from analyzer.traces import operations as names
 from analyzer.traces.novelty import NoveltyFamily
 from analyzer.traces.shares import SHARE_OF_ASPECT, share_of_known, share_of_late
 from rollbackd.traces.measures import COUNTERS
+from rollbackd.traces.otlp import decode
 from tests.traces.building import CLIENT, NOW, Made, request, span_id, trace_id
 from tests.traces.street import NEW, OLD, POLICY, SIGNAL, WATCH, Shape, Street, found
 
@@ -134,6 +135,35 @@ def test_shares_never_exceed_the_whole(known: int, late: int) -> None:
     total = known * share_of_known(known) + sum(share_of_late(k + 1) for k in range(late))
     assert total <= 1.0 + 1e-9
     assert sum(SHARE_OF_ASPECT.values()) == pytest.approx(1.0)
+
+
+@dataclass
+class Skewed(Street):
+    """A street whose pods ask a store on another machine; the canary's clocks are wrong."""
+
+    skew_s: float = 0.0
+
+    def send(self, spans: list[Made], pod: str) -> None:
+        asked = [
+            Made("/items", start=s.start, end=s.end, trace=s.trace, span=span_id(), parent=s.span)
+            for s in spans
+            if s.kind == CLIENT
+        ]
+        wrong = self.skew_s if pod in NEW else 0.0
+        sent = [replace(s, start=s.start + wrong, end=s.end + wrong) for s in spans]
+        super().send(sent, pod)
+        if asked:
+            made = request(asked, pod="store-1", service="store")
+            out = decode(made, self.book.catalogue, made.SerializeToString(), self.now)
+            self.book.take(out.columns, self.now)
+
+
+@pytest.mark.parametrize("skew_s", [-30.0, -0.006, 0.006, 30.0])
+def test_a_canary_whose_clock_is_wrong_is_not_accused(skew_s: float) -> None:
+    finding = found(Skewed(skew_s=skew_s).live(4, canary=Shape()))
+    assert finding.tested
+    assert not finding.harmful
+    assert finding.e_value < 2.0
 
 
 root, top = trace_id(), span_id()

@@ -228,24 +228,33 @@ cluster, which may go as far as policy_resources allows. A JSON list.
   verbs: [create]
 {{- end }}
 
-{{/* What ExternalDNS carries out for regions: backends with their objects, as a JSON list. */}}
-{{- define "rollbackd.dnsEndpoints" -}}
+{{/* What ExternalDNS carries out for regions: objects, each once, as a JSON list. */}}
+{{- define "rollbackd.dnsObjects" -}}
 {{- $found := list }}
 {{- $regions := default dict .Values.config.regions }}
 {{- range $regions.dns }}
 {{- with .external_dns }}
-{{- $found = append $found (dict "namespace" .namespace "endpoint" .endpoint) }}
+{{- $namespace := .namespace }}
+{{- with .endpoint }}
+{{- $found = append $found (dict "namespace" $namespace "group" "externaldns.k8s.io" "resource" "dnsendpoints" "name" . "suffix" (printf "-dns-%s" .)) }}
+{{- end }}
+{{- range .services }}
+{{- $found = append $found (dict "namespace" $namespace "group" "" "resource" "services" "name" . "suffix" (printf "-dns-service-%s" .)) }}
+{{- end }}
+{{- range .ingresses }}
+{{- $found = append $found (dict "namespace" $namespace "group" "networking.k8s.io" "resource" "ingresses" "name" . "suffix" (printf "-dns-ingress-%s" .)) }}
 {{- end }}
 {{- end }}
-{{- toJson $found }}
+{{- end }}
+{{- toJson (uniq $found) }}
 {{- end }}
 
 {{- define "rollbackd.dnsRules" -}}
 {{- $writes := has (default "observe" .regions.mode) (list "approve" "enforce") }}
 # Regions: the object that ExternalDNS carries to its DNS provider.
-- apiGroups: [externaldns.k8s.io]
-  resources: [dnsendpoints]
-  resourceNames: [{{ .endpoint }}]
+- apiGroups: [{{ .object.group | default "\"\"" }}]
+  resources: [{{ .object.resource }}]
+  resourceNames: [{{ .object.name }}]
   verbs: [get{{ if $writes }}, patch{{ end }}]
 {{- end }}
 

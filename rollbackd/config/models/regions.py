@@ -11,19 +11,14 @@ from analyzer.policy import Mode, Policy
 from analyzer.regions.policy import RegionPolicy
 from rollbackd.config import region_settings as settings
 from rollbackd.config.models.base import (
-    Address,
     Bool,
     LabelName,
     Model,
     Name,
     Text,
-    Url,
-    WithSecret,
     default,
-    host_and_port,
-    one_secret,
-    path,
 )
+from rollbackd.config.models.dns import DnsModel
 from rollbackd.config.models.policies import DecidersModel
 from rollbackd.config.models.signals import SignalModel
 from rollbackd.config.models.source import PrometheusModel
@@ -32,148 +27,6 @@ from rollbackd.config.quantities import Duration, PositiveDuration, Share, fault
 LEAST_REGIONS = 2
 RENEW_S = 300.0
 """Evidence of a region known to be sick is weighed anew after at most this long."""
-Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1"]
-
-
-class Rfc2136Model(WithSecret):
-    """Dynamic update signed with TSIG: BIND, Knot, PowerDNS. Plain records."""
-
-    zone: Text
-    """The zone that may be changed."""
-    server: Address
-    """host:port of the primary server; the host is an IP address."""
-    key_name: Text
-    """Name of the TSIG key."""
-    algorithm: Algorithm = "hmac-sha256"
-    """Algorithm of the TSIG key."""
-    timeout: PositiveDuration = default("5s")
-    """How long one exchange with the server may take (duration)."""
-
-    def settings(self, base: Path) -> settings.Rfc2136Settings:
-        """Return the frozen settings."""
-        return settings.Rfc2136Settings(
-            zone=self.zone,
-            server=host_and_port(self.server),
-            key_name=self.key_name,
-            algorithm=self.algorithm,
-            key=one_secret(base, self.secret_file, self.secret_env),
-            timeout_s=self.timeout,
-        )
-
-
-class Route53Model(Model):
-    """Amazon Route 53: simple, weighted and failover records.
-
-    Credentials are found as the AWS SDK does: environment, files, or the platform's own.
-    """
-
-    zone_id: Text
-    """Id of the hosted zone."""
-    zone: Text
-    """Its name, such as example.com."""
-    endpoint: Url | None = None
-    """Address of the API; default: Amazon's."""
-    timeout: PositiveDuration = default("10s")
-    """How long one call may take (duration)."""
-
-    def settings(self, _: Path) -> settings.Route53Settings:
-        """Return the frozen settings."""
-        return settings.Route53Settings(self.zone_id, self.zone, self.endpoint, self.timeout)
-
-
-class CloudDnsModel(Model):
-    """Google Cloud DNS: plain records and weighted round robin."""
-
-    project: Text
-    """Google Cloud project."""
-    managed_zone: Text
-    """Name of the managed zone."""
-    zone: Text
-    """Its DNS name, such as example.com."""
-    credentials_file: Text | None = None
-    """File of a service account's key; default: the platform's own identity."""
-    timeout: PositiveDuration = default("10s")
-    """How long one call may take (duration)."""
-
-    def settings(self, base: Path) -> settings.CloudDnsSettings:
-        """Return the frozen settings."""
-        file = path(base, self.credentials_file)
-        return settings.CloudDnsSettings(
-            self.project, self.managed_zone, self.zone, file, self.timeout
-        )
-
-
-class CloudflareModel(WithSecret):
-    """Cloudflare: plain records and load balancers. Its API has no compare-and-set."""
-
-    zone_id: Text
-    """Id of the zone."""
-    zone: Text
-    """Its name, such as example.com."""
-    timeout: PositiveDuration = default("10s")
-    """How long one call may take (duration)."""
-
-    def settings(self, base: Path) -> settings.CloudflareSettings:
-        """Return the frozen settings."""
-        token = one_secret(base, self.secret_file, self.secret_env)
-        return settings.CloudflareSettings(self.zone_id, self.zone, token, self.timeout)
-
-
-class ExternalDnsModel(Model):
-    """A DNSEndpoint object that ExternalDNS carries out; needs rollouts.kubernetes."""
-
-    namespace: Text
-    """Namespace of the object."""
-    endpoint: Text
-    """Name of the object."""
-    zone: Text
-    """The zone whose servers show when it is done."""
-
-    def settings(self, _: Path) -> settings.ExternalDnsSettings:
-        """Return the frozen settings."""
-        return settings.ExternalDnsSettings(self.namespace, self.endpoint, self.zone)
-
-
-PROVIDERS = ("rfc2136", "route53", "cloud_dns", "cloudflare", "external_dns")
-
-
-class DnsModel(Model):
-    """A name and exactly one provider."""
-
-    name: Name
-    """What records call it."""
-    nameservers: list[Address] = Field(default_factory=list)
-    """host:port of the servers to ask after a change; default: those of the zone."""
-    rfc2136: Rfc2136Model | None = None
-    """BIND, Knot, PowerDNS."""
-    route53: Route53Model | None = None
-    """Amazon Route 53."""
-    cloud_dns: CloudDnsModel | None = None
-    """Google Cloud DNS."""
-    cloudflare: CloudflareModel | None = None
-    """Cloudflare."""
-    external_dns: ExternalDnsModel | None = None
-    """ExternalDNS."""
-
-    @model_validator(mode="after")
-    def _one(self) -> "DnsModel":
-        given = [name for name in PROVIDERS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise fault(f"exactly one of {', '.join(PROVIDERS)} is needed")
-        return self
-
-    @property
-    def provider(
-        self,
-    ) -> Rfc2136Model | Route53Model | CloudDnsModel | CloudflareModel | ExternalDnsModel:
-        """The one provider that is there."""
-        every = (self.rfc2136, self.route53, self.cloud_dns, self.cloudflare, self.external_dns)
-        return next(each for each in every if each is not None)
-
-    def settings(self, base: Path) -> settings.DnsSettings:
-        """Return the frozen settings."""
-        nameservers = tuple(host_and_port(server) for server in self.nameservers)
-        return settings.DnsSettings(self.name, self.provider.settings(base), nameservers)
 
 
 class RecordModel(Model):

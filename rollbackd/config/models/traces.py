@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from rollbackd.config.models.base import (
     Address,
+    Bool,
     LabelName,
     Model,
     Text,
@@ -89,11 +90,14 @@ class JaegerModel(EndpointModel):
     """Names of the services to ask about."""
     traces: Annotated[int, Field(ge=1, le=20_000, strict=True)] = 500
     """Traces read of a service in ten seconds, at most; when there are more, that is said."""
+    spm: Bool = True
+    """Ask Jaeger's metrics storage, where it has one (Service Performance Monitoring), how many calls
+    there were, so that it is said of how many the traces tell; never evidence."""
 
     def settings(self, base: Path) -> JaegerSettings:
         """Return the frozen settings."""
         endpoint = self.endpoint(base, EndpointSettings)
-        return JaegerSettings(endpoint, tuple(self.services), self.traces)
+        return JaegerSettings(endpoint, tuple(self.services), self.traces, self.spm)
 
 
 class TracesModel(Model):
@@ -109,6 +113,9 @@ class TracesModel(Model):
     """Labels that identify an instance, and the resource attributes each is read from, the first
     present wins; added to, or instead of, the built-in ones: namespace, pod, replicaset, instance
     and version."""
+    aliases: dict[Text, Text] = Field(default_factory=dict)
+    """Services that are versions of another one, and that one, such as shop-canary: shop; their
+    operations are compared as the same."""
     assembly: PositiveDuration = default("5s")
     """How long spans wait for their parents and children (duration)."""
     retention: PositiveDuration = default("30m")
@@ -122,6 +129,17 @@ class TracesModel(Model):
     link: Annotated[Text, AfterValidator(_link)] | None = None
     """Address of a trace for people, with {trace_id} in it (Grafana, Jaeger)."""
 
+    @field_validator("aliases")
+    @classmethod
+    def _one_step(cls, aliases: dict[str, str]) -> dict[str, str]:
+        twice = [name for name in aliases.values() if name in aliases]
+        if twice:
+            raise fault(
+                f"{shown(twice[0])} is an alias and has aliases",
+                "name the service that it is, once",
+            )
+        return aliases
+
     def settings(self, base: Path) -> TraceSettings:
         """Return the frozen settings."""
         return TraceSettings(
@@ -132,6 +150,7 @@ class TracesModel(Model):
             operations=self.max_operations,
             instances=self.max_instances,
             link=self.link or "",
+            aliases=self.aliases,
             receiver=None if self.receiver is None else self.receiver.settings(),
             tempo=None if self.tempo is None else self.tempo.settings(base),
             jaeger=None if self.jaeger is None else self.jaeger.settings(base),

@@ -17,8 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from analyzer.sample import Absence
 from rollbackd.sources.http_reply import Trouble
-from rollbackd.traces.backends.polling import Pace, Stretches
+from rollbackd.traces.backends.polling import CAVEAT_S, Pace, Stretch, Stretches
+from rollbackd.traces.backends.sampling import Sampling
 from rollbackd.traces.backends.server import Backend, NotThere
+from rollbackd.traces.backends.spm import Monitoring
 from rollbackd.traces.book import Busy, TraceBook
 from rollbackd.traces.fates import Fate
 from rollbackd.traces.otlp import decode, request_of
@@ -52,6 +54,7 @@ class JaegerPoller:
         backend: the server. book: where spans go.
         services: names of the services to ask about.
         traces: how many are read of a service and a stretch, at most.
+        monitoring: who knows how many calls there really were, if anybody.
         pace: how often, and how far behind.
     """
 
@@ -61,49 +64,70 @@ class JaegerPoller:
         book: TraceBook,
         services: Sequence[str],
         traces: int,
+        monitoring: Monitoring | None = None,
         pace: Pace = PACE,
     ) -> None:
         self._backend = backend
         self._book = book
         self._traces = traces
         self._stretches = {s: Stretches(pace, book, f"Jaeger ({s})") for s in services}
+        self._sampling = None if monitoring is None else Sampling(monitoring, book.catalogue)
         self._version = 3
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def poll(self, now: float, *, past: bool = False) -> None:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
-        del past  # traces are read whole: their examples cost nothing more
         for service, stretches in self._stretches.items():
-            stretch = stretches.next(now)
-            if stretch is None:
-                continue
-            try:
-                found = self._found(service, stretch)
-                count = self._take(found, now)
-            except NotThere as error:
-                stretches.failed(Trouble(Absence.INVALID, f"{error}: is this a Jaeger?"))
-            except Trouble as trouble:
-                self._heed(trouble)
-                stretches.failed(trouble)
-            except Busy as error:
-                stretches.failed(Trouble(Absence.TOO_LARGE, str(error)))
-            else:
+            for stretch in stretches.due(now):
+                trouble = self._ask(service, stretch, stretches, now)
+                if trouble is not None:
+                    stretches.failed(trouble, now)
+                    break
                 stretches.done(stretch[1])
-                if count >= self._traces:
-                    what = f"sampled: the newest {self._traces} traces of each {_span(stretch)} s"
-                    stretches.caution(what, now)
+            if not past:
+                self._tell_sample(service, now)
 
-    def _heed(self, trouble: Trouble) -> None:
+    def _tell_sample(self, service: str, now: float) -> None:
+        """Let it be told what the traces of a service are a sample of."""
+        told = None if self._sampling is None else self._sampling.told(service, now)
+        if told is not None:
+            text, before = told
+            self._book.caution(text, now + CAVEAT_S, instead_of=before)
+
+    def _ask(
+        self, service: str, stretch: Stretch, stretches: Stretches, now: float
+    ) -> Trouble | None:
+        """Count a stretch; return why it could not be, or None."""
+        try:
+            count = self._take(service, stretch, self._found(service, stretch), now)
+        except NotThere as error:
+            return Trouble(Absence.INVALID, f"{error}: is this a Jaeger?")
+        except Trouble as trouble:
+            if self._heed(trouble):
+                return self._ask(service, stretch, stretches, now)
+            return trouble
+        except Busy as error:
+            return Trouble(Absence.TOO_LARGE, str(error))
+        if count >= self._traces:
+            what = f"sampled: the newest {self._traces} traces of each {_span(stretch)} s"
+            stretches.caution(what, now)
+        return None
+
+    def _heed(self, trouble: Trouble) -> bool:
         """Ask for fewer traces from now on when the server says that it returns no more."""
         most = _MOST.search(trouble.detail)
-        if most is not None and 0 < int(most[1]) < self._traces:
+        fewer = most is not None and 0 < int(most[1]) < self._traces
+        if most is not None and fewer:
             self._traces = int(most[1])
+        return fewer
 
     def close(self) -> None:
         """Release connections."""
         self._backend.close()
+        if self._sampling is not None:
+            self._sampling.close()
 
-    def _found(self, service: str, stretch: tuple[float, float]) -> Json:
+    def _found(self, service: str, stretch: Stretch) -> Json:
         """Return the traces of a stretch as OTLP/JSON, by whichever API the server has."""
         if self._version == 3:  # noqa: PLR2004  the API's name
             try:
@@ -121,12 +145,16 @@ class JaegerPoller:
             "limit": self._traces,
         }
         try:
-            return _from_v1(self._backend.documents("/api/traces", query))
+            return _from_v1(self._backend.document("/api/traces", query))
         except NotThere:
             self._version = 3  # the next attempt begins anew: the server may be replaced
             raise
 
-    def _v3(self, service: str, stretch: tuple[float, float]) -> dict[str, str | int]:
+    def _v3(self, service: str, stretch: Stretch) -> dict[str, str | int]:
+        """Return the question by both names of each parameter: what a server does not know, it skips.
+
+        Jaeger 1 and 2 up to 2.18 know the second ones only; those after 2.20 are to know only the first.
+        """
         begin, end = (
             datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
             for t in stretch
@@ -136,9 +164,13 @@ class JaegerPoller:
             "query.startTimeMin": begin,
             "query.startTimeMax": end,
             "query.searchDepth": self._traces,
+            "query.service_name": service,
+            "query.start_time_min": begin,
+            "query.start_time_max": end,
+            "query.num_traces": self._traces,
         }
 
-    def _take(self, found: Json, now: float) -> int:
+    def _take(self, service: str, stretch: Stretch, found: Json, now: float) -> int:
         """Count the traces that were not counted before; return how many were found."""
         try:
             request = request_of(found)
@@ -156,6 +188,8 @@ class JaegerPoller:
             self._book.admit(_spans(request))
             out = decode(request, self._book.catalogue, None, now)
             self._book.take(out.columns, now)
+            if self._sampling is not None:
+                self._sampling.note(service, stretch, out.columns)
             self._book.fates[Fate.INVALID] += out.invalid
             self._book.fates[Fate.UNATTRIBUTED] += out.unattributed
             self._book.fates[Fate.CROWDED] += out.crowded
@@ -165,7 +199,7 @@ class JaegerPoller:
         return len(traces)
 
 
-def _span(stretch: tuple[float, float]) -> str:
+def _span(stretch: Stretch) -> str:
     return f"{stretch[1] - stretch[0]:.0f}"
 
 
@@ -225,9 +259,8 @@ def _as_hex(value: object) -> str:
         return "?"
 
 
-def _from_v1(documents: Sequence[object]) -> Json:
+def _from_v1(document: object) -> Json:
     """Return OTLP/JSON of a v1 answer."""
-    document = documents[0] if documents else None
     if not isinstance(document, dict):
         raise Trouble(Absence.INVALID, "the answer is JSON, but no list of traces")
     if document.get("errors"):
@@ -264,8 +297,7 @@ def _span_v1(span: Json) -> Json:
     parents = [r for r in _dicts(span, "references") if r.get("refType") == "CHILD_OF"]
     if parents:
         made["parentSpanId"] = str(parents[0].get("spanID", "")).zfill(_HEX_DIGITS // 2)
-    failed = tags.get("error") in {True, "true"} or tags.get("otel.status_code") == "ERROR"
-    if failed:
+    if tags.get("error") in (True, "true") or tags.get("otel.status_code") == "ERROR":
         made["status"] = {"code": _ERROR}
     return made
 

@@ -1,5 +1,6 @@
 """The stretches of time that are asked for, one after another, and what is said when one is lost."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -9,8 +10,13 @@ from rollbackd.traces.book import TraceBook
 
 log = structlog.get_logger()
 
+Stretch = tuple[float, float]
+"""Begin and end in seconds since the epoch, a step apart."""
+
 CAVEAT_S = 600.0
 """How long it is told with the evidence that some of it is sampled, partial or lost."""
+UNREADABLE_S = 60.0
+"""How long it is told that a backend cannot be read; as long as it cannot be, it is told anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,12 @@ class Stretches:
     _until: float | None = field(default=None)
     _trouble: str = field(default="")
 
-    def next(self, now: float) -> tuple[float, float] | None:
-        """Return the stretch to ask for, or None when nothing new is complete."""
+    def due(self, now: float) -> Iterator[Stretch]:
+        """Yield the stretches to ask for, oldest first, until nothing more is complete.
+
+        Each is one step and begins at a multiple of it: Tempo aligns ranges to their length, so that of
+        a longer or a shifted one it would tell a part only. Ends when one is not ``done``.
+        """
         step = self.pace.step_s
         end = (now - self.pace.settle_s) // step * step
         if self._until is None:
@@ -48,7 +58,10 @@ class Stretches:
             lost = oldest - self._until
             self.caution(f"{lost:.0f} s of traces were lost while {self.name} was away", now)
             self._until = oldest
-        return (self._until, end) if end > self._until else None
+        while (begin := self._until) < end:
+            yield begin, begin + step
+            if self._until == begin:
+                return
 
     def done(self, until: float) -> None:
         """Note that everything up to a time was taken in."""
@@ -57,11 +70,12 @@ class Stretches:
             log.info("trace backend answers again", backend=self.name)
             self._trouble = ""
 
-    def failed(self, trouble: Trouble) -> None:
+    def failed(self, trouble: Trouble, now: float) -> None:
         """Note that the stretch is to be asked for again; told once for each kind of trouble."""
         if trouble.reason.value != self._trouble:
             log.warning("trace backend not readable", backend=self.name, reason=trouble.detail)
         self._trouble = trouble.reason.value
+        self.book.caution(f"{self.name} cannot be read: {trouble.detail}", now + UNREADABLE_S)
 
     def caution(self, text: str, now: float) -> None:
         """Let something be told with the evidence."""

@@ -1,6 +1,7 @@
 """Asking a trace backend over HTTP: bounded, with few retries, and left alone while it is down."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -19,10 +20,14 @@ from rollbackd.sources.http_reply import (
 )
 from rollbackd.sources.prometheus_session import QueryLimits, query_retry
 
-Asked = Mapping[str, str | int]
-"""The query of a request."""
+Asked = Mapping[str, str | int | Sequence[str]]
+"""The query of a request; a sequence is asked as the same parameter several times."""
 
-_HTTP_OK, _BAD_REQUEST, _NOT_FOUND = 200, 400, 404
+_HTTP_OK, _BAD_REQUEST = 200, 400
+_ABSENT = frozenset({404, 405, 501})
+"""Not found, not allowed, not implemented: 405 and 501 are Jaeger's words for metrics that it has none of."""
+_ADDRESSED = re.compile(r"remoteAddr: .*?; requestURI: .*?; ", re.DOTALL)
+"""What VictoriaTraces puts before each of its errors; it can be longer than what is read of them."""
 _UNKNOWN_PATH = b"unsupported path requested"
 """What VictoriaTraces says, with a 400, where others say 404."""
 
@@ -70,8 +75,19 @@ class Backend:
             self._session.mount(scheme, adapter)
         self._breaker = Breaker(Backoff(), monotonic)
 
+    def document(self, path: str, query: Asked) -> object:
+        """Return the JSON document of an answer.
+
+        Raises:
+            Trouble: there is no complete answer. NotThere: the path does not exist.
+        """
+        found = self.documents(path, query)
+        if not found:
+            raise Trouble(Absence.INVALID, f"the answer of {path} is empty")
+        return found[0]
+
     def documents(self, path: str, query: Asked) -> Sequence[object]:
-        """Return the JSON documents of an answer: one, or one a line where it is a stream.
+        """Return the JSON documents of an answer: one, or one a line where it is a stream, even none.
 
         Raises:
             Trouble: there is no complete answer. NotThere: the path does not exist.
@@ -83,13 +99,13 @@ class Backend:
             status, body, retry_after = self._get(path, query)
             absent = _absent(status, body)
             if status != _HTTP_OK and not absent:
-                raise trouble_of_status(status, body.decode(errors="replace"), retry_after)
+                raise trouble_of_status(status, _said(body), retry_after)
         except Trouble as trouble:
             self._breaker.failed(trouble)
             raise
         self._breaker.succeeded()
         if absent:
-            raise NotThere(path, body[:1000].decode(errors="replace"))
+            raise NotThere(path, _said(body[:1000]))
         return _parsed(body)
 
     def _get(self, path: str, query: Asked) -> tuple[int, bytes, str | None]:
@@ -97,7 +113,7 @@ class Backend:
         try:
             reply = self._session.get(
                 self._url + path,
-                params={key: str(value) for key, value in query.items()},
+                params={k: v if isinstance(v, Sequence) else str(v) for k, v in query.items()},
                 timeout=(limits.connect_timeout_s, limits.timeout_s),
                 stream=True,
                 allow_redirects=False,
@@ -121,7 +137,11 @@ def _absent(status: int, body: bytes) -> bool:
     """
     page = status == _HTTP_OK and body.lstrip()[:1] == b"<"
     unsupported = status == _BAD_REQUEST and _UNKNOWN_PATH in body
-    return status == _NOT_FOUND or page or unsupported
+    return status in _ABSENT or page or unsupported
+
+
+def _said(body: bytes) -> str:
+    return _ADDRESSED.sub("", body.decode(errors="replace"), count=1)
 
 
 def _parsed(body: bytes) -> list[object]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from analyzer.sample import Absence
 from rollbackd.sources.http_reply import Trouble, shortened
-from rollbackd.traces.backends.polling import Pace, Stretches
+from rollbackd.traces.backends.polling import Pace, Stretch, Stretches
 from rollbackd.traces.backends.server import Backend, NotThere
 from rollbackd.traces.book import TraceBook
 from rollbackd.traces.catalogue import SERVICE_KEY, CatalogueFull
@@ -26,6 +26,15 @@ PACE = Pace(step_s=15.0, settle_s=45.0, longest_s=300.0)
 """The newest half minute may be hidden, and the newest incomplete step is."""
 BUCKET = "__bucket"
 EXAMPLES = 3
+_LOCAL_BLOCKS = (
+    "add local-blocks to the metrics generator's processors, without filter_server_spans"
+)
+ADVICE = {
+    "localblocks processor not found": _LOCAL_BLOCKS,
+    "empty ring": _LOCAL_BLOCKS,
+    "no org id": "name the tenant under headers: {X-Scope-OrgID: ...}",
+}
+"""What to do when Tempo says this."""
 _TRACE_DIGITS = 32
 
 Row = tuple[tuple[str, ...], str, str]
@@ -63,26 +72,26 @@ class TempoPoller:
     def poll(self, now: float, *, past: bool = False) -> None:
         """Bring the book up to date, service by service; trouble with one is not the others'."""
         for service, stretches in self._stretches.items():
-            stretch = stretches.next(now)
-            if stretch is None:
-                continue
-            try:
-                sums = self._take(service, stretch, stretches, now)
+            for stretch in stretches.due(now):
+                try:
+                    sums = self._take(service, stretch, stretches, now)
+                except NotThere as error:
+                    what = f"{error}: is this a Tempo, 2.6 or newer?"
+                    stretches.failed(Trouble(Absence.INVALID, what), now)
+                    break
+                except Trouble as trouble:
+                    stretches.failed(advised(trouble), now)
+                    break
+                stretches.done(stretch[1])
                 if not past:
                     self._find_examples(service, sums, stretch, now)
-            except NotThere as error:
-                stretches.failed(Trouble(Absence.INVALID, f"{error}: is TraceQL metrics enabled?"))
-            except Trouble as trouble:
-                stretches.failed(trouble)
-            else:
-                stretches.done(stretch[1])
 
     def close(self) -> None:
         """Release connections."""
         self._backend.close()
 
     def _take(
-        self, service: str, stretch: tuple[float, float], stretches: Stretches, now: float
+        self, service: str, stretch: Stretch, stretches: Stretches, now: float
     ) -> dict[Row, Floats]:
         """Count a stretch: all of it, or nothing where Tempo does not tell all of it.
 
@@ -99,7 +108,7 @@ class TempoPoller:
         self._write(service, sums, now)
         return sums
 
-    def _told(self, service: str, stretch: tuple[float, float]) -> dict[Row, Floats]:
+    def _told(self, service: str, stretch: Stretch) -> dict[Row, Floats]:
         """Return what was counted, kind by kind where all kinds at once are too many.
 
         Both questions are asked before anything is written. Raises Trouble or _Partial.
@@ -113,7 +122,7 @@ class TempoPoller:
         every = [self._counted(service, f" && kind={kind}", stretch) for kind in kinds]
         return {row: amounts for sums in every for row, amounts in sums.items()}
 
-    def _counted(self, service: str, only: str, stretch: tuple[float, float]) -> dict[Row, Floats]:
+    def _counted(self, service: str, only: str, stretch: Stretch) -> dict[Row, Floats]:
         where = f"{{resource.{SERVICE_KEY}={_quoted(service)}{only}}}"
         groups = [f"resource.{attribute}" for attribute in self._by] + ["name", "kind"]
         by = ", ".join(groups)
@@ -162,7 +171,7 @@ class TempoPoller:
             return None
 
     def _find_examples(
-        self, service: str, sums: Mapping[Row, Floats], stretch: tuple[float, float], now: float
+        self, service: str, sums: Mapping[Row, Floats], stretch: Stretch, now: float
     ) -> None:
         """Look for traces of failed operations; those without any are shown by the slowest bucket."""
         failing = sorted(
@@ -185,7 +194,7 @@ class TempoPoller:
                     self._book.examples.add(number, Example(now, trace_id, seconds, failed))
 
     def _search(
-        self, service: str, row: Row, stretch: tuple[float, float], *, failed: bool
+        self, service: str, row: Row, stretch: Stretch, *, failed: bool
     ) -> Iterator[tuple[str, float]]:
         values, name, _ = row
         parts = [f"resource.{SERVICE_KEY}={_quoted(service)}", f"name={_quoted(name)}"]
@@ -198,7 +207,7 @@ class TempoPoller:
             "start": int(stretch[0]),
             "end": int(stretch[1]),
         }
-        (answer,) = self._backend.documents("/api/search", query)[:1] or [None]
+        answer = self._backend.document("/api/search", query)
         traces = answer.get("traces") if isinstance(answer, dict) else None
         for trace in traces if isinstance(traces, list) else []:
             if isinstance(trace, dict) and isinstance(trace.get("traceID"), str):
@@ -206,14 +215,21 @@ class TempoPoller:
                 trace_id = trace["traceID"].zfill(_TRACE_DIGITS)[:_TRACE_DIGITS]
                 yield trace_id, (_number(trace.get("durationMs")) or 0.0) / 1000.0
 
-    def _metrics(self, query: str, stretch: tuple[float, float]) -> Series:
+    def _metrics(self, query: str, stretch: Stretch) -> Series:
         asked: dict[str, str | int] = {
             "q": query,
             "start": int(stretch[0]),
             "end": int(stretch[1]),
         }
-        (document, *_) = self._backend.documents("/api/metrics/query", asked)
-        return _answer(document)
+        return _answer(self._backend.document("/api/metrics/query", asked))
+
+
+def advised(trouble: Trouble) -> Trouble:
+    """Return a trouble with what to do about it, where Tempo's own words do not say."""
+    advice = [text for said, text in ADVICE.items() if said in trouble.detail]
+    if not advice:
+        return trouble
+    return Trouble(trouble.reason, f"{trouble.detail}; {advice[0]}")
 
 
 class _Partial(Exception):
