@@ -64,7 +64,7 @@ class SignalFinder:
         if all(s.tier is Tier.INFO for s in signals) and waited < PATIENCE_S:
             return None
         complete = self._with_routes(
-            replace(policy, signals=signals), _candidates(found), rollout, now
+            replace(policy, signals=signals), found.candidates, rollout, now
         )
         if complete is not None:
             log.info("signals found", watch=watch_id, signals=[s.name for s in signals])
@@ -104,15 +104,6 @@ class SignalFinder:
 def _untold(signal: Signal) -> TypeGuard[RatioSignal]:
     """Tell whether a person named the label of the signal's routes, and they are not known."""
     return isinstance(signal, RatioSignal) and signal.route is not None and not signal.routes
-
-
-def _candidates(found: Discovery) -> dict[RatioSignal, Sequence[str]]:
-    """Return the labels that may tell routes, by the signals that are taken."""
-    return {
-        each.offer.signal: each.offer.routes
-        for each in found.found
-        if each.taken and each.offer.routes and isinstance(each.offer.signal, RatioSignal)
-    }
 
 
 def resumed(

@@ -4,10 +4,12 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from analyzer.comparison import Comparison
 from analyzer.evidence import Measured
@@ -18,10 +20,12 @@ from analyzer.roster import Roster
 from analyzer.sample import Absence, Grid, Missing, Query, Reply
 from analyzer.signal import Matcher, RatioSignal, Selector
 from rollbackd.catalogue.routes import with_routes
+from rollbackd.cli import main
 from rollbackd.policy_record import policy_from_json, policy_to_json
 from rollbackd.signal_finder import PATIENCE_S, SignalFinder, resumed
 from rollbackd.sources.prometheus import PrometheusSource
 from tests.analyzer.scenario import advance
+from tests.config.files import minimal, write
 from tests.servers.prometheus import PrometheusServer
 from tests.servers.remote_write import WrittenSeries
 
@@ -210,6 +214,21 @@ def test_other_requests_alone_are_told_and_are_no_harm(
     assert isinstance(found, Measured)
     assert found.finding.canary_value > 0.03
     assert not found.finding.harmful
+
+
+@pytest.mark.servers
+def test_the_command_tells_the_routes(
+    written: tuple[PrometheusServer, float], tmp_path: Path
+) -> None:
+    server, _ = written
+    values = minimal()
+    values["source"]["prometheus"]["url"] = server.url
+    values["settle"] = "0s"
+    file = write(tmp_path, values)
+    arguments = ["signals", "-c", str(file), "-l", "namespace", "-l", "pod", "-i", "unlike,b0"]
+    said = CliRunner().invoke(main, arguments)
+    assert said.exit_code == 0, said.output
+    assert "by handler: /browse, /search, /pay" in said.output
 
 
 @pytest.mark.servers
