@@ -37,7 +37,8 @@ from detectors.level_noise import LevelNoise
 from detectors.levels import LevelShift, LevelShiftState, PairLevels
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 from detectors.registry import DETECTORS, Detector, detector
-from detectors.routes import PairRoutes, RouteMix, RouteNoise, RouteState, fit_route_noise
+from detectors.route_noise import RouteNoise, fit_route_noise
+from detectors.routes import PairRoutes, RouteMix, RouteState
 
 __all__ = [
     "DETECTORS",

@@ -8,19 +8,12 @@ from typing import Final
 import numpy as np
 
 from detectors.cadence import Cadence, RecentSums
-from detectors.count_noise import (
-    LEAST_EXPOSURE,
-    PRIOR_KAPPA,
-    PRIOR_NU,
-    PRIOR_TAU,
-    CountNoise,
-    consistent,
-    fit_count_noise,
-)
+from detectors.count_noise import LEAST_EXPOSURE, consistent
 from detectors.counts import FLOOR_EVIDENCE, HARMLESS_EVIDENCE
 from detectors.findings import Findings, Limits
 from detectors.interval import RatioInterval
 from detectors.rates import RateBelow, RateExcess, excess_cap
+from detectors.route_noise import STRATA, RouteNoise
 from detectors.rows import (
     TINY,
     Bools,
@@ -36,14 +29,14 @@ from detectors.rows import (
     sum_nodes,
 )
 from detectors.share import ShareCounts, ShareEvidence, ShareNoise, pod_mass, share_cap
-
-ROUTES: Final = 10
-"""Routes that are told apart, the busiest; all others together are one more."""
-
-STRATA: Final = ROUTES + 1
-"""The routes, and the rest as the last."""
-
-REST: Final = ROUTES
+from detectors.strata import (
+    KNOWN_ROUTE,
+    added,
+    comparable,
+    log_matched,
+    matched_sums,
+    standardised,
+)
 
 MIX_PERSISTENCE: Final = 2.0
 """Ticks that an unlike mix takes at least to be found: fewer than harm takes (three of 10 s), so
@@ -56,26 +49,6 @@ comparisons come to the same, so that being wrong in some cases of a hundred cos
 
 MIX_MARGIN: Final = float(np.log(1.25))
 """Smallest ratio of a route's parts of both sides' requests that is a difference, either way."""
-
-KNOWN_ROUTE: Final = 20.0
-"""Requests on a route from which a side counts as serving it."""
-
-EXPECTED: Final = 200.0
-"""A baseline that should have had so many requests on a route, by the canary's part of them, and had
-fewer than `KNOWN_ROUTE`, does not serve it."""
-
-UNLIKE_REST: Final = 2.0
-"""The rest is many routes, nobody knows which. A canary with more than twice the baseline's part of
-it serves others there than the baseline does ..."""
-
-REST_DOUBT: Final = 10.0
-"""... and so many requests more: a few may be chance."""
-
-_SMOOTHING: Final = 100.0
-"""Requests at the rate of before that steady a route's error rate while few have been seen."""
-
-_DOUBT: Final = 2.0
-"""Errors that a route is suspected of where its past is not known: the worst must not be missed."""
 
 _FLOOR_PHI_MOST: Final = 4.0
 """As for counts that are not told by route."""
@@ -118,73 +91,8 @@ class PairRoutes(Rows):
         ):
             sound = consistent(events, exposure)
             known &= sound.all(axis=1)
-            known &= _added(np.where(sound, exposure, 0.0)) >= LEAST_EXPOSURE
+            known &= added(np.where(sound, exposure, 0.0)) >= LEAST_EXPOSURE
         return known
-
-
-@dataclass(frozen=True, slots=True)
-class RouteNoise(Rows):
-    """What innocent pods differ by, learned from the baseline's history.
-
-    Attributes:
-        shares: noise of each route's part of the requests, arrays (rows, 11).
-        errors: noise of the error rate over all routes.
-        rate: (rows, 11) past error rate by route, nan without history.
-
-    Raises:
-        ValueError: shapes do not fit.
-    """
-
-    shares: CountNoise
-    errors: CountNoise
-    rate: Floats
-
-    def __post_init__(self) -> None:
-        rows = len(self.rate)
-        if self.rate.shape != (rows, STRATA) or self.shares.kappa.shape != (rows, STRATA):
-            raise ValueError(f"shares and rate must have shape (rows, {STRATA})")
-        if len(self.errors) != rows:
-            raise ValueError("shares, errors and rate differ in rows")
-
-    @classmethod
-    def prior(cls, rows: int) -> RouteNoise:
-        """Return what is assumed without any history."""
-        shape = (rows, STRATA)
-        shares = CountNoise(
-            np.full(shape, PRIOR_KAPPA),
-            np.full(shape, PRIOR_TAU**2),
-            np.full(shape, PRIOR_NU),
-            np.full(shape, np.nan),
-            np.ones(shape),
-        )
-        return cls(shares, CountNoise.prior(rows), np.full(shape, np.nan))
-
-
-def fit_route_noise(events: Floats, exposure: Floats) -> RouteNoise:
-    """Estimate the noise of one row from the baseline pods' history.
-
-    Args:
-        events: (H, m, 11) bad events per tick, pod and route; nan where a scrape is missing.
-        exposure: (H, m, 11) requests, the same way.
-
-    Raises:
-        ValueError: the arrays are not of one such shape.
-    """
-    if events.ndim != 3 or events.shape != exposure.shape or events.shape[2] != STRATA:  # noqa: PLR2004  # (ticks, pods, routes)
-        raise ValueError(f"expected (ticks, pods, {STRATA}), got {events.shape}, {exposure.shape}")
-    whole = exposure.sum(axis=2)
-    parts = [fit_count_noise(exposure[..., i], whole, tail=True) for i in range(STRATA)]
-    shares = CountNoise(
-        *(
-            np.stack([getattr(part, name) for part in parts], axis=1)
-            for name in ("kappa", "tau2", "nu", "history_rate", "kappa_time")
-        )
-    )
-    errors = fit_count_noise(events.sum(axis=2), whole, tail=False)
-    bad, all_ = (np.nansum(x, axis=(0, 1)) for x in (events, exposure))
-    pooled = bad.sum() / all_.sum() if all_.sum() > 0 else np.nan
-    rate = np.minimum((bad + _SMOOTHING * pooled) / (all_ + _SMOOTHING), 1.0)
-    return RouteNoise(shares, errors, rate[None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,10 +313,10 @@ class RouteMix(Cadence):
             )
         )
         spread, age = pod_spread(known, pair.canary_pods, pair.baseline_pods), memory.age
-        strata = _comparable(counts, memory.sums, setup.rate)
+        strata = comparable(counts, memory.sums, setup.rate)
         memory.within.add_strata(strata, spread, setup.error_noise, age, self)
         memory.interval.add_strata(strata, spread, setup.error_noise.kappa)
-        matched = _matched(strata)
+        matched = matched_sums(strata)
         memory.recent_matched.add(matched, age, self)
         memory.matched[...] += matched
         self._add_rates(memory, setup, counts, np.where(known, pair.canary_pods, 1.0))
@@ -440,7 +348,7 @@ class RouteMix(Cadence):
         canary, baseline = counts.canary_exposure, counts.baseline_exposure
         shape = canary.shape
         all_canary, all_baseline = (
-            np.broadcast_to(_added(side)[:, None], shape) for side in (canary, baseline)
+            np.broadcast_to(added(side)[:, None], shape) for side in (canary, baseline)
         )
         wide = np.broadcast_to(spread[:, None], shape)
         up = ShareCounts(canary, baseline, all_canary, all_baseline)
@@ -453,7 +361,7 @@ class RouteMix(Cadence):
     ) -> None:
         """Add one tick of the canary to the tests against absolute rates, in place."""
         limits, kappa = setup.limits, setup.error_noise.kappa
-        events, exposure = _added(counts.canary_events), _added(counts.canary_exposure)
+        events, exposure = added(counts.canary_events), added(counts.canary_exposure)
         expected = exposure * np.where(np.isnan(limits.floor), 1.0, limits.floor)
         memory.above_floor.add(
             events=events,
@@ -479,7 +387,7 @@ class RouteMix(Cadence):
             rows = np.flatnonzero(gate.any(axis=1))
             noise, some = setup.mix_noise.take(rows), evidence.take(rows)
             e_value = np.where(gate[rows], some.e_value(noise, memory.age[rows], self), 0.0)
-            both[rows] += _added(e_value)
+            both[rows] += added(e_value)
             each[rows] = np.maximum(each[rows], e_value)
         return both / (2.0 * np.maximum(setup.used.sum(axis=1), 1)), each
 
@@ -492,8 +400,8 @@ class RouteMix(Cadence):
         memory, setup, limits = state.memory, state.setup, state.setup.limits
         ticks, age = memory.ticks, memory.age
         tested = ticks >= limits.persistence
-        effect = _log_matched(memory.matched)
-        recent = _log_matched(memory.recent_matched.total())
+        effect = log_matched(memory.matched)
+        recent = log_matched(memory.recent_matched.total())
         pods = setup.pod_quantile * memory.pod_sd / np.maximum(ticks, 1.0)
         low, high = memory.interval.bounds(self.interval_alpha, pods)
         above = memory.above_floor.e_value(age, self) >= FLOOR_EVIDENCE
@@ -502,7 +410,7 @@ class RouteMix(Cadence):
         mix_e, route_e = self._mix(memory, setup)
         shares = _shares(memory.sums[:, 2:])
         served = memory.sums[:, 2] >= KNOWN_ROUTE
-        canary, baseline = _standardised(memory.sums, setup.rate)
+        canary, baseline = standardised(memory.sums, setup.rate)
         unknown = np.full(len(state), np.nan)
         return RouteFindings(
             e_value=memory.within.e_value(setup.error_noise, age, self),
@@ -521,95 +429,11 @@ class RouteMix(Cadence):
             suspected=memory.suspected.copy(),
             differs=memory.differs.copy(),
             mix_e=mix_e,
-            distance=_added(np.abs(shares[:, 0] - shares[:, 1])) / 2.0,
-            covered=_added(np.where(served, shares[:, 1], 0.0)),
+            distance=added(np.abs(shares[:, 0] - shares[:, 1])) / 2.0,
+            covered=added(np.where(served, shares[:, 1], 0.0)),
             route_e=route_e,
             shares=shares,
         )
-
-
-def _comparable(counts: ShareCounts, sums: Floats, past: Floats) -> ShareCounts:
-    """Return a tick by stratum such that like is compared with like.
-
-    The canary's requests on routes that the baseline does not serve join those of the baseline's
-    worst route. Which these are depends on requests and on earlier ticks only, never on the
-    errors of this one.
-    """
-    strange, worst = _strange(counts, sums, past)
-    place = (np.arange(len(worst)), worst)
-    parts = []
-    for name in ("canary_events", "baseline_events", "canary_exposure", "baseline_exposure"):
-        value = getattr(counts, name)
-        kept = np.where(strange, 0.0, value)
-        if name.startswith("canary"):
-            kept[place] += np.where(worst >= 0, _added(np.where(strange, value, 0.0)), 0.0)
-        parts.append(kept)
-    return ShareCounts(*parts)
-
-
-def _strange(counts: ShareCounts, sums: Floats, past: Floats) -> tuple[Bools, Ints]:
-    """Return the routes that the baseline does not serve, (rows, 11), and its worst one, (rows,).
-
-    The latter is -1 where it serves none yet.
-    """
-    canary = sums[:, 2] + counts.canary_exposure
-    baseline = sums[:, 3] + counts.baseline_exposure
-    scale = (_added(baseline) / np.maximum(_added(canary), TINY))[:, None]
-    strange = (baseline < KNOWN_ROUTE) & (canary * scale >= EXPECTED)
-    most = UNLIKE_REST * baseline[:, REST] / np.maximum(scale[:, 0], TINY) + REST_DOUBT
-    strange[:, REST] |= canary[:, REST] > most
-    served = ~strange & (baseline >= KNOWN_ROUTE)
-    return strange, np.where(served.any(axis=1), _worst(sums, served, past), -1)
-
-
-def _worst(sums: Floats, served: Bools, past: Floats) -> Ints:
-    """Return the route of the baseline's highest error rate, (rows,), steadied by its past."""
-    bad, all_ = sums[:, 1], sums[:, 3]
-    weight = np.where(np.isnan(past), _DOUBT, _SMOOTHING)
-    rate = (bad + weight * np.where(np.isnan(past), 1.0, past)) / (all_ + weight)
-    worst: Ints = np.where(served, rate, -1.0).argmax(axis=1)
-    return worst
-
-
-def _standardised(sums: Floats, past: Floats) -> tuple[Floats, Floats]:
-    """Return the canary's error rate, and that of the baseline's routes with the canary's mix."""
-    nothing = np.zeros_like(sums[:, 0])
-    empty = ShareCounts(nothing, nothing, nothing, nothing)
-    strange, worst = _strange(empty, sums, past)
-    bad, all_ = sums[:, 1], sums[:, 3]
-    rate = bad / np.maximum(all_, 1.0)
-    of_worst = np.take_along_axis(rate, np.maximum(worst, 0)[:, None], axis=1)
-    expected = _added(np.where(strange, of_worst, rate) * sums[:, 2])
-    served = _added(sums[:, 2])
-    known = np.where((served > 0) & ~((worst < 0) & strange.any(axis=1)), served, np.nan)
-    return _added(sums[:, 0]) / np.where(served > 0, served, np.nan), expected / known
-
-
-def _matched(strata: ShareCounts) -> Floats:
-    """Return the sums of the Mantel-Haenszel ratio, (rows, 4)."""
-    share = strata.canary_share
-    return np.stack(
-        [
-            _added(strata.canary_events * (1.0 - share)),
-            _added(strata.baseline_events * share),
-            _added(strata.exposure * share * (1.0 - share)),
-            _added(strata.exposure),
-        ],
-        axis=1,
-    )
-
-
-def _log_matched(matched: Floats) -> Floats:
-    """Return the log of the Mantel-Haenszel ratio, (rows,); nan where no route has both sides.
-
-    Half an event is added, split like the requests: without events the ratio is 1, and with one
-    stratum it is the ratio of `log_ratio`.
-    """
-    canary, baseline, weight, requests = matched.T
-    known = weight > 0
-    half = 0.5 * weight / np.where(known, requests, 1.0)
-    ratio = np.where(known, canary + half, 1.0) / np.where(known, baseline + half, 1.0)
-    return np.where(known, np.log(ratio), np.nan)
 
 
 def _shares(exposure: Floats) -> Floats:
@@ -626,8 +450,3 @@ def _log_shares(exposure: Floats) -> Floats:
     ratio: Floats = np.log(parts[:, 0] / parts[:, 1])
     known = (whole > 0).all(axis=1)
     return np.where(known, ratio, 0.0)
-
-
-def _added(values: Floats) -> Floats:
-    """Return the sum over routes, (rows,), in order."""
-    return sum_nodes(np.moveaxis(values, -1, 0))

@@ -23,16 +23,8 @@ from analyzer.roster import Roster
 from analyzer.sample import Missing, Query, Series
 from analyzer.signal import RatioSignal, Signal
 from detectors.findings import Findings
-from detectors.routes import (
-    ROUTES,
-    STRATA,
-    PairRoutes,
-    RouteFindings,
-    RouteMix,
-    RouteNoise,
-    RouteState,
-    fit_route_noise,
-)
+from detectors.route_noise import ROUTES, STRATA, RouteNoise, fit_route_noise
+from detectors.routes import PairRoutes, RouteFindings, RouteMix, RouteState
 
 SEPARATOR = "\x1f"
 """Between the routes of a layout; no label value of a route has it."""

@@ -12,7 +12,7 @@ from typing import Final
 from analyzer.ports import MetricSource
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series, restricted_to
 from analyzer.signal import RatioSignal
-from detectors.routes import ROUTES
+from detectors.route_noise import ROUTES
 
 LOOKED_AT: Final = 3
 """Instances that are looked at: their requests are alike, and a label with ids has many values."""

@@ -20,7 +20,8 @@ from detectors import (
     RouteNoise,
     fit_route_noise,
 )
-from detectors.routes import REST, ROUTES, STRATA, RouteFindings
+from detectors.route_noise import REST, ROUTES, STRATA
+from detectors.routes import RouteFindings
 from detectors.rows import Floats
 
 few = settings(max_examples=8, deadline=None)

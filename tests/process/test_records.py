@@ -19,7 +19,7 @@ from detectors.counts import CountNoise
 from detectors.latency import LatencyNoise
 from detectors.level_noise import LevelNoise
 from detectors.means import MeanNoise
-from detectors.routes import RouteNoise
+from detectors.route_noise import RouteNoise
 from detectors.rows import Rows
 from detectors.trend_noise import TrendNoise
 from rollbackd.records import (
