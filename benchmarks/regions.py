@@ -39,6 +39,8 @@ RATE = 40.0
 NAMES = ("eu", "us", "ap")
 SICK_AT_S = 3600.0
 """After the beginning of a trial with a sick region."""
+AROUND_S = 1200.0
+"""Half of the shared incident in which a region falls sick."""
 
 Array = NDArray[np.float64]
 
@@ -119,9 +121,21 @@ def _shared(rng: np.random.Generator, times: Array) -> dict[str, Weather]:
     """Everything fails ten times as often for twenty minutes of each hour, everywhere at once."""
     found = _day(rng, times)
     during = (times - START) % 3600 < 1200
-    during &= times >= START
+    return _everywhere(found, during & (times >= START))
+
+
+def _long(rng: np.random.Generator, times: Array) -> dict[str, Weather]:
+    """As ``_worse``, and for two hours everything fails ten times as often, everywhere at once."""
+    during = (times >= START + 1800) & (times < START + 9000)
+    return _everywhere(_worse(rng, times), during)
+
+
+def _everywhere(found: dict[str, Weather], during: NDArray[np.bool_]) -> dict[str, Weather]:
+    """Let everything fail ten times as often for a while, in every region."""
     return {
-        name: Weather(w.load, np.where(during, np.minimum(10 * w.share, 0.5), w.share))
+        name: Weather(
+            w.load, np.where(during, np.minimum(10 * w.share, 0.5), w.share), w.instances
+        )
         for name, w in found.items()
     }
 
@@ -135,6 +149,15 @@ def _sick(factor: float) -> Situation:
     return situation
 
 
+def _sick_amidst(rng: np.random.Generator, times: Array) -> dict[str, Weather]:
+    """As failures ×10, in the middle of forty minutes in which everything fails as often."""
+    found = _sick(10.0)(rng, times)
+    during = np.abs(times - (START + SICK_AT_S)) < AROUND_S
+    everywhere = _everywhere(found, during)
+    eu = np.where(during & (times >= START + SICK_AT_S), 0.2, everywhere["eu"].share)
+    return {**everywhere, "eu": Weather(found["eu"].load, eu)}
+
+
 WELL: dict[str, Situation] = {
     "all quiet": _quiet,
     "the day's course, at its own hour": _day,
@@ -142,11 +165,13 @@ WELL: dict[str, Situation] = {
     "one region is small": _small,
     "one region is always worse": _worse,
     "shared incidents": _shared,
+    "a long shared incident, one region always worse": _long,
 }
 SICK: dict[str, Situation] = {
     "failures ×3 (1.2 %)": _sick(3.0),
     "failures ×10 (4 %)": _sick(10.0),
     "failures ×100 (40 %)": _sick(100.0),
+    "failures ×10, amidst a shared incident": _sick_amidst,
 }
 POLICY = Policy(
     name="regions",

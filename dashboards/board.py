@@ -40,6 +40,23 @@ def either(values: Iterable[str]) -> str:
     return "|".join(values)
 
 
+def place_of_state(
+    metric: str, label: str, values: Iterable[str], by: Iterable[str], chosen: str = ""
+) -> str:
+    """Return a query for the place, among all values, of the one that each series is in.
+
+    Args:
+        metric: 1 for the state that something is in, 0 for the others.
+        label: names the state.
+        values: of it, in order.
+        by: labels that tell things from each other.
+        chosen: further matchers.
+    """
+    matchers = (f'{chosen}{"," if chosen else ""}{label}="{value}"' for value in values)
+    places = (f"{place} * {selected(metric, each)}" for place, each in enumerate(matchers))
+    return f"max by ({', '.join(by)}) ({' or '.join(places)})"
+
+
 def board(
     uid: str,
     caption: Caption,

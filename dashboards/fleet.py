@@ -5,8 +5,11 @@ from dataclasses import replace
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from analyzer.judge import Verdict
+from analyzer.regions.life import RegionPhase
+from analyzer.trains.life import TrainPhase
+from analyzer.trains.standing import StopState
 from analyzer.watch import Phase
-from dashboards.board import board, either, selected
+from dashboards.board import board, either, place_of_state, selected
 from dashboards.panels import (
     Caption,
     Curve,
@@ -17,6 +20,7 @@ from dashboards.panels import (
     coloured,
     curves,
     number,
+    states,
 )
 
 UID = "rollbackd-fleet"
@@ -38,6 +42,43 @@ PHASE_COLORS = {
     Phase.NEEDS_HUMAN.value: "red",
     Phase.INCONCLUSIVE.value: "yellow",
     Phase.SUPERSEDED.value: "text",
+}
+REGION_COLORS = {
+    RegionPhase.NORMAL: "green",
+    RegionPhase.SICK: "red",
+    RegionPhase.REPORTED: "orange",
+    RegionPhase.AWAITING_APPROVAL: "orange",
+    RegionPhase.FAILING_OVER: "purple",
+    RegionPhase.FAILED_OVER: "yellow",
+    RegionPhase.AWAITING_RETURN: "orange",
+    RegionPhase.FAILING_BACK: "light-purple",
+    RegionPhase.NEEDS_HUMAN: "red",
+}
+TRAIN_COLORS = {
+    TrainPhase.WAITING: "text",
+    TrainPhase.JUDGING: "blue",
+    TrainPhase.SOAKING: "super-light-blue",
+    TrainPhase.AWAITING_APPROVAL: "orange",
+    TrainPhase.RELEASING: "light-blue",
+    TrainPhase.AWAITING_RETURN: "orange",
+    TrainPhase.TAKING_BACK: "purple",
+    TrainPhase.NEEDS_HUMAN: "red",
+    TrainPhase.ARRIVED: "green",
+    TrainPhase.STOPPED: "yellow",
+    TrainPhase.TAKEN_BACK: "light-purple",
+}
+STOP_COLORS = {
+    StopState.WAITING: "text",
+    StopState.RELEASING: "light-blue",
+    StopState.RELEASED: "light-blue",
+    StopState.JUDGING: "blue",
+    StopState.HEALTHY: "green",
+    StopState.VOUCHED: "light-green",
+    StopState.UNDECIDED: "orange",
+    StopState.FAILED: "red",
+    StopState.GOING_BACK: "purple",
+    StopState.TAKEN_BACK: "light-purple",
+    StopState.LEFT_OUT: "text",
 }
 VERDICT_COLORS = {
     Verdict.HEALTHY.value: "green",
@@ -64,6 +105,7 @@ def fleet() -> Dashboard:
             ("Now", _now()),
             ("How rollouts end", _ends()),
             ("Decisions", _decisions()),
+            ("Regions and release trains", _regional()),
             ("Blindness", _blindness()),
         ),
     )
@@ -235,6 +277,52 @@ def _blindness() -> tuple[Panel, ...]:
             ),
             Curve(f"sum by (reason) (rate({missing}[$__rate_interval]))", "{{reason}}"),
             Scale("cps"),
+        ),
+    )
+
+
+def _regional() -> tuple[Panel, ...]:
+    asking = (TrainPhase.AWAITING_APPROVAL, TrainPhase.AWAITING_RETURN, TrainPhase.NEEDS_HUMAN)
+    waiting = selected("rollbackd_train_phase", f'phase=~"{either(asking)}"')
+    since = selected("rollbackd_train_phase_since_timestamp_seconds")
+    waited = f"(time() - max by (train) ({since})) * on (train) max by (train) ({waiting})"
+    return (
+        states(
+            Caption(
+                "Release trains",
+                "Where each is: judged in a region, soaking, waiting for somebody, on its way back.",
+            ),
+            Curve(
+                place_of_state("rollbackd_train_phase", "phase", TrainPhase, ("train",)),
+                "{{train}}",
+            ),
+            [(phase.value, color) for phase, color in TRAIN_COLORS.items()],
+        ),
+        states(
+            Caption(
+                "Regions of the trains", "How each region stands to the release that is carried."
+            ),
+            Curve(
+                place_of_state("rollbackd_train_region", "state", StopState, ("train", "region")),
+                "{{train}}: {{region}}",
+            ),
+            [(state.value, color) for state, color in STOP_COLORS.items()],
+        ),
+        curves(
+            Caption(
+                "Trains that wait for somebody",
+                "For how long. Nothing is released or taken back until somebody decides.",
+            ),
+            [Curve(waited, "{{train}}")],
+            Scale("s", limits=((3600, "yellow"),)),
+        ),
+        states(
+            Caption("Regions", "Whether each has its traffic, and what it waits for."),
+            Curve(
+                place_of_state("rollbackd_region_phase", "phase", RegionPhase, ("region",)),
+                "{{region}}",
+            ),
+            [(phase.value, color) for phase, color in REGION_COLORS.items()],
         ),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from analyzer.watch import Phase
-from dashboards.board import board, label_variable, selected
+from dashboards.board import board, label_variable, place_of_state, selected
 from dashboards.fleet import PHASE_COLORS
 from dashboards.panels import (
     Caption,
@@ -43,12 +43,9 @@ def _series(metric: str) -> str:
 
 def _phase_number() -> str:
     """Return a query for the place of each rollout's phase in ``Phase``."""
-    matchers = (f'{CHOSEN},phase="{phase.value}"' for phase in Phase)
-    places = (
-        f"{place} * {selected('rollbackd_rollout_phase', chosen)}"
-        for place, chosen in enumerate(matchers)
+    return place_of_state(
+        "rollbackd_rollout_phase", "phase", Phase, ("workload", "canary"), CHOSEN
     )
-    return f"max by (workload, canary) ({' or '.join(places)})"
 
 
 def _verdict() -> tuple[Panel, ...]:

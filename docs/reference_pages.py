@@ -5,6 +5,7 @@ Written when the documentation is built, so that it cannot differ from the code.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import click
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+from pydantic import BaseModel
 
 from analyzer.regions.life import Region
 from analyzer.trains.life import waiting
@@ -19,11 +21,13 @@ from analyzer.watch import Phase
 from rollbackd.cli import main
 from rollbackd.config.custom_resource import definition
 from rollbackd.config.models import json_schema
-from rollbackd.http import DecisionModel, ReleaseModel
+from rollbackd.http import BODIES
 from rollbackd.kubernetes.cache import CacheState, Snapshot
+from rollbackd.regions.doors import RegionOrder
 from rollbackd.telemetry import CONCLUSIONS, Telemetry
+from rollbackd.trains.doors import TrainOrder, WithdrawalOrder
 from rollbackd.views import SignalPoint, SignalView, WatchView
-from rollbackd.web.openapi import document
+from rollbackd.web.openapi import Bodies, document
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +41,7 @@ def write_all(folder: Path) -> None:
         "commands.md": commands(main),
         "metrics.md": metrics(),
         "policy.md": policy(json_schema()),
-        "api.md": api(document(version("rollbackd"), DecisionModel, ReleaseModel)),
+        "api.md": api(document(version("rollbackd"), _bodies())),
         "examples.md": examples(ROOT / "examples"),
     }
     for name, text in pages.items():
@@ -116,9 +120,14 @@ _API = """\
 JSON over HTTP on `http.listen`. The daemon describes it itself at `/api/v1/openapi.json` (OpenAPI 3.1).
 Reading needs no token; deciding needs `Authorization: Bearer`, with `http.token_file`. Numbers that JSON
 has none for are the words `"NaN"`, `"Infinity"` and `"-Infinity"`. Keys may be added; ignore those
-you do not know. Where regions are configured, `/api/v1/regions` tells how they stand (GET) and takes what
-`rollbackd dns` asks for (POST).
+you do not know. Paths of regions and trains are there where some are configured.
 """
+
+
+def _bodies() -> Bodies:
+    """Return everything that a daemon takes which has regions and trains."""
+    orders: dict[str, type[BaseModel]] = {"region": RegionOrder, "train": TrainOrder}
+    return replace(BODIES, orders=orders, withdrawal=WithdrawalOrder)
 
 
 def api(description: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from analyzer.comparison import Comparison
 from analyzer.events import Acted, ActFailed, Event
 from analyzer.regions.events import RegionWish
 from analyzer.rollout import Workload
+from analyzer.trains.events import TrainWish
 from rollbackd.collect import Collector
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import Config, Deciders
@@ -43,8 +44,6 @@ from rollbackd.policies.book import PolicyBook
 from rollbackd.policies.clerk import StatusClerk
 from rollbackd.records import watch_from_json
 from rollbackd.regional import Circumstances, Regional
-from rollbackd.regions.portrait import POLICY as REGION_POLICY
-from rollbackd.regions.portrait import region_of
 from rollbackd.releases import Released, Releases
 from rollbackd.signal_finder import SignalFinder
 from rollbackd.slow_clients import impatient
@@ -168,13 +167,15 @@ class Daemon:
             unready=self._unready,
             decide=decisions.decide,
             release=decisions.release,
+            objection=decisions.objection,
             token=_reader(config.http.token),
             cluster=self._cluster_word,
             refused=telemetry.refused_request,
         )
         site = self._site(decisions, journal)
         asked = [] if parts.flagger is None else flagger_routes(parts.flagger, self._views)
-        app = application(doors, [*staff.routes, *site.routes(), *regional.routes(doors), *asked])
+        routes = [*staff.routes, *site.routes(), *regional.routes(doors), *asked]
+        app = application(doors, routes, regional.bodies())
         relay = Relay(app, lambda: role.leads, role.leader, doors.token, config.http.proxies)
         patience = impatient(telemetry.refused_request)
         server = HttpServer(relay, config.http.host, config.http.port, patience)
@@ -215,7 +216,8 @@ class Daemon:
         http = self._config.http
         return Site(
             views=self._views,
-            regions=self._regional.views,
+            regions=self._regional.regions,
+            trains=self._regional.trains,
             rules=self._policies.rules,
             offered=decisions.offered,
             decide=decisions.decide,
@@ -260,21 +262,15 @@ class Daemon:
 
     def _decidable(self) -> tuple[WatchView, ...]:
         """Return everything that people decide about."""
-        return (*self._views(), *self._regional.views())
+        return (*self._views(), *self._regional.regions(), *self._regional.trains())
 
     def _let_happen(self, id_: str, deed: Deed) -> None:
-        """Let a decision happen to the watch or the region that it is about."""
-        region = region_of(id_)
-        if region is not None:
-            self._regional.handle(region, deed)
-        elif not isinstance(deed, RegionWish):
+        """Let a decision happen to what it is about."""
+        if not self._regional.handle(id_, deed) and not isinstance(deed, RegionWish | TrainWish):
             self._controller.watches.handle(id_, deed)
 
     def _deciders(self, policy: str) -> Deciders:
-        regions = self._config.regions
-        if policy == REGION_POLICY and regions is not None:
-            return regions.deciders
-        return self._policies.deciders(policy)
+        return self._regional.deciders(policy) or self._policies.deciders(policy)
 
     def _control(self, parts: Parts, journal: SqlJournal, telemetry: Telemetry) -> Controller:
         config = self._config

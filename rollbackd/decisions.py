@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, assert_never
+from functools import partial
 
 import structlog
 
@@ -20,6 +20,7 @@ from actions.ports import ActionError, Entry, Journal, Transient, newest
 from analyzer.events import Approved, Demanded, Event, Rejected, Resumed, Snoozed
 from analyzer.regions.events import Direction, Ordered, RegionWish
 from analyzer.regions.events import Released as RegionReleased
+from analyzer.trains.events import Continued, Halted, Recalled, TrainWish
 from analyzer.watch import Hold, Phase
 from rollbackd.config.settings import Deciders
 from rollbackd.releases import NOTHING, Released
@@ -51,6 +52,12 @@ class Verb(StrEnum):
     """Bring a region's traffic back."""
     FOLLOW = "follow"
     """Follow a region again after it needed a human."""
+    CONTINUE = "continue"
+    """Let a train go on after it needed a human."""
+    STOP = "stop"
+    """Release a train's release nowhere else."""
+    TAKE_BACK = "take back"
+    """Have every region that has a train's release go back."""
 
 
 class Answer(StrEnum):
@@ -132,18 +139,24 @@ class Outcome:
     released: Released = NOTHING
 
 
-_EventVerb = Literal[
-    Verb.ROLL_BACK, Verb.APPROVE, Verb.REJECT, Verb.SNOOZE, Verb.RESUME,
-    Verb.FAIL_OVER, Verb.FAIL_BACK, Verb.FOLLOW,
-]  # fmt: skip
-"""Verbs that are something that happens to the watch, or to the region."""
-Deed = Event | RegionWish
-"""What happens to a watch or a region by a decision."""
+Deed = Event | RegionWish | TrainWish
+"""What happens to a watch, a region or a train by a decision."""
+_WISHES: Mapping[Verb, Callable[[str], Deed]] = {
+    Verb.ROLL_BACK: Demanded,
+    Verb.RESUME: Resumed,
+    Verb.FAIL_OVER: partial(Ordered, Direction.AWAY),
+    Verb.FAIL_BACK: partial(Ordered, Direction.BACK),
+    Verb.FOLLOW: RegionReleased,
+    Verb.CONTINUE: Continued,
+    Verb.STOP: Halted,
+    Verb.TAKE_BACK: Recalled,
+}
+"""From a verb that takes nothing but a person's name to what then happens."""
 _COLLECTING = frozenset({Phase.WARMING, Phase.OBSERVING, Phase.HELD})
 
 
 def offers(view: WatchView) -> tuple[Verb, ...]:
-    """Return what can be decided about a watch, or a region, in its present state."""
+    """Return what can be decided about a watch, a region or a train in its present state."""
     if view.offered:
         return tuple(Verb(verb) for verb in view.offered)
     return (*_about_the_rollout(view), *((Verb.RELEASE,) if view.held else ()))
@@ -211,7 +224,7 @@ class Decisions:
     """Takes decisions, one at a time. Thread-safe.
 
     Args:
-        views: the newest snapshots, of regions, too. handle: lets an event happen to one of them.
+        views: the newest snapshots, of regions and trains, too. handle: lets an event happen to one of them.
         release: lets go of what a watch holds, by its id and on whose word.
         deciders: who may decide under a policy, by its name.
         journal: where each decision is written before it has its effect.
@@ -298,8 +311,17 @@ class Decisions:
             return Outcome(Answer.FORBIDDEN, why_not, view.phase)
         return self._let_go(Decision(view.id, Verb.RELEASE, by, view.plan_key, view.turn), view)
 
+    def objection(self, watch_id: str, by: Person) -> str:
+        """Return why this person may not decide about a watch, or "".
+
+        Raises:
+            Transient: it cannot be told now.
+        """
+        view = self._find(watch_id)
+        return "there is no such watch" if view is None else self._refusal(by, view)
+
     def _refusal(self, by: Person, view: WatchView) -> str:
-        # the right to decide about a region is one in the whole cluster
+        # the right to decide about a region or a train is one in the whole cluster
         namespace, _, name = view.workload.rpartition("/")
         about = namespace, name
         return refusal(by, self._deciders(view.policy), view.annotations, about)
@@ -354,7 +376,7 @@ class Decisions:
         if decision.verb is Verb.RELEASE:
             return self._let_go(decision, view)
         self._note(decision, view)
-        self._handle(view.id, self._event(decision.verb, decision))
+        self._handle(view.id, self._event(decision))
         after = self._standing(view)
         if after.turn <= now.turn:
             return after.stale(view)  # it moved on between the look and the deed
@@ -373,27 +395,17 @@ class Decisions:
         known = self._find(view.id) or view
         return _Standing(known.plan_key, known.turn, known.phase, known.note)
 
-    def _event(self, verb: "_EventVerb", decision: Decision) -> Deed:
+    def _event(self, decision: Decision) -> Deed:
         by = decision.by.name
-        match verb:
-            case Verb.ROLL_BACK:
-                return Demanded(by)
+        match decision.verb:
             case Verb.APPROVE:
                 return Approved(decision.plan_key, by)
             case Verb.REJECT:
                 return Rejected(decision.plan_key, by)
             case Verb.SNOOZE:
                 return Snoozed(self._now() + min(decision.for_s, MAX_SNOOZE_S), by)
-            case Verb.RESUME:
-                return Resumed(by)
-            case Verb.FAIL_OVER:
-                return Ordered(Direction.AWAY, by)
-            case Verb.FAIL_BACK:
-                return Ordered(Direction.BACK, by)
-            case Verb.FOLLOW:
-                return RegionReleased(by)
-            case _:
-                assert_never(verb)
+            case wish:
+                return _WISHES[wish](by)
 
     def _find(self, watch_id: str) -> WatchView | None:
         return next((view for view in self._views() if view.id == watch_id), None)

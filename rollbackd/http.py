@@ -5,7 +5,7 @@ import hmac
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated
 
@@ -35,7 +35,7 @@ from rollbackd.decisions import (
 from rollbackd.slow_clients import impatient
 from rollbackd.views import WatchView
 from rollbackd.views_json import view_to_json, views_to_json
-from rollbackd.web.openapi import document
+from rollbackd.web.openapi import Bodies, document
 from rollbackd.web.visitors import ClusterWord
 
 log = structlog.get_logger()
@@ -98,6 +98,7 @@ class Doors:
         unready: why the daemon is not ready, or "".
         decide: lets a person's decision happen.
         release: lets go of what a watch holds.
+        objection: says why a person may not decide about a watch, or ""; may raise Transient.
         token: who may decide; None when nobody may over HTTP. Read at every request, so that a
             token can be changed without a restart.
         cluster: knows people by their tokens of the cluster, or None; may raise Transient.
@@ -109,14 +110,27 @@ class Doors:
     unready: Callable[[], str]
     decide: Callable[[Decision], Outcome]
     release: Callable[[str, Person], Outcome]
+    objection: Callable[[str, Person], str] = lambda _watch_id, _person: ""
     token: Callable[[], str] | None = None
     cluster: ClusterWord | None = None
     refused: Callable[[str], None] = lambda _reason: None
     open_metrics: Callable[[], bytes] | None = None
 
 
-def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
-    """Return the ASGI application; ``pages`` are further routes, such as those of the web site."""
+BODIES = Bodies(DecisionModel, ReleaseModel)
+"""What every daemon takes."""
+
+
+def application(
+    doors: Doors, pages: Sequence[BaseRoute] = (), bodies: Bodies = BODIES
+) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        doors: what it may ask the daemon.
+        pages: further routes, such as those of the web site.
+        bodies: what is taken, for the description of the API.
+    """
 
     def metrics(request: Request) -> Response:
         accepted = request.headers.get("accept", "")
@@ -142,7 +156,7 @@ def application(doors: Doors, pages: Sequence[BaseRoute] = ()) -> Starlette:
             return _strict_json({"error": "there is no such watch"}, 404)
         return _strict_json(view_to_json(found))
 
-    description = document(version("rollbackd"), DecisionModel, ReleaseModel)
+    description = document(version("rollbackd"), bodies)
 
     def openapi(_: Request) -> Response:
         return _strict_json(description)
@@ -198,7 +212,7 @@ def _find(doors: Doors, watch_id: str) -> WatchView | None:
 
 async def _decide(doors: Doors, request: Request) -> Response:
     """Take a decision: ``{"watch", "decision", "plan", "turn", "by"}`` with a bearer token."""
-    asked = await _asked(doors, request)
+    asked = await let_in(doors, request)
     if isinstance(asked, Response):
         return asked
     try:
@@ -218,7 +232,7 @@ async def _decide(doors: Doors, request: Request) -> Response:
 
 async def _release(doors: Doors, request: Request) -> Response:
     """Let go of what a watch holds: ``{"watch", "by"}`` with a bearer token."""
-    asked = await _asked(doors, request)
+    asked = await let_in(doors, request)
     if isinstance(asked, Response):
         return asked
     try:
@@ -237,13 +251,7 @@ async def _release(doors: Doors, request: Request) -> Response:
     return _strict_json(said, STATUS[outcome.answer])
 
 
-async def authorised_body(doors: Doors, request: Request) -> bytes | Response:
-    """Return what somebody with the daemon's token sent, or the answer that refuses it."""
-    asked = await _asked(replace(doors, cluster=None), request)
-    return asked if isinstance(asked, Response) else asked.body
-
-
-async def _asked(doors: Doors, request: Request) -> Asked | Response:
+async def let_in(doors: Doors, request: Request) -> Asked | Response:
     """Return what somebody with a token sent, or the answer that refuses it."""
     person: Person | None = None
     try:

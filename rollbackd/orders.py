@@ -1,4 +1,8 @@
-"""What is kept by name, seen and ordered about over HTTP: regions, release trains."""
+"""What is kept by name, seen and ordered about over HTTP: regions, release trains.
+
+An order is a decision like any other, said by the thing's name: the same people may take it, and it
+is taken once.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,34 +15,41 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from actions.ports import Fenced, Transient
-from rollbackd.http import Doors, authorised_body
+from rollbackd.decisions import Answer, Decision, Person, Verb
+from rollbackd.http import STATUS, Doors, let_in
+from rollbackd.views import WatchView
+from rollbackd.views_json import view_to_json
 
-EventT_co = TypeVar("EventT_co", covariant=True)
-OrderT = TypeVar("OrderT", bound="Order[Any]")
+OrderT = TypeVar("OrderT", bound="Order")
+_OF_A_PLAN = frozenset({Verb.APPROVE, Verb.REJECT})
 
 
 class OrderModel(BaseModel):
-    """What every order says, as it comes in."""
+    """What every order says, as it comes in.
+
+    ``turn`` binds it to the state that was seen; without it, it is about the present one.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     by: str = Field(min_length=1, max_length=200)
     plan: str = ""
+    turn: int | None = None
 
 
-class Order(Protocol[EventT_co]):
+class Order(Protocol):
     """What a person wants of one thing."""
+
+    by: str
+    plan: str
+    turn: int | None
 
     @property
     def about(self) -> str:
         """Name the thing."""
 
-    @property
-    def wish(self) -> str:
-        """Name the wish."""
-
-    def event(self) -> EventT_co:
-        """Return the event that this is."""
+    def verb(self, view: WatchView) -> Verb:
+        """Return what is wanted of the thing as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +58,21 @@ class Kept(Generic[OrderT]):
 
     Attributes:
         kind: what one of them is called. order: reads what somebody wants.
-        shown: each by its name, as plain JSON values, its phase among them.
-        handle: lets an event happen to one; tells whether that changed anything. May raise Transient.
+        views: each by its name, as people are shown it.
+        own: what else is told of each, as plain JSON values.
         permit: raises Fenced while another replica leads: only that one knows how they stand.
     """
 
     kind: str
     order: Callable[[bytes], OrderT]
-    shown: Callable[[], Mapping[str, dict[str, Any]]]
-    handle: Callable[[str, Any], bool]
+    views: Callable[[], Mapping[str, WatchView]]
+    own: Callable[[], Mapping[str, Mapping[str, Any]]]
     permit: Callable[[], None]
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Return each by its name, as plain JSON values."""
+        own = self.own()
+        return {name: {**view_to_json(v), **own[name]} for name, v in self.views().items()}
 
 
 def order_routes(kept: Kept[OrderT], doors: Doors) -> list[Route]:
@@ -64,7 +80,7 @@ def order_routes(kept: Kept[OrderT], doors: Doors) -> list[Route]:
 
     Args:
         kept: the things.
-        doors: they know the token of those who may order.
+        doors: they let people in, and take what those decide.
     """
 
     def see(_: Request) -> Response:
@@ -76,29 +92,35 @@ def order_routes(kept: Kept[OrderT], doors: Doors) -> list[Route]:
         return json_answer(list(kept.shown().values()))
 
     async def order(request: Request) -> Response:
-        body = await authorised_body(doors, request)
-        if isinstance(body, Response):
-            return body
+        asked = await let_in(doors, request)
+        if isinstance(asked, Response):
+            return asked
         try:
-            wanted = kept.order(body)
+            wanted = kept.order(asked.body)
         except ValueError as error:
             return json_answer({"error": f"not an order: {error}"}, 422)
-        name = wanted.about
-        if name not in kept.shown():
-            return json_answer({"error": f'there is no {kept.kind} "{name}"'}, 404)
+        view = kept.views().get(wanted.about)
+        if view is None:
+            return json_answer({"error": f'there is no {kept.kind} "{wanted.about}"'}, 404)
+        decision = _decision(wanted, view, asked.by(wanted.by))
         try:  # it writes to disk: not on the thread that answers everybody
-            kept.permit()
-            applied = await run_in_threadpool(kept.handle, name, wanted.event())
+            outcome = await run_in_threadpool(doors.decide, decision)
         except Transient as error:
             return json_answer({"error": f"not recorded, ask again: {error}"}, 503)
-        after = kept.shown()[name]
-        if not applied:
-            what = f"{name} is {after['phase']}: {wanted.wish} does not apply"
-            return json_answer({"error": what, **after}, 409)
+        after = kept.shown()[wanted.about]
+        if outcome.answer is not Answer.TAKEN:
+            return json_answer({"error": outcome.text, **after}, STATUS[outcome.answer])
         return json_answer(after)
 
     path = f"/api/v1/{kept.kind}s"
     return [Route(path, see), Route(path, order, methods=["POST"])]
+
+
+def _decision(wanted: Order, view: WatchView, by: Person) -> Decision:
+    verb = wanted.verb(view)
+    plan = wanted.plan if verb in _OF_A_PLAN else view.plan_key
+    turn = view.turn if wanted.turn is None else wanted.turn
+    return Decision(view.id, verb, by, plan, turn)
 
 
 def json_answer(content: object, status: int = 200) -> JSONResponse:

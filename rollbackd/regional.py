@@ -3,25 +3,36 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pydantic import BaseModel
 from starlette.routing import Route
 
 from analyzer.events import Approved, Rejected
 from analyzer.regions.events import RegionWish
 from analyzer.regions.life import Region
+from analyzer.trains.events import TrainWish
 from analyzer.trains.life import Train
-from rollbackd.config.settings import Config
+from rollbackd.config.settings import Config, Deciders
 from rollbackd.decisions import Deed
-from rollbackd.http import Doors
+from rollbackd.http import BODIES, Doors
 from rollbackd.leadership.role import Role
-from rollbackd.regions.doors import region_routes
+from rollbackd.regions.doors import RegionOrder, region_routes
 from rollbackd.regions.keeper import RegionKeeper
+from rollbackd.regions.portrait import POLICY as REGION_POLICY
+from rollbackd.regions.portrait import region_of
 from rollbackd.store.journal import SqlJournal
 from rollbackd.telemetry import Telemetry
 from rollbackd.trains.conductor import Conductor
-from rollbackd.trains.doors import train_routes, withdrawal_routes
+from rollbackd.trains.doors import (
+    TrainOrder,
+    WithdrawalOrder,
+    train_routes,
+    withdrawal_routes,
+)
+from rollbackd.trains.portrait import policy_name, train_of
 from rollbackd.views import WatchView
+from rollbackd.web.openapi import Bodies
 from rollbackd.withdrawals import Withdrawals
 
 
@@ -55,6 +66,10 @@ class Regional:
         self._withdrawals = around.withdrawals
         self._keeper = _keeper(around, stack)
         self._conductor = _conductor(around, stack)
+        config = around.config
+        self._deciders = {policy_name(train.name): train.deciders for train in config.trains}
+        if config.regions is not None:
+            self._deciders[REGION_POLICY] = config.regions.deciders
         around.telemetry.follow_regions(self._regions, self._trains)
 
     def routes(self, doors: Doors) -> list[Route]:
@@ -66,11 +81,30 @@ class Regional:
             routes += train_routes(self._conductor, doors, self._role.permit)
         return routes
 
-    def views(self) -> tuple[WatchView, ...]:
+    def bodies(self) -> Bodies:
+        """Return what the daemon takes over HTTP, that of ``routes`` included."""
+        orders: dict[str, type[BaseModel]] = {}
+        if self._keeper is not None:
+            orders["region"] = RegionOrder
+        if self._conductor is not None:
+            orders["train"] = TrainOrder
+        return replace(BODIES, orders=orders, withdrawal=WithdrawalOrder)
+
+    def regions(self) -> tuple[WatchView, ...]:
         """Return how regions stand; nothing while another replica leads, which knows them."""
         if self._keeper is None or not self._role.leads:
             return ()
         return self._keeper.views()
+
+    def trains(self) -> tuple[WatchView, ...]:
+        """Return how trains stand; as ``regions``."""
+        if self._conductor is None or not self._role.leads:
+            return ()
+        return self._conductor.views()
+
+    def deciders(self, policy: str) -> Deciders | None:
+        """Return who may decide about what has this policy's name; None when it is none of ours."""
+        return self._deciders.get(policy)
 
     def _regions(self) -> tuple[Region, ...]:
         if self._keeper is None or not self._role.leads:
@@ -82,10 +116,21 @@ class Regional:
             return ()
         return self._conductor.trains()
 
-    def handle(self, region: str, deed: Deed) -> None:
-        """Let a decision happen to a region."""
-        if self._keeper is not None and isinstance(deed, Approved | Rejected | RegionWish):
-            self._keeper.handle(region, deed)
+    def handle(self, id_: str, deed: Deed) -> bool:
+        """Let a decision happen to the region or the train that it is about.
+
+        Returns:
+            Whether it was about one of them. Of a train that left since, nothing is changed.
+        """
+        if (region := region_of(id_)) is not None:
+            if self._keeper is not None and isinstance(deed, Approved | Rejected | RegionWish):
+                self._keeper.handle(region, deed)
+            return True
+        if (train := train_of(id_)) is not None:
+            if self._conductor is not None and isinstance(deed, Approved | Rejected | TrainWish):
+                self._conductor.decided(*train, deed)
+            return True
+        return False
 
     def restore(self) -> None:
         """Take up where an earlier process left. Raises Transient."""

@@ -74,6 +74,23 @@ class GuardView:
 
 
 @dataclass(frozen=True, slots=True)
+class StopView:
+    """One region of a release train, in the order of its route.
+
+    ``state`` is one of ``analyzer.trains.standing``, since ``since``; None while nothing happened
+    there. ``text`` says what its daemon says of the release now; ``watch_id`` names the watch that
+    judges it, "" before there is one, and ``url`` its page: a path when it is on our own site.
+    """
+
+    region: str
+    state: str
+    since: float | None
+    text: str = ""
+    watch_id: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchView:
     """Everything people are shown of one watch.
 
@@ -86,8 +103,8 @@ class WatchView:
     let the plan be carried out, or "". ``held`` names what is held for the watch until somebody lets
     it go; ``can_demand`` says of a watch that ended as reported that its rollout is still there, so
     that a person may still demand it back. ``offered`` names the decisions offered about something
-    that is no watch, such as a region, whose phases are its own. ``annotations`` are what the rollout says of itself: author,
-    commit, link.
+    that is no watch, such as a region or a train, whose phases are their own. ``stops`` are the regions
+    of a train. ``annotations`` are what the rollout says of itself: author, commit, link.
     """
 
     id: str
@@ -118,4 +135,5 @@ class WatchView:
     held: tuple[str, ...] = ()
     can_demand: bool = False
     offered: tuple[str, ...] = ()
+    stops: tuple[StopView, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)

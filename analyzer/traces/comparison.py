@@ -39,7 +39,7 @@ from analyzer.traces.shares import (
     share_of_known,
     share_of_late,
 )
-from analyzer.traces.summing import TOLD, Measure, strongest, sum_up
+from analyzer.traces.summing import TOLD, Measure, believed, strongest, sum_up
 from analyzer.traces.wording import Accusation
 
 SEPARATOR = "\x1f"
@@ -376,6 +376,7 @@ class TraceComparison:
             return missing or few
         seen = {operation: state.seen for operation, state in one.operations.items()}
         measure = Measure(one.signal.changed_calls, 1.0 / (one.policy.alpha * one.weight))
+        every = believed(every)
         finding = sum_up(every, seen, measure)
         self._want(one, every, INTERESTING / one.weight)
         strong = strongest((a for a in every if a.aspect not in STRUCTURE), ATTRIBUTED)

@@ -15,6 +15,8 @@ TOLD = 3
 MAJOR = 0.1
 """An operation with this share of what the canary is asked for must be free of harm before all is
 well."""
+LONGER = 1.1
+"""Ratio of an operation's durations below which it did not become longer by anything it does itself."""
 COMPANY = 0.1
 """Part of what would decide that changed calls may add to a case where they are only told."""
 
@@ -25,6 +27,25 @@ class Measure:
 
     changed_calls: ChangedCalls
     decisive: float
+
+
+def believed(every: Sequence[Accusation]) -> list[Accusation]:
+    """Return what was found, without self times that grew in operations that last no longer.
+
+    Where spans of calls are missing or late, what was waited for looks like own work; so does work that
+    moved from a dependency into the service. Neither takes anybody longer.
+    """
+    same = {
+        a.operation
+        for a in every
+        if a.aspect is Aspect.DURATION and a.finding.tested and a.finding.ratio < LONGER
+    }
+    return [
+        replace(a, finding=replace(a.finding, harmful=False))
+        if a.aspect is Aspect.SELF_TIME and a.operation in same
+        else a
+        for a in every
+    ]
 
 
 def strongest(every: Iterable[Accusation], least: float) -> list[Accusation]:

@@ -39,12 +39,14 @@ class Departed:
         release: what tells it from other releases, in every region.
         watch_id: of the watch that follows it in the first region. at: when that began.
         before: for each region, the watches that were over then: they say nothing of this train.
+        says: what the rollout says of itself, such as its author, by key.
     """
 
     release: str
     watch_id: str
     at: float
     before: tuple[tuple[str, ...], ...]
+    says: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,16 @@ class Continued:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A person wants every region that has the release to go back, whatever was found there."""
+
+    by: str
+
+
+TrainWish = Halted | Continued | Recalled
+"""What a person may want of a train at any time, besides answering a plan."""
+
 TrainEvent = (
     Departed
     | Looked
@@ -121,8 +133,7 @@ TrainEvent = (
     | ActFailed
     | TakenBack
     | NotTakenBack
-    | Halted
-    | Continued
+    | TrainWish
 )
 
 

@@ -3,7 +3,8 @@
 A train carries one release over regions in a fixed order; the first region's rollout begins it.
 Total and pure. Invariants, each proved by a property test: a region is released only while every
 one before it was judged healthy in this train, or vouched for by a person; each region at most
-once; after a failure none is; blindness holds, and neither releases nor takes back anything.
+once; after a failure none is; blindness holds, and neither releases nor takes back anything; only
+a failure or a person's word takes anything back.
 """
 
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from analyzer.trains.events import (
     NotBegun,
     NotTakenBack,
     PlanRelease,
+    Recalled,
     Release,
     Released,
     ReleasePlanned,
@@ -29,6 +31,7 @@ from analyzer.trains.events import (
     TakenBack,
     TrainCommand,
     TrainEvent,
+    TrainWish,
 )
 from analyzer.trains.policy import OnFailure, TrainPolicy
 from analyzer.wording import duration
@@ -65,6 +68,12 @@ class TrainPhase(StrEnum):
 _OVER = frozenset(
     {TrainPhase.WAITING, TrainPhase.ARRIVED, TrainPhase.STOPPED, TrainPhase.TAKEN_BACK}
 )
+_RECALLABLE = frozenset(
+    {
+        TrainPhase.SOAKING, TrainPhase.AWAITING_APPROVAL, TrainPhase.NEEDS_HUMAN,
+        TrainPhase.ARRIVED, TrainPhase.STOPPED,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,8 @@ class Stop:
         released_at: since when the release is expected there, None while it is not.
         healthy_at: when it was judged healthy there, None while it was not.
         vouched_by: the person who vouched for it instead, or "".
+        undecided_at: when its watch was seen to have ended without a verdict, None while it was not.
+        failed_at: when it was seen to have failed, None while it was not.
         taken_back_at: when the region went back, None while it has not.
     """
 
@@ -86,12 +97,20 @@ class Stop:
     released_at: float | None = None
     healthy_at: float | None = None
     vouched_by: str = ""
+    undecided_at: float | None = None
+    failed_at: float | None = None
     taken_back_at: float | None = None
 
     @property
     def passed(self) -> bool:
         """Whether it was judged healthy, or vouched for."""
         return self.healthy_at is not None
+
+    @property
+    def kept(self) -> bool:
+        """Whether its own daemon leaves the release there, and nobody took it back since."""
+        ended = self.passed or self.undecided_at is not None
+        return ended and self.failed_at is None and self.taken_back_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +123,10 @@ class Train:
         release: what it carries. begun_at: when that began in the first region.
         number: how many trains of this name departed.
         plan_key: the plan in force, "" when there is none. plans: made so far, of this train.
-        failed: what went wrong where, "" while nothing did.
+        failed: what went wrong where, or who wants it back; "" while neither is.
         blind_since: since when a region on the way cannot be seen, or None. told_blind: it was said.
+        turn: how many decisions people took; what they are offered is bound to it.
+        says: what the rollout in the first region says of itself, by key.
     """
 
     name: str
@@ -122,6 +143,8 @@ class Train:
     failed: str = ""
     blind_since: float | None = None
     told_blind: bool = False
+    turn: int = 0
+    says: tuple[tuple[str, str], ...] = ()
 
     @property
     def here(self) -> Stop:
@@ -130,9 +153,22 @@ class Train:
 
     @property
     def to_take_back(self) -> tuple[int, ...]:
-        """Places of the regions that kept the release and did not go back yet."""
-        stops = enumerate(self.stops)
-        return tuple(i for i, s in stops if s.passed and s.taken_back_at is None)
+        """Places of the regions that kept the release and did not go back yet.
+
+        Where it failed, the region's own daemon sees to it.
+        """
+        return tuple(i for i, stop in enumerate(self.stops) if stop.kept)
+
+    @property
+    def can_be_recalled(self) -> bool:
+        """Whether a person may have it taken back now.
+
+        Not while a region is judged or released: whoever wants it back then stops the train first,
+        so that it is known what has the release.
+        """
+        if self.phase is TrainPhase.STOPPED and self.plan_key:
+            return False  # a write may still be under way
+        return self.phase in _RECALLABLE and bool(self.to_take_back)
 
     @property
     def is_last(self) -> bool:
@@ -168,7 +204,7 @@ def step(train: Train, event: TrainEvent, policy: TrainPolicy, now: float) -> Ne
             return _carried_out(train, event, now)
         case TakenBack() | NotTakenBack():
             return _returned(train, event, now)
-        case Halted() | Continued():
+        case Halted() | Continued() | Recalled():
             return _ordered(train, event, now)
         case _:
             assert_never(event)
@@ -201,6 +237,8 @@ def _departed(train: Train, event: Departed, now: float) -> Next:
         release=event.release,
         begun_at=event.at,
         number=train.number + 1,
+        turn=train.turn,
+        says=event.says,
     )
     note = f"{event.release} began in {first.region}"
     return _told(begun, TrainPhase.JUDGING, note, now, urgent=False)
@@ -221,9 +259,11 @@ def _looked(train: Train, event: Looked, policy: TrainPolicy, now: float) -> Nex
     if train.failed:  # what is left is for people: to agree, or to look
         waits = train.phase is TrainPhase.AWAITING_RETURN
         return _expired(train, policy, now) if waits else (train, ())
-    for stop, seen in zip(train.stops, way, strict=False):
+    train = _bound(train, way[train.place])
+    for place, (stop, seen) in enumerate(zip(train.stops, way, strict=False)):
         if seen.sight is Sight.FAILED:
-            return _fail(train, f"{stop.region}: {seen.text}", policy, now)
+            failed = _with(train, place, replace(stop, failed_at=now))
+            return _fail(failed, f"{stop.region}: {seen.text}", policy, now)
         if seen.sight is Sight.OVERTAKEN:
             note = f"{stop.region}: {seen.text}"
             return _told(replace(train, plan_key=""), TrainPhase.STOPPED, note, now)
@@ -238,6 +278,14 @@ def _looked(train: Train, event: Looked, policy: TrainPolicy, now: float) -> Nex
         case _:
             after, more = train, ()
     return after, (*commands, *more)
+
+
+def _bound(train: Train, seen: Seen) -> Train:
+    """Remember which watch judges the release in the region in hand."""
+    known = train.here.watch_id or train.phase is not TrainPhase.JUDGING
+    if known or not seen.watch_id:
+        return train
+    return _with(train, train.place, replace(train.here, watch_id=seen.watch_id))
 
 
 def _is_clear(stop: Stop, seen: Seen) -> bool:
@@ -266,16 +314,14 @@ def _sighted(train: Train, way: tuple[Seen, ...], policy: TrainPolicy, now: floa
 
 def _judging(train: Train, seen: Seen, policy: TrainPolicy, now: float) -> Next:
     here = train.here
-    if seen.watch_id and not here.watch_id:
-        here = replace(here, watch_id=seen.watch_id)
-        train = _with(train, train.place, here)
     match seen.sight:
         case Sight.HEALTHY:
             passed = _with(train, train.place, replace(here, healthy_at=now))
             return _passed(passed, seen.text, policy, now)
         case Sight.UNDECIDED:
             note = f"{here.region} {seen.sight.value}: {seen.text}"
-            return _told(train, TrainPhase.NEEDS_HUMAN, note, now)
+            ended = _with(train, train.place, replace(here, undecided_at=now))
+            return _told(ended, TrainPhase.NEEDS_HUMAN, note, now)
         case Sight.NOT_YET:
             waited = now - (here.released_at or now)
             if waited < policy.begin_within_s or policy.mode is Mode.OBSERVE:
@@ -355,6 +401,7 @@ def _answered(train: Train, event: Approved | Rejected, policy: TrainPolicy, now
         return train, ()
     if now - train.since >= policy.approval_expires_s:
         return _expired(train, policy, now)
+    train = replace(train, turn=train.turn + 1)
     if isinstance(event, Rejected):
         stopped = replace(train, plan_key="")
         return _told(stopped, TrainPhase.STOPPED, f"rejected by {event.by}", now)
@@ -394,7 +441,7 @@ def _carried_out(train: Train, event: Released | NotBegun | ActFailed, now: floa
 
 def _fail(train: Train, text: str, policy: TrainPolicy, now: float) -> Next:
     train = replace(train, failed=text, plan_key="")
-    having = [stop.region for stop in train.stops if stop.passed]
+    having = [train.stops[place].region for place in train.to_take_back]
     if policy.on_failure is OnFailure.STOP or not having:
         kept = f"; {', '.join(having)} keep the release" if having else ""
         return _told(train, TrainPhase.STOPPED, f"{text}{kept}", now)
@@ -440,15 +487,33 @@ def _returned(train: Train, event: TakenBack | NotTakenBack, now: float) -> Next
 # People
 
 
-def _ordered(train: Train, event: Halted | Continued, now: float) -> Next:
-    if isinstance(event, Halted):
-        if train.phase.over:
-            return train, ()
-        key = train.plan_key if train.phase is TrainPhase.RELEASING else ""
-        stopped = replace(train, plan_key=key)
-        return _told(stopped, TrainPhase.STOPPED, f"stopped by {event.by}", now)
-    if train.phase is not TrainPhase.NEEDS_HUMAN:
-        return train, ()
+def _ordered(train: Train, event: TrainWish, now: float) -> Next:
+    taken = replace(train, turn=train.turn + 1)
+    match event:
+        case Halted():
+            if train.phase.over:
+                return train, ()
+            key = train.plan_key if train.phase is TrainPhase.RELEASING else ""
+            stopped = replace(taken, plan_key=key)
+            return _told(stopped, TrainPhase.STOPPED, f"stopped by {event.by}", now)
+        case Recalled():
+            if not train.can_be_recalled:
+                return train, ()
+            having = [train.stops[place].region for place in reversed(train.to_take_back)]
+            recalled = replace(
+                taken, plan_key="", failed=train.failed or f"recalled by {event.by}"
+            )
+            note = f"{event.by} wants it back; going back in {', '.join(having)}"
+            return _told(recalled, TrainPhase.TAKING_BACK, note, now)
+        case Continued():
+            if train.phase is not TrainPhase.NEEDS_HUMAN:
+                return train, ()
+            return _continued(taken, event, now)
+        case _:
+            assert_never(event)
+
+
+def _continued(train: Train, event: Continued, now: float) -> Next:
     note = f"continued by {event.by}"
     if train.failed:
         return _told(train, TrainPhase.TAKING_BACK, note, now)

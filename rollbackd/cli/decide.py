@@ -138,22 +138,33 @@ def tell(
 ) -> tuple[Callable[[str, dict[str, object]], dict[str, Any]], "WatchView"]:
     """Return how to post something about a watch to the daemon, and the watch as it is now."""
     config = load_or_exit(config_file or DEFAULT)
-    token = config.http.token
-    own = os.environ.get(OWN_TOKEN, "")
-    if token is None and not own:
-        raise click.ClickException(
-            f"{config.file} sets no http.token_file or http.token_env, and there is no token of the "
-            f"cluster in {OWN_TOKEN}: nobody may decide over HTTP"
-        )
+    known = _token(config)
     view, found = Place(config.http.url, None).watch(wanted)
     if not found.live:
         raise click.ClickException("the daemon does not answer, so nothing was decided")
 
     def post(path: str, content: dict[str, object]) -> dict[str, Any]:
-        known = own or (token.read() if token is not None else "")
-        return posted(f"{config.http.url}{path}", content, known)
+        return posted(f"{config.http.url}{path}", content, known())
 
     return post, view
+
+
+def _token(config: "Config") -> Callable[[], str]:
+    """Return what reads the token that decisions are sent with: one's own, or the daemon's.
+
+    Raises:
+        click.ClickException: there is none.
+    """
+    token = config.http.token
+    own = os.environ.get(OWN_TOKEN, "")
+    if own:
+        return lambda: own
+    if token is None:
+        raise click.ClickException(
+            f"{config.file} sets no http.token_file or http.token_env, and there is no token of the "
+            f"cluster in {OWN_TOKEN}: nobody may decide over HTTP"
+        )
+    return token.read
 
 
 def _show(view: "WatchView") -> None:
@@ -195,14 +206,11 @@ def order(config: "Config", kind: str, name: str, wish: str, by: str) -> None:
     Raises:
         click.ClickException: nobody may decide, or the daemon refuses or does not answer.
     """
-    if config.http.token is None:
-        raise click.ClickException(
-            f"{config.file} sets no http.token_file or http.token_env: nobody may decide over HTTP"
-        )
+    known = _token(config)
     body: dict[str, object] = {kind: name, "wish": wish, "by": by}
     if wish in {"approve", "reject"}:
         body["plan"] = _plan_of(config, kind, name)
-    after = posted(f"{config.http.url}/api/v1/{kind}s", body, config.http.token.read())
+    after = posted(f"{config.http.url}/api/v1/{kind}s", body, known())
     click.echo(f"{name}: {after['phase']}: {after['note']}")
 
 

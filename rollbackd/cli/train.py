@@ -1,11 +1,13 @@
 """``rollbackd train``: release trains, seen and ordered about by hand."""
 
 import getpass
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from analyzer.wording import duration
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
 from rollbackd.cli.decide import order, told_of
 
@@ -30,27 +32,30 @@ def show(config_file: Path | None) -> None:
         click.echo(f" {each['release']}".rstrip())
         click.echo(f"  {each['note']}")
         for place, stop in enumerate(each["stops"]):
-            click.echo(f"  {_mark(stop)} {stop['region']}{_here(each, place)}")
+            click.echo(f"  {_stop(stop)}{' ←' if place == each['place'] else ''}")
+        if each["hold"]:
+            click.echo(f"  held: {each['hold']}")
         if each["phase"].startswith("awaiting"):
             click.echo(f"  plan {each['plan_key']}: rollbackd train approve {each['name']}")
+        elif each["offered"]:
+            click.echo(f"  you may: {', '.join(each['offered'])}")
 
 
-def _mark(stop: dict[str, Any]) -> str:
-    if stop["taken_back_at"] is not None:
-        return "↩"
-    if stop["healthy_at"] is not None:
-        return "✓"
-    return "…" if stop["released_at"] is not None else "·"
+_SIGNS = {
+    "waiting": "·", "not released": "·", "healthy": "✓", "vouched for": "✓", "failed": "✗",
+    "taken back": "↩", "going back": "↩",
+}  # fmt: skip
 
 
-def _here(seen: dict[str, Any], place: int) -> str:
-    stop = seen["stops"][place]
-    vouched = f" (vouched for by {stop['vouched_by']})" if stop["vouched_by"] else ""
-    return f"{vouched}{' ←' if place == seen['place'] else ''}"
+def _stop(stop: dict[str, Any]) -> str:
+    """Return how a region stands, in one line."""
+    lasted = "" if stop["since"] is None else f" for {duration(time.time() - stop['since'])}"
+    text = f": {stop['text']}" if stop["text"] else ""
+    return f"{_SIGNS.get(stop['state'], '…')} {stop['region']} {stop['state']}{lasted}{text}"
 
 
 def _wishing(wish: str, text: str) -> None:
-    @train.command(wish, help=text)
+    @train.command(wish.replace(" ", "-"), help=text)
     @_TRAIN
     @config_option
     @_BY
@@ -61,6 +66,11 @@ def _wishing(wish: str, text: str) -> None:
 _wishing("approve", "Let the plan of TRAIN be carried out.")
 _wishing("reject", "Forbid the plan of TRAIN, which stops it.")
 _wishing("stop", "Stop TRAIN: nothing more is released.")
+_wishing(
+    "take back",
+    "Have every region that has the release of TRAIN go back, the last one first; their own "
+    "guards still apply.",
+)
 _wishing(
     "continue",
     "Let TRAIN go on after it needed a human; where a region ended without a verdict, you vouch "

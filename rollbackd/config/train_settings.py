@@ -1,13 +1,13 @@
 """``trains`` as the daemon sees it: frozen values, validated, all times in seconds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from actions.trains.settings import Paused, Workflow
 from analyzer.trains.policy import TrainPolicy
 from rollbackd.config.secrets import Secret
-from rollbackd.config.settings import EndpointSettings
+from rollbackd.config.settings import Deciders, EndpointSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,12 @@ class StopSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """One release train."""
+    """One release train; ``deciders``: who may decide about it by a message's buttons."""
 
     name: str
     policy: TrainPolicy
     stops: tuple[StopSettings, ...]
+    deciders: Deciders = field(default_factory=Deciders)
 
     def secrets(self) -> Mapping[str, Secret]:
         """Return every secret by the key path below this train."""

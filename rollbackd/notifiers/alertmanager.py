@@ -8,7 +8,7 @@ from typing import Any
 import requests
 
 from rollbackd.notifiers.http_post import send
-from rollbackd.notifiers.links import Links, parts
+from rollbackd.notifiers.links import Links, parts, traces_of
 from rollbackd.notifiers.port import Memo
 from rollbackd.notifiers.wording import Severity, headline, severity, summary
 from rollbackd.views import WatchView
@@ -64,9 +64,11 @@ class Alertmanager:
     def _alert(
         self, view: WatchView, labels: Mapping[str, str], began: float, ends: float
     ) -> dict[str, Any]:
+        annotations = {"summary": headline(view), "description": summary(view)}
+        traces = "\n".join(f"{label} {url}" for label, url in traces_of(view).items())
         alert: dict[str, Any] = {
             "labels": dict(labels),
-            "annotations": {"summary": headline(view), "description": summary(view)},
+            "annotations": annotations | ({"traces": traces} if traces else {}),
             "startsAt": _written(began),
             "endsAt": _written(ends),
         }

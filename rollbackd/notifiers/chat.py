@@ -4,7 +4,7 @@ import apprise
 
 from actions.ports import Transient
 from rollbackd.config.secrets import Secret, SecretError
-from rollbackd.notifiers.links import Links
+from rollbackd.notifiers.links import Links, traces_of
 from rollbackd.notifiers.port import Memo
 from rollbackd.notifiers.wording import Severity, headline, severity, summary
 from rollbackd.views import WatchView
@@ -45,7 +45,8 @@ class Chat:
         state = [view.phase, view.hold, view.since]
         if memo.data.get("state") == state:
             return
-        links = [f"{name}: {url}" for name, url in self._links.of(view).items()]
+        addresses = self._links.of(view) | traces_of(view)
+        links = [f"{name}: {url}" for name, url in addresses.items()]
         try:
             service = self._service()
         except (SecretError, ValueError) as error:

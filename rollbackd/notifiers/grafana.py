@@ -8,10 +8,17 @@ import requests
 from actions.ports import Transient
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.notifiers.http_post import Gone, send
-from rollbackd.notifiers.links import parts
+from rollbackd.notifiers.links import parts, traces_of
 from rollbackd.notifiers.port import Memo
 from rollbackd.notifiers.wording import summary
 from rollbackd.views import WatchView
+
+
+def _traces(view: WatchView) -> list[str]:
+    """Return links to traces as HTML, as which Grafana shows texts."""
+    return [
+        f'<a href="{escape(url)}">{escape(label)}</a>' for label, url in traces_of(view).items()
+    ]
 
 
 class Grafana:
@@ -35,7 +42,7 @@ class Grafana:
             "time": round(1000 * view.started_at),
             "timeEnd": round(1000 * view.updated_at),
             "tags": ["rollbackd", place["namespace"], place["name"], view.phase, *self._tags],
-            "text": escape(summary(view), quote=False),  # Grafana shows it as HTML
+            "text": "<br>".join([escape(summary(view), quote=False), *_traces(view)]),
         }
         if "id" in memo.data:
             try:

@@ -1,10 +1,10 @@
-"""Addresses that messages link to, made from templates: a dashboard at that time, traces, a page."""
+"""Addresses that messages link to: a dashboard at that time, traces, a page, traces that show it."""
 
 import string
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from rollbackd.views import WatchView
+from rollbackd.views import ExampleView, WatchView
 
 MARGIN_S = 600.0
 """Shown before a rollout began: what things looked like without it."""
@@ -47,10 +47,39 @@ class Links:
 
 NO_LINKS = Links()
 
+SHOWN_TRACES = {"canary": 3, "baseline": 1}
+MAX_URL = 400
+"""Characters; a longer address is left out, for messages are cut."""
+
+
+def traces_of(view: WatchView) -> dict[str, str]:
+    """Return the addresses of traces that show what was found, by what people call them.
+
+    Three of the canary and one of the baseline, those of the strongest signals; only addresses that can be opened.
+    """
+    every = [e for signal in view.signals for e in signal.examples if opens(e.url)]
+    found: dict[str, str] = {}
+    for side, most in SHOWN_TRACES.items():
+        mine = {e.url: e for e in every if e.side == side}
+        for i, example in enumerate(list(mine.values())[:most]):
+            label = _label(example)
+            found[label if label not in found else f"{label} ({i + 1})"] = example.url
+    return found
+
+
+def opens(url: str) -> bool:
+    """Tell whether an address can be opened from a message: of a page, readable, not cut."""
+    readable = url.isprintable() and " " not in url and len(url) <= MAX_URL
+    return readable and url.startswith(("http://", "https://"))
+
+
+def _label(example: ExampleView) -> str:
+    return f"{example.side}: {' '.join(example.operation.split())}"
+
 
 def parts(view: WatchView) -> dict[str, str]:
     """Return cluster, namespace, kind and name of a watch's workload."""
-    workload = view.id.rpartition("@")[0] if view.canary in view.id else view.id
+    workload = view.id.rpartition("@")[0] or view.id
     found = workload.split("/", 3)
     found += [""] * (4 - len(found))
     return dict(zip(("cluster", "namespace", "kind", "name"), found, strict=True))

@@ -10,9 +10,9 @@ import requests
 from actions.ports import Transient
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.notifiers.http_post import send
-from rollbackd.notifiers.links import Links, parts
+from rollbackd.notifiers.links import Links, parts, traces_of
 from rollbackd.notifiers.port import Memo
-from rollbackd.notifiers.wording import Severity, headline, severity, strongest
+from rollbackd.notifiers.wording import Severity, headline, severity, strongest, subject
 from rollbackd.views import WatchView
 
 SUMMARY = 1024
@@ -58,7 +58,10 @@ class PagerDuty:
         where = parts(view)
         return {
             "client": "rollbackd",
-            "links": [{"href": url, "text": text} for text, url in self._links.of(view).items()],
+            "links": [
+                {"href": url, "text": text}
+                for text, url in (self._links.of(view) | traces_of(view)).items()
+            ],
             "payload": {
                 "summary": headline(view)[:SUMMARY],
                 "source": view.id[:SUMMARY],
@@ -69,7 +72,7 @@ class PagerDuty:
                 "class": view.phase,
                 "custom_details": {
                     "reasons": list(strongest(view)),
-                    "rollout": f"{view.baseline} → {view.canary}",
+                    "rollout": subject(view),
                     "plan": view.plan or "",
                     "note": view.note,
                     "next": view.outlook,

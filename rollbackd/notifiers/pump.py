@@ -17,19 +17,16 @@ from typing import Any
 import structlog
 
 from actions.ports import ActionError, Entry, Journal, Permanent, Transient, newest
-from analyzer.watch import Phase
 from rollbackd.notifiers.port import Memo, Notifier, Throttled
+from rollbackd.notifiers.wording import is_quiet
 from rollbackd.regions.portrait import KIND as REGION_VIEW
 from rollbackd.telemetry import Telemetry
+from rollbackd.trains.portrait import KIND as TRAIN_VIEW
 from rollbackd.views import WatchView
 from rollbackd.views_json import NotAView, view_from_json
 
 log = structlog.get_logger()
 
-QUIET = frozenset(
-    {Phase.WARMING, Phase.OBSERVING, Phase.HEALTHY, Phase.INCONCLUSIVE, Phase.SUPERSEDED}
-)
-"""Phases in which nobody has to look, unless they were told of the watch before."""
 CLOSING_S = 5.0
 """How long the end of the process waits for a telling in hand; it is told again after a restart."""
 
@@ -56,7 +53,7 @@ class Pace:
     gap_s: float = 2.0
 
 
-TOLD_OF = ("view", REGION_VIEW)
+TOLD_OF = ("view", REGION_VIEW, TRAIN_VIEW)
 """Kinds of the journal's entries that people are told of."""
 
 
@@ -269,7 +266,7 @@ class Pump:
         return {} if last is None else last.data
 
     def _is_worth_telling(self, view: WatchView, *, known: bool) -> bool:
-        return known or not self._pace.only_trouble or view.phase not in QUIET
+        return known or not self._pace.only_trouble or not is_quiet(view)
 
     def _keep(self, watch_id: str, seq: int, memo: Mapping[str, Any], began: object) -> None:
         told = {"seq": seq, "memo": dict(memo), "began": began}
@@ -292,4 +289,4 @@ class Pump:
 
 def _grown(view: WatchView) -> object:
     """Return what of a view changes while its phase stays: worth telling when it did."""
-    return view.verdict, view.reasons, view.evidence, view.held, len(view.timeline)
+    return view.verdict, view.reasons, view.evidence, view.held, view.stops, len(view.timeline)

@@ -4,9 +4,14 @@ The comparison is the one of rollouts. For "against the others", the region is t
 others are the baseline; for "against its history", the region is the baseline, whose drift from
 its past is measured anyway. A region is sick when both say so: regions differ from each other all
 the time, and a whole service has bad days; only one region getting worse alone is worth moving.
+
+While most of the others are worse than their own history, too, nobody is sick: what differs usually
+differs the more in an incident. What was seen of such a stretch tells nothing of one region, so a
+region's evidence begins anew when it is over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import assert_never
 
 from analyzer.comparison import Comparison
@@ -68,6 +73,7 @@ class Assessor:
         self._rosters: dict[str, Roster] = {}
         self._begun: dict[str, float] = {}
         self._renewals: set[str] = set()
+        self._shared: set[str] = set()
 
     def renew(self, region: str) -> None:
         """Begin to compare a region anew, with the next assessment."""
@@ -85,18 +91,40 @@ class Assessor:
             for member in family.members
         }
         evidence = self._comparison.evidence()
+        judged = {
+            r: judge(self._policy, evidence.get(_against_others(r), {})) for r in self._regions
+        }
+        drift = {r: drifts(self._policy, evidence.get(_against_history(r), {})) for r in judged}
+        bad = {r for r, judgement in judged.items() if _beyond(drift[r], judgement.limit)}
         found = {}
-        for region in self._regions:
-            watches = (_against_others(region), _against_history(region))
-            if broken & set(watches):
+        for region, judgement in judged.items():
+            if broken & {_against_others(region), _against_history(region)}:
                 self._leave(region)
                 found[region] = Assessed(Standing.BLIND, "an internal error; see the log")
                 continue
-            others, history = (evidence.get(watch, {}) for watch in watches)
-            judgement = judge(self._policy, others)
-            found[region] = assessed(region, judgement, drifts(self._policy, history))
+            company = self._company(region, bad)
+            found[region] = assessed(region, judgement, drift[region], company)
             self._refresh(region, judgement, found[region], now)
         return found
+
+    def _company(self, region: str, bad: AbstractSet[str]) -> tuple[str, ...]:
+        """Return the other regions, when most of them are worse than their own history now.
+
+        When such a stretch is over they are told once more, and the evidence begins anew.
+
+        Args:
+            region: the one that is asked about.
+            bad: the regions that are worse than their own history.
+        """
+        others = tuple(other for other in self._regions if other != region)
+        if 2 * len(bad & set(others)) > len(others):
+            self._shared.add(region)
+            return others
+        if region not in self._shared:
+            return ()
+        self._shared.discard(region)
+        self._renewals.add(region)
+        return others
 
     def _discover(self, now: float) -> None:
         """Take note of the regions' instances; those of a silent source stay as they were."""
@@ -153,20 +181,26 @@ class Assessor:
             self._rosters.pop(watch, None)
 
 
-def assessed(region: str, judgement: Judgement, drift: Mapping[str, float]) -> Assessed:
+def assessed(
+    region: str, judgement: Judgement, drift: Mapping[str, float], company: Sequence[str] = ()
+) -> Assessed:
     """Return what follows from both questions.
 
     Args:
         region: its name, for the text.
         judgement: of the region against the others.
         drift: evidence that the region is worse than its own history, by critical signal.
+        company: the others, when most of them are worse than their own history, too.
     """
     text = "; ".join(r.text for r in judgement.reasons[:2]) or "nothing was measured yet"
     text = _in_regions(text, region)
     if judgement.blind:
         return Assessed(Standing.BLIND, text)
-    worse = {name: e for name, e in drift.items() if e >= judgement.limit}
+    worse = _beyond(drift, judgement.limit)
     named = {r.signal for r in judgement.reasons if r.strength > 0}
+    if worse and company:
+        as_well = f"worse than its own history, as most of {', '.join(company)}"
+        return Assessed(Standing.SHARED, f"{as_well}: {text}")
     if judgement.verdict is Verdict.DEGRADED and named & set(worse):
         name = max(named & set(worse), key=lambda signal: worse[signal])
         own = f"{name} is worse than its own history (e-value {e_value(worse[name])})"
@@ -209,6 +243,11 @@ def drifts(policy: Policy, evidence: EvidenceOf) -> dict[str, float]:
         for name, found in evidence.items()
         if name in critical and isinstance(found, Measured)
     }
+
+
+def _beyond(drift: Mapping[str, float], limit: float) -> dict[str, float]:
+    """Return the signals that are surely worse than they were."""
+    return {name: e for name, e in drift.items() if e >= limit}
 
 
 def _against_others(region: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
-from actions.ports import Entry, Journal, Transient, newest
+from actions.ports import Entry, Journal, Transient
 from actions.regions.planner import watch_id
 from analyzer.events import ActFailed, Announce, AskApproval, PlanRefused
 from analyzer.regions.events import (
@@ -30,9 +30,10 @@ from analyzer.regions.policy import RegionPolicy
 from rollbackd.errands import Errands
 from rollbackd.regions.mover import Mover
 from rollbackd.regions.portrait import KIND as VIEW_KIND
-from rollbackd.regions.portrait import MAX_TIMELINE, portray
-from rollbackd.views import TimelineItem, WatchView
-from rollbackd.views_json import view_from_json, view_to_json
+from rollbackd.regions.portrait import portray
+from rollbackd.timelines import Timeline, continued, recalled
+from rollbackd.views import WatchView
+from rollbackd.views_json import view_to_json
 
 log = structlog.get_logger()
 
@@ -85,7 +86,7 @@ class RegionKeeper:
         self._lock = threading.RLock()
         self._regions = {name: Region(name, since=now()) for name in names}
         self._renewals: set[str] = set()
-        self._timelines: dict[str, list[TimelineItem]] = {name: [] for name in names}
+        self._timelines: dict[str, Timeline] = dict.fromkeys(names, ())
         self._errands: Errands[RegionEvent] = Errands("region", self.handle, self._broken)
 
     def restore(self) -> None:
@@ -94,7 +95,7 @@ class RegionKeeper:
             region = region_from_json(entry.data)
             if region.name in self._regions and id_ == watch_id(region.name):
                 self._regions[region.name] = region
-                self._timelines[region.name] = self._told(region)
+                self._timelines[region.name] = recalled(self._journal, _episode(region), VIEW_KIND)
                 log.info("region resumed", region=region.name, phase=region.phase.value)
 
     def regions(self) -> tuple[Region, ...]:
@@ -113,12 +114,6 @@ class RegionKeeper:
 
     def _others(self, name: str) -> tuple[Region, ...]:
         return tuple(r for r in self._regions.values() if r.name != name)
-
-    def _told(self, region: Region) -> list[TimelineItem]:
-        """Return what people were told of the present episode. Raises Transient."""
-        kinds = frozenset({VIEW_KIND})
-        last = newest(self._journal.entries(watch_id=_episode(region), kinds=kinds))
-        return [] if last is None else list(view_from_json(last.data).timeline)
 
     def tick(self) -> None:
         """Judge every region and let that happen to it."""
@@ -167,12 +162,8 @@ class RegionKeeper:
         """Write a region's state and, while it is not simply normal, what people are told."""
         name = after.name
         entries = [Entry(now, watch_id(name), KIND, after.plan_key, region_to_json(after))]
-        timeline = self._timelines[name]
-        if after.episode != before.episode:
-            timeline = []
-        if (after.phase, after.note) != (before.phase, before.note):
-            item = TimelineItem(now, "phase", f"{after.phase.value}: {after.note}")
-            timeline = [*timeline, item][-MAX_TIMELINE:]
+        timeline = self._timelines[name] if after.episode == before.episode else ()
+        timeline = continued(timeline, before, after, now)
         if after.phase is not RegionPhase.NORMAL or before.phase is not RegionPhase.NORMAL:
             shown = portray(after, self._others(name), self._policy.mode, timeline)
             view = view_to_json(shown)

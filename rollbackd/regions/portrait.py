@@ -11,7 +11,6 @@ KIND = "region-view"
 """Kind of the journal's entries that hold what was shown of a region."""
 POLICY = "(regions)"
 """Stands where a watch has its policy's name; no policy can be called so."""
-MAX_TIMELINE = 100
 _PLACE = "regions/dns/Region"
 
 

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analyzer.trains.life import TrainPhase
+from analyzer.trains.standing import StopState
 from analyzer.watch import Phase
 from analyzer.wording import duration, quantity
 from analyzer.wording import e_value as write_e
 from rollbackd.decisions import SNOOZE_S, Verb, offer_key, offers
-from rollbackd.notifiers.links import Links, parts
+from rollbackd.notifiers.links import Links, opens, parts, traces_of
 from rollbackd.notifiers.wording import (
     Severity,
     author,
@@ -21,6 +23,8 @@ from rollbackd.notifiers.wording import (
     course,
     headline,
     is_region,
+    is_rollout,
+    is_train,
     severity,
     strongest,
 )
@@ -36,16 +40,13 @@ from rollbackd.slack.mrkdwn import (
     plain,
     sparkline,
 )
-from rollbackd.views import SignalView, TimelineItem, WatchView
+from rollbackd.views import SignalView, StopView, TimelineItem, WatchView
 
 Block = dict[str, Any]
 
 ACTION = "decide:"
 """Begins the id of every button; the verb follows. The value is the offer's opaque key."""
 SHOWN_SIGNALS = 3
-SHOWN_TRACES = 3
-MAX_URL = 400
-"""Characters; a context block has room for three of these."""
 SHOWN_AT_HOME = 30
 THREAD_LINES = 25
 
@@ -55,7 +56,20 @@ _SIGNS = {
     Phase.HEALTHY: "✅",
     Phase.ROLLED_BACK: "↩️",
     Phase.NEEDS_HUMAN: "🚨",
+    TrainPhase.AWAITING_RETURN: "🟠",
+    TrainPhase.ARRIVED: "✅",
 }
+_STOP_SIGNS = {
+    StopState.WAITING: "⚪",
+    StopState.LEFT_OUT: "⚪",
+    StopState.HEALTHY: "✅",
+    StopState.VOUCHED: "✅",
+    StopState.UNDECIDED: "🟠",
+    StopState.FAILED: "🔴",
+    StopState.GOING_BACK: "↩️",
+    StopState.TAKEN_BACK: "↩️",
+}
+"""Of a train's regions; those of the others, which are under way, are blue."""
 _SIGN_OF = {Severity.INFO: "🔵", Severity.WARNING: "🟡", Severity.CRITICAL: "🔴"}
 
 
@@ -85,6 +99,13 @@ BUTTONS = {
         "Fail back", "", "Bring the traffic of {what} back? The guards are asked."
     ),
     Verb.FOLLOW: Button("Follow again"),
+    Verb.CONTINUE: Button(
+        "Go on", "primary", "Let {name} go on? A region without a verdict is vouched for by you."
+    ),
+    Verb.STOP: Button("Stop", "danger", "Stop {name}? The regions that have it keep it."),
+    Verb.TAKE_BACK: Button(
+        "Take back", "danger", "Take {name} back in every region? Their own guards are asked."
+    ),
     Verb.RELEASE: Button("Release hold", "", "Let go of what is held for {what}? {held}"),
 }
 
@@ -100,7 +121,7 @@ def message(view: WatchView, links: Links) -> list[Block]:
     blocks: list[Block] = [
         {"type": "header", "text": _plain_text(f"{sign} {headline(view)}", HEADER)},
         _section([_what(view), *_change(view)]),
-        _section(_case(view)),
+        _section(_route(view.stops) if view.stops else _case(view)),
     ]
     curves = _curves(view.signals)
     if curves:
@@ -113,18 +134,15 @@ def message(view: WatchView, links: Links) -> list[Block]:
     if addresses:
         shown = " · ".join(link(url, label) for label, url in addresses.items())
         blocks.append({"type": "context", "elements": [_mrkdwn(shown, CONTEXT)]})
-    traces = _traces(view.signals)
+    traces = _traces(view)
     if traces:
         blocks.append({"type": "context", "elements": [_mrkdwn(traces, CONTEXT)]})
     return blocks
 
 
-def _traces(signals: Sequence[SignalView]) -> str:
+def _traces(view: WatchView) -> str:
     """Return links to traces that show what was found, the canary's first."""
-    every = (example for signal in signals for example in signal.examples)
-    found = {e.url: e for e in every if e.url and e.url.isprintable() and " " not in e.url}
-    shown = sorted(found.values(), key=lambda example: example.side != "canary")[:SHOWN_TRACES]
-    links = [link(e.url, f"{e.side}: {e.operation}") for e in shown if len(e.url) <= MAX_URL]
+    links = [link(url, label) for label, url in traces_of(view).items()]
     return f"Traces: {' · '.join(links)}" if links else ""
 
 
@@ -132,6 +150,8 @@ def _what(view: WatchView) -> str:
     where = parts(view)
     if is_region(view):
         return f"region {code(view.workload)}, compared with {escape(view.baseline)}"
+    if is_train(view):
+        return f"train {code(view.workload)} with {code(view.canary)}: {escape(view.baseline)}"
     moved = f"{code(view.baseline or '?')} → {code(view.canary)}"
     return f"{code(view.workload)} on {code(where['cluster'])}:  {moved}"
 
@@ -148,11 +168,24 @@ def _change(view: WatchView) -> list[str]:
 
 def _case(view: WatchView) -> list[str]:
     evidence = f"evidence {write_e(view.evidence)} of {write_e(view.limit)}"
-    weighed = "" if is_region(view) else f"  ({evidence})"
+    weighed = f"  ({evidence})" if is_rollout(view) else ""
     return [
         f"*{escape(view.verdict)}*{weighed}",
         *(f"• {escape(reason, 600)}" for reason in strongest(view)),
     ]
+
+
+def _route(stops: Sequence[StopView]) -> list[str]:
+    """Return a line for each region of a train, with a link to the watch where there is one."""
+    lines = []
+    for stop in stops:
+        sign = next((s for state, s in _STOP_SIGNS.items() if state == stop.state), "🔵")
+        since = "" if stop.since is None else f" since {moment(stop.since)}"
+        text = f": {escape(stop.text, 300)}" if stop.text else ""
+        watch = f" · {link(stop.url, 'watch')}" if opens(stop.url) else ""
+        state = escape(stop.state)
+        lines.append(f"{sign} *{escape(stop.region)}* {state}{since}{text}{watch}")
+    return lines
 
 
 def _curves(signals: Sequence[SignalView]) -> list[str]:
@@ -201,7 +234,9 @@ def _button(view: WatchView, verb: Verb) -> Block:
     if button.question:
         what = f"{view.workload} from {view.canary} to {view.baseline or '?'}"
         held = "; ".join(view.held)
-        question = button.question.format(what=what, plan=view.plan or "", held=held)
+        name = f"{view.canary} of {view.workload}"
+        words = {"what": what, "name": name, "plan": view.plan or "", "held": held}
+        question = button.question.format_map(words)
         block["confirm"] = {
             "title": _plain_text(button.label, 100),
             "text": _plain_text(question, 300),
@@ -247,8 +282,10 @@ def listing(views: Sequence[WatchView]) -> list[Block]:
 
 
 def _brief(view: WatchView) -> list[str]:
-    evidence = f"evidence {write_e(view.evidence)} of {write_e(view.limit)}"
-    stand = [f"*{escape(view.phase)}*", escape(view.verdict), evidence, f"mode {code(view.mode)}"]
+    stand = [f"*{escape(view.phase)}*", escape(view.verdict)]
+    if is_rollout(view):
+        stand.append(f"evidence {write_e(view.evidence)} of {write_e(view.limit)}")
+    stand = [*filter(None, stand), f"mode {code(view.mode)}"]
     return [
         f"{_SIGN_OF[severity(view)]} {_what(view)}",
         f"{' · '.join(stand)}\n{escape(view.outlook)}",

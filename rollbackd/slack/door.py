@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import filterfalse
 from typing import Any
 
 import structlog
@@ -17,7 +18,7 @@ from slack_bolt import Ack, App, Respond
 from slack_sdk import WebClient
 
 from actions.ports import ActionError
-from rollbackd.choice import NoSuchWatch, chosen
+from rollbackd.choice import NoSuchWatch, chosen, exact
 from rollbackd.decisions import (
     MAX_SNOOZE_S,
     SNOOZE_S,
@@ -29,6 +30,7 @@ from rollbackd.decisions import (
     offers,
 )
 from rollbackd.notifiers.links import Links
+from rollbackd.notifiers.wording import is_rollout
 from rollbackd.slack import blocks
 from rollbackd.slack.directory import Directory
 from rollbackd.slack.errors import translated
@@ -113,7 +115,7 @@ class Door:
                 respond(text=HELP)
 
     def _show_one(self, respond: Respond, verb: str, wanted: str) -> str:
-        view = chosen(wanted, self._watches())
+        view = self._meant(wanted)
         if verb == "explain":
             self._show(respond, blocks.explanation(view, self._links))
         elif Verb.ROLL_BACK in offers(view):
@@ -126,10 +128,22 @@ class Door:
         if rest and not (rest[0].isascii() and rest[0].isdigit() and int(rest[0]) > 0):
             return f"{rest[0]} is no number of minutes"
         for_s = min(60.0 * int(rest[0]), MAX_SNOOZE_S) if rest else SNOOZE_S
-        view = chosen(wanted, self._watches())
+        view = self._meant(wanted)
         by = self._directory.person(str(body["user_id"]), str(body.get("user_name", "")))
         decision = Decision(view.id, Verb.SNOOZE, by, view.plan_key, view.turn, for_s)
         return _told(self._decisions.decide(decision))
+
+    def _meant(self, wanted: str) -> WatchView:
+        """Return what a person means: a rollout before a region or a train of that name.
+
+        Raises:
+            NoSuchWatch: nothing fits, or several do.
+        """
+        views = self._watches()
+        for some in (filter(is_rollout, views), filterfalse(is_rollout, views)):
+            if (found := exact(wanted, list(some))) is not None:
+                return found
+        return chosen(wanted, views)
 
     def _watches(self) -> list[WatchView]:
         return sorted(self._decisions.views(), key=lambda view: -view.started_at)

@@ -1,4 +1,4 @@
-"""The message of each rollout: posted once, updated from then on, with its course in a thread."""
+"""The message of each rollout, region or train: posted once, then updated; its course is a thread."""
 
 from collections.abc import Callable
 

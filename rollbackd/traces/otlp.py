@@ -91,7 +91,8 @@ def request_of(values: object) -> ExportTraceServiceRequest:
     request = ExportTraceServiceRequest()
     try:
         ParseDict(values, request, ignore_unknown_fields=True, max_recursion_depth=MAX_NESTING)
-    except (ParseError, TypeError, AttributeError) as error:
+    except (ParseError, TypeError, AttributeError, SystemError) as error:
+        # the last is what protobuf's C code makes of half a surrogate pair as a field's name
         raise ValueError(str(error)[:200]) from error
     return request
 

@@ -30,6 +30,7 @@ from analyzer.trains.events import (
     Release,
     Released,
     ReleasePlanned,
+    Seen,
     Sight,
     TakeBack,
     TakenBack,
@@ -39,8 +40,12 @@ from analyzer.trains.events import (
 from analyzer.trains.life import Stop, Train, TrainPhase, step, waiting
 from analyzer.trains.policy import TrainPolicy
 from rollbackd.errands import Errands
-from rollbackd.trains.station import Station, newest, release_of, seen_of
+from rollbackd.timelines import Timeline, continued, recalled
+from rollbackd.trains.portrait import KIND as VIEW_KIND
+from rollbackd.trains.portrait import Glance, portray, view_id
+from rollbackd.trains.station import Station, newest, release_of, rollouts, seen_of
 from rollbackd.views import WatchView
+from rollbackd.views_json import view_to_json
 from rollbackd.withdrawals import State
 
 log = structlog.get_logger()
@@ -71,6 +76,11 @@ class Line:
     stations: Mapping[str, Station]
     lever: Levers
 
+    def page(self, region: str, watch_id: str) -> str:
+        """Return the address of the page of a watch in one of the regions; "" when it left."""
+        station = self.stations.get(region)
+        return "" if station is None else station.page(watch_id)
+
 
 class Conductor:
     """Keeps the state of all trains. ``tick`` by one thread, ``handle`` by any.
@@ -93,6 +103,8 @@ class Conductor:
         self._now = now
         self._lock = threading.RLock()
         self._trains: dict[str, Train] = {}
+        self._seen: dict[str, tuple[Seen, ...]] = {}
+        self._timelines: dict[str, Timeline] = {}
         self._errands: Errands[TrainEvent] = Errands("train", self.handle, self._broken)
         self._asking = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="station")
         self._untold: dict[str, str] = {}
@@ -109,11 +121,23 @@ class Conductor:
             route = tuple(stop.region for stop in train.stops) if train is not None else ()
             if train is None or (train.phase.over and route != line.route):
                 train = waiting(name, line.route, self._now())
-                self._write(train)
+                self._journal.append(self._entry_of(train))
             elif route != line.route:
                 log.error("route changed while a train is on it", train=name, route=line.route)
             self._trains[name] = train
+            id_ = view_id(name, train.number)
+            self._timelines[name] = recalled(self._journal, id_, VIEW_KIND)
             log.info("train resumed", train=name, phase=train.phase.value)
+
+    def views(self) -> tuple[WatchView, ...]:
+        """Return what people are shown of every train, in the configured order."""
+        with self._lock:
+            return tuple(self._portrait(train) for train in self._trains.values())
+
+    def _portrait(self, train: Train) -> WatchView:
+        line = self._lines[train.name]
+        seen = self._seen.get(train.name, ())
+        return portray(train, line.policy, Glance(seen, line.page), self._timelines[train.name])
 
     def trains(self) -> tuple[Train, ...]:
         """Return how every train stands, in the configured order."""
@@ -139,7 +163,7 @@ class Conductor:
             before = self._trains[name]
             after, commands = step(before, event, self._lines[name].policy, self._now())
             if after != before:
-                self._write(after)
+                self._record(before, after, commands)
             self._trains[name] = after
             if after.phase is not before.phase:
                 log.info(
@@ -153,14 +177,39 @@ class Conductor:
                 self._give(after, command)
             return after != before or bool(commands)
 
-    def _write(self, train: Train) -> None:
+    def decided(self, name: str, number: int, event: TrainEvent) -> bool:
+        """Let a person's decision happen to the train with this number, as ``handle``."""
+        with self._lock:
+            return self._trains[name].number == number and self.handle(name, event)
+
+    def _entry_of(self, train: Train) -> Entry:
         data = train_to_json(train)
-        entry = Entry(self._now(), journal_id(train.name), KIND, train.plan_key, data)
-        self._journal.append(entry)
+        return Entry(self._now(), journal_id(train.name), KIND, train.plan_key, data)
+
+    def _record(self, before: Train, after: Train, commands: Sequence[TrainCommand]) -> None:
+        """Write a train's state, and what people are told of it, in one transaction."""
+        name = after.name
+        timeline = self._timelines[name] if after.number == before.number else ()
+        repeated = f"{after.phase.value}: {after.note}"
+        texts = [c.text.removeprefix(f"{name}: ") for c in commands if isinstance(c, Announce)]
+        said = [text for text in texts if text not in {repeated, after.note}]
+        if after.number != before.number:
+            self._seen.pop(name, None)
+        line, now = self._lines[name], self._now()
+        timeline = continued(timeline, before, after, now, said)
+        glance = Glance(self._seen.get(name, ()), line.page)
+        shown = portray(after, line.policy, glance, timeline)
+        view = Entry(now, shown.id, VIEW_KIND, after.plan_key, view_to_json(shown))
+        self._journal.append(self._entry_of(after), view)
+        self._timelines[name] = timeline
 
     def _look(self, name: str, line: Line) -> None:
         views = self._asked(line)
         train = self._trains[name]
+        if train.phase is TrainPhase.STOPPED and (key := train.plan_key):
+            # whatever carried the plan out has answered by the time that the worker comes to this
+            lost = ActFailed(key, "nothing carries it out any more", conflict=False)
+            self._errands.submit(name, lambda: lost)
         if train.phase.over:
             departed = self._departed(train, line, views)
             if departed is None:
@@ -168,6 +217,8 @@ class Conductor:
             self.handle(name, departed)
             train = self._trains[name]
         seen = tuple(seen_of(s, train.release, views[s.region]) for s in train.stops)
+        with self._lock:
+            self._seen[name] = seen
         self.handle(name, Looked(seen))
 
     def _asked(self, line: Line) -> dict[str, Views]:
@@ -196,7 +247,8 @@ class Conductor:
             found = views[region]
             over = () if isinstance(found, Missing) else (v.id for v in found if v.final)
             before.append(tuple(id_ for id_ in over if id_ != begun.id))
-        return Departed(release_of(begun), begun.id, begun.started_at, tuple(before))
+        says = tuple(sorted(begun.annotations.items()))
+        return Departed(release_of(begun), begun.id, begun.started_at, tuple(before), says)
 
     def _give(self, train: Train, command: TrainCommand) -> None:
         name = train.name
@@ -229,7 +281,8 @@ class Conductor:
                 pass
             case _:
                 return ReleasePlanned("", f"{stop.region} was released already, not by us")
-        if not isinstance(views, Missing) and (busy := [v for v in views if not v.final]):
+        under_way = [] if isinstance(views, Missing) else rollouts(views)
+        if busy := [view for view in under_way if not view.final]:
             what = release_of(busy[0])
             return PlanRefused((f"{stop.region} is busy with another release ({what})",))
         bound = Bound(train.name, train.number, stop.region, train.release)
@@ -328,7 +381,12 @@ def train_from_json(data: Mapping[str, Any]) -> Train:
     known = {f.name for f in fields(Train)}
     values = {key: value for key, value in data.items() if key in known}
     values["phase"] = TrainPhase(values["phase"])
-    values["stops"] = tuple(
-        Stop(**{**stop, "before": tuple(stop["before"])}) for stop in values["stops"]
-    )
+    values["stops"] = tuple(_stop_from_json(stop) for stop in values["stops"])
+    values["says"] = tuple((str(key), str(text)) for key, text in values.get("says", ()))
     return Train(**values)
+
+
+def _stop_from_json(data: Mapping[str, Any]) -> Stop:
+    known = {f.name for f in fields(Stop)}
+    values = {key: value for key, value in data.items() if key in known}
+    return Stop(**{**values, "before": tuple(values["before"])})

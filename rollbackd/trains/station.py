@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from actions.marks import COMMIT
 from actions.ports import Permanent, Transient
+from analyzer.rollout import AFTER
 from analyzer.sample import Absence, Missing
 from analyzer.trains.events import Seen, Sight
 from analyzer.trains.life import Stop
@@ -42,6 +43,9 @@ class Station(Protocol):
         Raises Transient or Permanent.
         """
 
+    def page(self, watch_id: str) -> str:
+        """Return the address of the page that shows a watch; without a host, when it is ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class HomeStation:
@@ -62,6 +66,10 @@ class HomeStation:
     def take_back(self, watch_id: str, by: str) -> Withdrawn:
         """Take a release back."""
         return self.withdraw(watch_id, by)
+
+    def page(self, watch_id: str) -> str:
+        """Return the address on our own site."""
+        return _page(watch_id)
 
 
 class RemoteStation:
@@ -128,6 +136,14 @@ class RemoteStation:
         later = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in busy
         raise (Transient if later else Permanent)(text)
 
+    def page(self, watch_id: str) -> str:
+        """Return the address on that daemon's site."""
+        return f"{self._url}{_page(watch_id)}"
+
+
+def _page(watch_id: str) -> str:
+    return f"/watches/{quote(watch_id, safe='/@')}"
+
 
 def release_of(view: WatchView) -> str:
     """Return what tells a release from others in every region.
@@ -138,9 +154,14 @@ def release_of(view: WatchView) -> str:
     return view.annotations.get(COMMIT) or view.canary
 
 
+def rollouts(views: Sequence[WatchView]) -> list[WatchView]:
+    """Return the watches of rollouts: one that guards a promoted revision is no new release."""
+    return [view for view in views if not view.id.endswith(AFTER)]
+
+
 def newest(views: Sequence[WatchView]) -> WatchView | None:
-    """Return the watch that began last."""
-    return max(views, key=lambda view: (view.started_at, view.id), default=None)
+    """Return the watch of the rollout that began last."""
+    return max(rollouts(views), key=lambda view: (view.started_at, view.id), default=None)
 
 
 def seen_of(stop: Stop, release: str, views: Sequence[WatchView] | Missing) -> Seen:
@@ -164,6 +185,9 @@ def seen_of(stop: Stop, release: str, views: Sequence[WatchView] | Missing) -> S
     seen = _by_phase(mine)
     if last is not None and last.id != mine.id and seen.sight is not Sight.FAILED:
         return Seen(Sight.OVERTAKEN, mine.id, f"{release_of(last)} is rolled out there by now")
+    guard = next((v for v in views if v.id == f"{mine.id}{AFTER}"), None)
+    if guard is not None and (later := _by_phase(guard)).sight is Sight.FAILED:
+        return Seen(Sight.FAILED, mine.id, f"after its promotion: {later.text}")
     return seen
 
 

@@ -1,5 +1,7 @@
 """The description of the JSON API (OpenAPI 3.1), made from the models that write and read it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -10,13 +12,28 @@ _SPECIAL = {"enum": ["NaN", "Infinity", "-Infinity"]}
 _REFERENCE = "#/components/schemas/{model}"
 
 
-def document(version: str, decision: type[BaseModel], release: type[BaseModel]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """The models that read what is sent.
+
+    Attributes:
+        decision: a decision. release: the word to let go of what a watch holds.
+        orders: about regions and trains, by what one of them is called.
+        withdrawal: the wish to take back what a watch followed.
+    """
+
+    decision: type[BaseModel]
+    release: type[BaseModel]
+    orders: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    withdrawal: type[BaseModel] | None = None
+
+
+def document(version: str, bodies: Bodies) -> dict[str, Any]:
     """Return the description.
 
     Args:
         version: of rollbackd.
-        decision: the model that reads a decision.
-        release: the model that reads the word to let go of what a watch holds.
+        bodies: the models of what this daemon takes.
     """
     schemas: dict[str, Any] = {
         "Error": {
@@ -38,12 +55,13 @@ def document(version: str, decision: type[BaseModel], release: type[BaseModel]) 
     }
     for name, schema in (
         ("WatchView", TypeAdapter(WatchView).json_schema(ref_template=_REFERENCE)),
-        ("Decision", decision.model_json_schema(ref_template=_REFERENCE)),
-        ("Release", release.model_json_schema(ref_template=_REFERENCE)),
+        ("Decision", bodies.decision.model_json_schema(ref_template=_REFERENCE)),
+        ("Release", bodies.release.model_json_schema(ref_template=_REFERENCE)),
+        *_more_schemas(bodies),
     ):
         schemas |= schema.pop("$defs", {}) | {name: schema}
     schemas["WatchView"]["required"] = sorted(schemas["WatchView"]["properties"])
-    for name in ("WatchView", "SignalView", "SignalPoint", "TimelineItem"):
+    for name in ("WatchView", "SignalView", "SignalPoint", "StopView", "TimelineItem"):
         schemas[name] = _with_specials(schemas[name])
     return {
         "openapi": "3.1.0",
@@ -52,10 +70,94 @@ def document(version: str, decision: type[BaseModel], release: type[BaseModel]) 
             "version": version,
             "description": "What is being watched and how it stands, and people's decisions.",
         },
-        "paths": _paths(),
+        "paths": _paths() | _more_paths(bodies),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _more_schemas(bodies: Bodies) -> list[tuple[str, dict[str, Any]]]:
+    """Return the schemas of orders about regions and trains, and of withdrawals."""
+    found = [
+        (f"{kind.capitalize()}Order", order.model_json_schema(ref_template=_REFERENCE))
+        for kind, order in bodies.orders.items()
+    ]
+    for kind in bodies.orders:
+        named = {"name": {"type": "string"}}
+        own = {"type": "object", "properties": named, "required": ["name"]}
+        view = {"allOf": [{"$ref": _REFERENCE.format(model="WatchView")}, own]}
+        about = f"Of a {kind}, in the shape of a watch; it has keys of its own besides."
+        found.append((kind.capitalize(), {"description": about, **view}))
+    if bodies.withdrawal is not None:
+        model = bodies.withdrawal.model_json_schema(ref_template=_REFERENCE)
+        found.append(("Withdrawal", model))
+        texts = {key: {"type": "string"} for key in ("state", "text")}
+        said = {"type": "object", "properties": texts, "required": ["state", "text"]}
+        found.append(("Withdrawn", said))
+    return found
+
+
+def _more_paths(bodies: Bodies) -> dict[str, Any]:
+    """Return the paths of regions, trains and withdrawals."""
+    paths: dict[str, Any] = {
+        f"/api/v1/{kind}s": {"get": _all_of(kind), "post": _order_about(kind)}
+        for kind in bodies.orders
+    }
+    if bodies.withdrawal is None:
+        return paths
+    withdrawn = {"$ref": "#/components/schemas/Withdrawn"}
+    error = {"$ref": "#/components/schemas/Error"}
+    either = _json({"anyOf": [withdrawn, error]})
+    paths["/api/v1/withdrawals"] = {
+        "post": {
+            "summary": "Take back what a watch followed and kept, or ask how that is going",
+            "security": [{"token": []}],
+            "requestBody": {"required": True} | _json({"$ref": "#/components/schemas/Withdrawal"}),
+            "responses": {
+                "200": {"description": "It is back."} | _json(withdrawn),
+                "202": {"description": "It is on its way; ask again."} | _json(withdrawn),
+                "403": _error("The token is wrong, or this person may not decide."),
+                "404": {"description": "There is no such watch."} | either,
+                "409": {"description": "It was refused, or failed; the text says why."} | either,
+                "413": _error("The body is too long."),
+                "422": _error("The body is no withdrawal."),
+                "503": _error("The journal or the cluster does not answer; ask again."),
+            },
+        }
+    }
+    return paths
+
+
+def _all_of(kind: str) -> dict[str, Any]:
+    one = {"$ref": _REFERENCE.format(model=kind.capitalize())}
+    return {
+        "summary": f"Every {kind}, in the configured order",
+        "responses": {
+            "200": {"description": "All."} | _json({"type": "array", "items": one}),
+            "503": _error("Another replica leads; that one knows."),
+        },
+    }
+
+
+def _order_about(kind: str) -> dict[str, Any]:
+    one = {"$ref": _REFERENCE.format(model=kind.capitalize())}
+    order = _REFERENCE.format(model=f"{kind.capitalize()}Order")
+    return {
+        "summary": f"Decide about a {kind} by its name",
+        "security": [{"token": []}],
+        "requestBody": {"required": True} | _json({"$ref": order}),
+        "responses": {
+            "200": {"description": f"Taken; the {kind} as it stands now."} | _json(one),
+            "403": _error("The token is wrong, or this person may not decide."),
+            "404": _error(f"There is no such {kind}."),
+            "409": _error(
+                "It does not apply now, or was about an earlier state; nothing was done."
+            ),
+            "413": _error("The body is too long."),
+            "422": _error("The body is no order."),
+            "503": _error("It could not be recorded, or another replica leads; ask again."),
         },
     }
 

@@ -12,13 +12,15 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from actions.marks import COMMIT
 from actions.ports import Entry
 from analyzer.regions.life import RegionPhase
+from analyzer.trains.life import TrainPhase
+from analyzer.trains.standing import StopState
 from analyzer.wording import duration, e_value, progress
 from rollbackd.config.problems import Problem
 from rollbackd.config.settings import PolicyRule
 from rollbackd.decisions import Answer, Verb, offer_key, offers
 from rollbackd.report.page import TONES, section
 from rollbackd.rollouts.annotations import AUTHOR, CHANGE_CAUSE, CHANGE_URL
-from rollbackd.views import WatchView
+from rollbackd.views import StopView, WatchView
 from rollbackd.web.visitors import Visitor, Visitors
 
 MAX_WATCHES = 200
@@ -43,6 +45,21 @@ WORDS: Mapping[Verb, tuple[str, str, str]] = {
     ),
     Verb.FAIL_BACK: ("Fail back", "", "Its traffic is brought back, past the guards."),
     Verb.FOLLOW: ("Follow again", "good", "It is judged and moved as before it needed a human."),
+    Verb.CONTINUE: (
+        "Go on",
+        "good",
+        "The train goes on. Where a region ended without a verdict, you vouch for it.",
+    ),
+    Verb.STOP: (
+        "Stop",
+        "harm",
+        "Nothing more is released; the regions that have the release keep it.",
+    ),
+    Verb.TAKE_BACK: (
+        "Take back",
+        "harm",
+        "Every region that was released goes back, the last one first, past its own guards.",
+    ),
     Verb.RELEASE: (
         "Release hold",
         "",
@@ -57,7 +74,7 @@ SAID: Mapping[str, tuple[str, str]] = {
         "",
         "What you decided about was no longer current; nothing was done. Look again, please.",
     ),
-    Answer.FORBIDDEN.value: ("", "You may not decide about this rollout; nothing was done."),
+    Answer.FORBIDDEN.value: ("", "You may not decide about this; nothing was done."),
     Answer.UNKNOWN.value: ("", "There is no such decision any more; nothing was done."),
     Answer.FAILED.value: (
         "",
@@ -77,12 +94,36 @@ SAID_OF: Mapping[str, str] = {
 
 _REGION_TONES: Mapping[str, tuple[str, str]] = {
     RegionPhase.NORMAL: ("good", "✓"),
-    RegionPhase.SICK: ("harm", "✗"),
-    RegionPhase.REPORTED: ("harm", "✗"),
-    RegionPhase.AWAITING_APPROVAL: ("harm", "?"),
-    RegionPhase.NEEDS_HUMAN: ("harm", "!"),
+    RegionPhase.SICK: ("bad", "✗"),
+    RegionPhase.REPORTED: ("bad", "✗"),
+    RegionPhase.AWAITING_APPROVAL: ("bad", "?"),
+    RegionPhase.NEEDS_HUMAN: ("bad", "!"),
 }
 """From a region's phase to how it is shown; the others are under way."""
+
+_TRAIN_TONES: Mapping[str, tuple[str, str]] = {
+    TrainPhase.WAITING: ("idle", "·"),
+    TrainPhase.ARRIVED: ("good", "✓"),
+    TrainPhase.AWAITING_APPROVAL: ("bad", "?"),
+    TrainPhase.AWAITING_RETURN: ("bad", "?"),
+    TrainPhase.NEEDS_HUMAN: ("bad", "!"),
+    TrainPhase.TAKING_BACK: ("bad", "↩"),
+    TrainPhase.TAKEN_BACK: ("good", "↩"),
+    TrainPhase.STOPPED: ("open", "■"),
+}
+"""As ``_REGION_TONES``, of a train's phase."""
+
+_STOP_TONES: Mapping[str, tuple[str, str]] = {
+    StopState.HEALTHY: ("good", "✓"),
+    StopState.VOUCHED: ("good", "✓"),
+    StopState.FAILED: ("bad", "✗"),
+    StopState.UNDECIDED: ("bad", "?"),
+    StopState.GOING_BACK: ("bad", "↩"),
+    StopState.TAKEN_BACK: ("good", "↩"),
+    StopState.WAITING: ("idle", "·"),
+    StopState.LEFT_OUT: ("idle", "–"),
+}
+"""As ``_REGION_TONES``, of a region in a train."""
 
 URGENT = ("needs a human", "awaiting approval", "acting", "verifying", "degraded", "held")
 
@@ -111,8 +152,16 @@ class Offer:
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What there is beyond rollouts: snapshots of the configured regions and release trains."""
+
+    regions: Sequence[WatchView] = ()
+    trains: Sequence[WatchView] = ()
+
+
 def overview(
-    views: Iterable[WatchView], now: float, visitor: Visitor, regions: Sequence[WatchView] = ()
+    views: Iterable[WatchView], now: float, visitor: Visitor, beyond: Beyond = Beyond()
 ) -> str:
     """Return the page of all rollouts: those that need somebody first, then the youngest.
 
@@ -120,7 +169,7 @@ def overview(
         views: their snapshots.
         now: seconds since the epoch.
         visitor: who is asking.
-        regions: snapshots of the configured regions.
+        beyond: what else is shown.
     """
     ordered = sorted(views, key=_urgency)
     lines = [_line(view, now) for view in ordered[:MAX_WATCHES]]
@@ -139,7 +188,8 @@ def overview(
         groups=groups,
         state=state,
         hidden=len(ordered) - len(lines),
-        regions=[_region(view, now, visitor) for view in regions],
+        regions=[_region(view, now, visitor) for view in beyond.regions],
+        trains=[_train(view, now, visitor) for view in beyond.trains],
     )
 
 
@@ -165,6 +215,42 @@ def regions(views: Sequence[WatchView], now: float, visitor: Visitor, said: str)
     """
     lines = [_region(view, now, visitor) for view in views]
     return _page("regions", visitor, lines=lines, said=SAID.get(said), clock=clock)
+
+
+@dataclass(frozen=True, slots=True)
+class StopLine:
+    """One region on a train's route."""
+
+    stop: StopView
+    tone: str
+    sign: str
+    age: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainLine:
+    """One release train, its regions in order, and what a visitor may decide about it."""
+
+    view: WatchView
+    tone: str
+    sign: str
+    age: str
+    stops: Sequence[StopLine]
+    offers: Sequence[Offer]
+    said_of_itself: Sequence[tuple[str, str]]
+
+
+def trains(views: Sequence[WatchView], now: float, visitor: Visitor, said: str) -> str:
+    """Return the page of release trains: where each is, why it waits, what can be decided.
+
+    Args:
+        views: their snapshots.
+        now: seconds since the epoch.
+        visitor: who is asking; only somebody gets buttons.
+        said: outcome of a decision that led here, or "".
+    """
+    lines = [_train(view, now, visitor) for view in views]
+    return _page("trains", visitor, lines=lines, said=SAID.get(said), clock=clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +286,7 @@ def watch(view: WatchView, visitor: Visitor, said: str, beside: Beside) -> str:
         objections=[guard for guard in view.guards if guard.outcome != "passed"],
         passed=passed,
         links={name: url for name, url in beside.links.items() if name != "Details"},
-        said_of_itself=[(SAID_OF.get(key, key), text) for key, text in view.annotations.items()],
+        said_of_itself=_said_of_itself(view),
         course=None if course is None else [(e, clock(e.at), _told(e)) for e in course],
         journal=f"/journal?watch={quote(view.id, safe='')}",
         state=f"{view.workload}: {view.phase}",
@@ -304,6 +390,29 @@ def _region(view: WatchView, now: float, visitor: Visitor) -> RegionLine:
     )
 
 
+def _train(view: WatchView, now: float, visitor: Visitor) -> TrainLine:
+    tone, sign = _TRAIN_TONES.get(view.phase, ("open", "…"))
+    return TrainLine(
+        view=view,
+        tone=tone,
+        sign=sign,
+        age=duration(max(0.0, now - view.since)),
+        stops=[_stop(stop, now) for stop in view.stops],
+        offers=[_offer(view, v) for v in offers(view)] if visitor.person is not None else (),
+        said_of_itself=_said_of_itself(view),
+    )
+
+
+def _stop(stop: StopView, now: float) -> StopLine:
+    tone, sign = _STOP_TONES.get(stop.state, ("open", "…"))
+    age = "" if stop.since is None else duration(max(0.0, now - stop.since))
+    return StopLine(stop, tone, sign, age)
+
+
+def _said_of_itself(view: WatchView) -> list[tuple[str, str]]:
+    return [(SAID_OF.get(key, key), text) for key, text in view.annotations.items()]
+
+
 def _offer(view: WatchView, verb: Verb) -> Offer:
     label, style, meaning = WORDS[verb]
     return Offer(offer_key(view, verb), label, style, meaning)
@@ -313,7 +422,7 @@ def _told(entry: Entry) -> str:
     """Return an entry of a course in one line."""
     data = entry.data
     match entry.kind:
-        case "watch":
+        case "watch" | "region" | "train":
             return f"{data.get('phase', '')}: {data.get('note', '')}"
         case "decision":
             return f"{data.get('decision', '')} by {data.get('by', '')} ({data.get('via', '')})"

@@ -25,6 +25,7 @@ from rollbackd.config.settings import PolicyRule
 from rollbackd.decisions import Decision, Outcome, Verb
 from rollbackd.notifiers.links import NO_LINKS, Links
 from rollbackd.regions.portrait import region_of
+from rollbackd.trains.portrait import train_of
 from rollbackd.views import WatchView
 from rollbackd.web import pages
 from rollbackd.web.stream import Stream
@@ -50,7 +51,8 @@ COURSE = 30
 """Entries of the journal on a rollout's page."""
 KINDS = (
     "watch", "decision", "plan", "refusal", "step-started", "step-done", "step-failed", "release",
-    "hold", "facts", "policy", "roster", "armed", "view", "region", "daemon",
+    "hold", "facts", "policy", "roster", "armed", "view", "region", "train",
+    "train-plan", "withdrawal", "daemon",
 )  # fmt: skip
 STATIC = {
     "report.css": ("rollbackd.report", "templates/style.css", "text/css"),
@@ -81,6 +83,7 @@ class Site:
         course: the newest entries of one watch, for people; raises ActionError.
         links: what a watch's page links to. refused: counts what was refused, by reason.
         regions: how every region stands; empty when none are configured.
+        trains: how every release train stands; as ``regions``.
     """
 
     views: Callable[[], tuple[WatchView, ...]]
@@ -92,15 +95,17 @@ class Site:
     course: Callable[[str], Sequence[Entry]] = lambda _watch_id: ()
     links: Links = NO_LINKS
     regions: Callable[[], tuple[WatchView, ...]] = tuple
+    trains: Callable[[], tuple[WatchView, ...]] = tuple
     refused: Callable[[str], None] = lambda _reason: None
 
     def routes(self) -> list[BaseRoute]:
         """Return every address of the site."""
-        stream = Stream(self.views)
+        stream = Stream(lambda: (*self.views(), *self.regions(), *self.trains()))
         return [
             Route("/", self._overview),
             Route("/watches/{watch_id:path}", self._watch),
             Route("/regions", self._regions),
+            Route("/trains", self._trains),
             Route("/journal", self._journal),
             Route("/policies", self._policies),
             Route("/policies", self._check, methods=["POST"]),
@@ -116,15 +121,23 @@ class Site:
 
     def _overview(self, request: Request) -> Response:
         now, visitor = time.time(), self._visitor(request)
-        return _html(pages.overview(self.views(), now, visitor, self.regions()))
+        beyond = pages.Beyond(self.regions(), self.trains())
+        return _html(pages.overview(self.views(), now, visitor, beyond))
 
     def _regions(self, request: Request) -> Response:
         said = request.query_params.get("said", "")
         visitor = self._visitor(request)
         return _html(pages.regions(self.regions(), time.time(), visitor, said))
 
+    def _trains(self, request: Request) -> Response:
+        said = request.query_params.get("said", "")
+        visitor = self._visitor(request)
+        return _html(pages.trains(self.trains(), time.time(), visitor, said))
+
     def _watch(self, request: Request) -> Response:
         visitor, wanted = self._visitor(request), request.path_params["watch_id"]
+        if not (page := _page_of(wanted)).startswith("/watches/"):
+            return RedirectResponse(page, 303)  # messages link to everything they tell of alike
         view = next((v for v in self.views() if v.id == wanted), None)
         if view is None:
             text = "It may have ended long ago; the journal knows."
@@ -234,10 +247,8 @@ class Site:
             said = (await run_in_threadpool(self.decide, decision)).answer.value
         except Transient:
             said = "unrecorded"
-        page = f"/watches/{quote(view.id, safe='/@')}"
-        if region_of(view.id) is not None:
-            page = "/regions"
-        return RedirectResponse(f"{page}?said={said}", 303)
+        page, _, place = _page_of(view.id).partition("#")
+        return RedirectResponse(f"{page}?said={said}{place and f'#{place}'}", 303)
 
     def _foreign(self, request: Request) -> Response:
         self.refused("foreign")
@@ -248,6 +259,15 @@ class Site:
         return self.visitors.visitor(
             request.headers, request.cookies, _client(request), time.time()
         )
+
+
+def _page_of(id_: str) -> str:
+    """Return where what an id names is shown: a watch, a region or a train."""
+    if (region := region_of(id_)) is not None:
+        return f"/regions#{quote(region)}"
+    if (train := train_of(id_)) is not None:
+        return f"/trains#{quote(train[0])}"
+    return f"/watches/{quote(id_, safe='/@')}"
 
 
 _NUMBER = re.compile(r"[0-9]{1,18}")

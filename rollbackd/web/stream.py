@@ -55,4 +55,4 @@ class Stream:
             self._open -= 1
 
     def _mark(self) -> int:
-        return hash(tuple((view.id, view.updated_at, view.phase) for view in self.views()))
+        return hash(tuple((v.id, v.updated_at, v.phase, v.stops) for v in self.views()))

@@ -21,6 +21,43 @@ SILENT = "> 0"
 """Ends an annotation's query, which returns nothing while there is nothing to annotate."""
 
 
+NOWHERE = "127.0.0.1:1"
+"""Nobody answers there: regions are blind and trains wait, which is seen as well."""
+TRAIN = {
+    "name": "shop",
+    "regions": [
+        {"name": "eu", "workload": "here/shop"},
+        {"name": "us", "workload": "here/shop", "daemon": {"url": f"http://{NOWHERE}"}},
+    ],
+}
+REGIONS = {
+    "signals": [SIGNALS[0]],
+    "dns": [
+        {
+            "name": "bind",
+            "nameservers": [NOWHERE],
+            "rfc2136": {
+                "zone": "shop.test",
+                "server": NOWHERE,
+                "key_name": "key",
+                "secret_file": "key",
+            },
+        }
+    ],
+    "records": [
+        {
+            "name": "www.shop.test",
+            "dns": "bind",
+            "regions": {"eu": ["192.0.2.1"], "us": ["192.0.2.2"]},
+        }
+    ],
+    "members": [
+        {"name": name, "prometheus": {"url": f"http://{NOWHERE}"}, "assume_capacity": True}
+        for name in ("eu", "us")
+    ],
+}
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
     """Run a daemon that compares two real services, and a Prometheus that has scraped it."""
@@ -34,6 +71,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusS
     }
     # nothing can be decided so soon: it ends, and tells how long that took
     hasty = rollout | {"name": "hasty", "policy": "hasty"}
+    (folder / "key").write_text("c2VjcmV0IG9mIHRoaXJ0eS10d28gY2hhcmFjdGVycw==")
     limits = {"min_observation": "0s", "horizon": "3s", "warm_up": "0s"}
     config = {
         "tick": "500ms",
@@ -46,6 +84,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusS
             {"name": "shop", "warm_up": "0s", "signals": SIGNALS},
             {"name": "hasty", "match": {"names": ["hasty"]}, "signals": SIGNALS, **limits},
         ],
+        "regions": REGIONS,
+        "trains": [TRAIN],
     }
     with (
         ExitStack() as stack,

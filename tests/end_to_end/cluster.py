@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import requests
 
+from actions.marks import COMMIT
 from tests.fakes.kube_api import AskReadiness, ClusterSettings, FakeKubeApi, PodHooks
 from tests.fakes.kube_api.request_log import LoggedRequest
 from tests.servers.prometheus import PrometheusServer
@@ -34,7 +35,7 @@ def free_port() -> int:
 class PodProcess:
     """One pod's service process and its customers."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, image: str, customers: int = CUSTOMERS_PER_POD) -> None:
         self.port = free_port()
         options = ["--port", str(self.port), "--version", image]
         if image == BAD:
@@ -43,7 +44,7 @@ class PodProcess:
         self._process = subprocess.Popen(service)
         self._leaving = threading.Event()
         self._customers = [
-            threading.Thread(target=self._visit, daemon=True) for _ in range(CUSTOMERS_PER_POD)
+            threading.Thread(target=self._visit, daemon=True) for _ in range(customers)
         ]
 
     def open(self) -> None:
@@ -84,8 +85,11 @@ class ShopCluster:
     the old revision and one of the new share the traffic until somebody decides.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, customers: int = CUSTOMERS_PER_POD) -> None:
         self._folder = folder
+        self._customers = customers
+        self.more: dict[str, object] = {}
+        """Further keys of the daemon's configuration."""
         self._targets = folder / "targets.json"
         self._pods: dict[str, PodProcess] = {}
         self._ready: dict[str, str] = {}
@@ -127,7 +131,7 @@ class ShopCluster:
 
     def _open(self, pod: dict[str, Any]) -> None:
         name = pod["metadata"]["name"]
-        process = PodProcess(_image(pod))
+        process = PodProcess(_image(pod), self._customers)
         process.open()
         with self._lock:
             self._pods[name] = process
@@ -154,10 +158,13 @@ class ShopCluster:
         fresh.write_text(json.dumps(groups), encoding="utf-8")
         fresh.rename(self._targets)
 
-    def release(self, image: str) -> None:
-        """Change the image, as a new release does."""
+    def release(self, image: str, *, commit: str = "", paused: bool = False) -> None:
+        """Change the image, as a new release does; a paused one waits until somebody lets it go."""
         container = {"name": "app", "image": image}
-        change = {"spec": {"template": {"spec": {"containers": [container]}}}}
+        spec: dict[str, Any] = {"template": {"spec": {"containers": [container]}}}
+        change: dict[str, Any] = {"spec": spec | ({"paused": True} if paused else {})}
+        if commit:
+            change["metadata"] = {"annotations": {COMMIT: commit}}
         self.api.patch("apps/v1", "Deployment", "shop", change)
 
     def image(self) -> str:
@@ -170,7 +177,7 @@ class ShopCluster:
         """Return the writes to the Deployment that came over HTTP, from the daemon that is."""
         return [r for r in self.api.requests() if r.method != "GET" and "deployments" in r.path]
 
-    def write_config(self, mode: str = "enforce", **policy: str) -> tuple[Path, int]:
+    def write_config(self, mode: str = "enforce", **policy: object) -> tuple[Path, int]:
         """Write the daemon's configuration; return it and the port the daemon answers on."""
         port = free_port()
         token = self._folder / "token"
@@ -189,6 +196,7 @@ class ShopCluster:
             "rollouts": {"kubernetes": {"server": self.api.url, "namespaces": ["default"]}},
             "actions": [{"name": "rollback", "kubernetes-rollback": {}}],
             "policies": [settings],
+            **self.more,
         }
         path = self._folder / "rollbackd.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML

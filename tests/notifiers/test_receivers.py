@@ -20,7 +20,7 @@ from rollbackd.notifiers.links import Links
 from rollbackd.notifiers.pagerduty import PagerDuty
 from rollbackd.notifiers.port import Memo, Notifier, Throttled
 from rollbackd.notifiers.webhook import Webhook
-from rollbackd.views import WatchView
+from rollbackd.views import ExampleView, WatchView
 from tests.cli import sample_views
 from tests.fakes.receivers import (
     FakeAlertmanager,
@@ -151,6 +151,34 @@ def test_a_secret_that_cannot_be_read_now_is_passing(
         (tmp_path / "secret").unlink()
         with pytest.raises(Transient):
             desk.tell(view("degraded"))
+
+
+GUILTY = "traces: GET /cart: 9 new `SELECT items` calls per request"
+EXAMPLES = (
+    ExampleView("baseline", "GET /cart", "b1", "https://t.example/b1"),
+    *(ExampleView("canary", "GET /cart", f"c{i}", f"https://t.example/c{i}") for i in range(4)),
+    ExampleView("canary", "GET /<a>\nx", "d1", "https://t.example/d1?<'\">"),
+    ExampleView("canary", "GET /cart", "n0"),
+    ExampleView("canary", "GET /cart", "n1", "javascript:alert(1)"),
+    ExampleView("baseline", "GET /cart", "b2", "https://t.example/b2"),
+)
+SHOWN = ("c0", "c1", "c2", "b1")
+
+
+@every
+def test_the_guilty_operation_is_named_with_traces_to_open(kind: str, secret: Secrets) -> None:
+    """Three of the canary and one of the baseline; a webhook tells all there are."""
+    (errors, *_) = sample_views.degraded().signals
+    traces = replace(errors, name="traces", kind="trace", examples=EXAMPLES)
+    with at_work(kind, secret) as (receiver, desk):
+        desk.tell(view("degraded", reasons=(GUILTY,), signals=(traces,)))
+        sent = b"".join(request.body for request in receiver.requests).decode()
+    assert GUILTY in sent
+    for trace in SHOWN:
+        assert f"https://t.example/{trace}" in sent
+    if kind != "webhook":
+        assert not any(f"t.example/{other}" in sent for other in ("c3", "d1", "b2"))
+        assert "javascript" not in sent
 
 
 # Webhook

@@ -10,6 +10,7 @@ from analyzer.policy import Mode, Policy
 from analyzer.regions.events import RegionWish
 from analyzer.rollout import Rollout
 from analyzer.signal import HistogramSignal, RatioSignal, Selector
+from analyzer.trains.events import TrainWish
 from rollbackd.collect import Collector
 from rollbackd.controller import Controller
 from rollbackd.decisions import Deed
@@ -125,8 +126,8 @@ class Lifetime:
             self.controller.watches.redraw(watch_id)
 
     def decided(self, watch_id: str, deed: Deed) -> None:
-        """Let a decision happen to its watch; there are no regions here."""
-        assert not isinstance(deed, RegionWish)
+        """Let a decision happen to its watch; there are no regions or trains here."""
+        assert not isinstance(deed, RegionWish | TrainWish)
         self.controller.watches.handle(watch_id, deed)
 
     def _pause(self, seconds: float) -> bool:

@@ -10,6 +10,9 @@ from analyzer.ports import MetricSource
 from analyzer.regions.events import Standing
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from analyzer.signal import Selector
+from benchmarks.regions import AROUND_S, SICK_AT_S, trial
+from benchmarks.regions import SICK as SICK_WORLDS
+from benchmarks.regions import WELL as WELL_WORLDS
 from rollbackd.regions.assessor import assessed
 from rollbackd.regions.causes import causes_of
 from rollbackd.regions.source import REGION, RegionalSource
@@ -43,6 +46,30 @@ def test_only_worse_than_the_others_and_than_before_is_sick(
     found = assessed("eu", Judgement(verdict, HARM, 50.0, 100.0, blind=blind), drift)
     assert found.standing is standing
     assert "errors 9 % vs 0.4 %" in found.text
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_while_most_of_the_others_are_worse_too_nobody_is_sick(verdict: Verdict) -> None:
+    others = ("us", "ap")
+    found = assessed("eu", Judgement(verdict, HARM, 50.0, 100.0), WORSE, others)
+    assert found.standing is Standing.SHARED
+    assert "as most of us, ap" in found.text
+    # who is as before is as before, whatever the others are
+    alone = assessed("eu", Judgement(verdict, HARM, 50.0, 100.0), WELL)
+    assert assessed("eu", Judgement(verdict, HARM, 50.0, 100.0), WELL, others) == alone
+
+
+@pytest.mark.parametrize("seed", [60004, 60006, 60023, 60024])
+def test_what_is_left_of_a_shared_incident_accuses_nobody(seed: int) -> None:
+    """Each of these worlds was once left within the hour, for what was seen in the incident."""
+    assert set(trial(WELL_WORLDS["shared incidents"], seed, 1.0).values()) == {None}
+
+
+def test_who_falls_sick_amidst_a_shared_incident_is_left_all_the_same() -> None:
+    left = trial(SICK_WORLDS["failures ×10, amidst a shared incident"], 1_040_000, 2.0)
+    assert left["eu"] is not None
+    assert SICK_AT_S < left["eu"] < SICK_AT_S + 2 * AROUND_S
+    assert (left["us"], left["ap"]) == (None, None)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
+import requests
 
 from analyzer.events import Approved, Rejected
 from analyzer.policy import Mode
@@ -11,10 +12,12 @@ from analyzer.regions.events import RegionWish, Standing
 from analyzer.regions.life import Region, RegionPhase
 from rollbackd.config.settings import Deciders
 from rollbackd.decisions import Answer, Decision, Decisions, Deed, Person, Verb, offer_key, offers
+from rollbackd.http import BODIES, Doors, HttpServer, application
 from rollbackd.notifiers.links import NO_LINKS
 from rollbackd.notifiers.port import Memo
 from rollbackd.notifiers.pump import Pump
 from rollbackd.notifiers.wording import Severity, headline, severity, summary
+from rollbackd.regions.doors import RegionOrder, region_routes
 from rollbackd.regions.portrait import POLICY as REGIONS
 from rollbackd.regions.portrait import offered, portray, region_of, view_id
 from rollbackd.slack import blocks
@@ -23,6 +26,7 @@ from tests.fakes.memory_journal import MemoryJournal
 from tests.process.lifetime import TELEMETRY
 from tests.regions.test_keeper import EU, POLICY, US, WWW, Life, Told, _as_it_was, bind
 from tests.servers.nameservers import Bind
+from tests.web.described import conforms
 
 __all__ = ["_as_it_was", "bind"]
 pytestmark = pytest.mark.servers
@@ -193,3 +197,62 @@ def test_every_phase_has_its_words_and_its_buttons(phase: RegionPhase, away: boo
 )
 def test_no_other_id_names_a_region(id_: str) -> None:
     assert region_of(id_) is None
+
+
+TOKEN = "s3cret"
+CLUSTER = {
+    "anns-own-token": Person("ann", "http", "ann", may_decide=lambda *_: True),
+    "eves-own-token": Person("eve", "http", "eve", may_decide=lambda *_: False),
+}
+
+
+@pytest.fixture
+def url(desk: Desk) -> Iterator[str]:
+    doors = Doors(
+        views=tuple,
+        metrics=lambda: b"",
+        unready=lambda: "",
+        decide=desk.decisions.decide,
+        release=desk.decisions.release,
+        token=lambda: TOKEN,
+        cluster=lambda token, _via: CLUSTER.get(token),
+    )
+    routes = region_routes(desk.life.keeper, doors, lambda: None)
+    server = HttpServer(
+        application(doors, routes, replace(BODIES, orders={"region": RegionOrder})), "127.0.0.1", 0
+    )
+    server.start()
+    yield f"http://127.0.0.1:{server.port}/api/v1"
+    server.close()
+
+
+def order(url: str, token: str, wish: str, **body: object) -> requests.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    wanted = {"region": "eu", "by": "ann", "wish": wish, **body}
+    return requests.post(f"{url}/regions", json=wanted, headers=headers, timeout=10)
+
+
+def test_whoever_may_decide_may_order_over_http_and_it_is_taken_once(
+    bind: Bind, desk: Desk, url: str
+) -> None:
+    (eu, us) = requests.get(f"{url}/regions", timeout=10).json()
+    assert (eu["id"], eu["name"], us["standing"]) == (view_id("eu"), "eu", "healthy")
+    assert order(url, "wrong-token", "fail over").status_code == 403
+    refused = order(url, "eves-own-token", "fail over")
+    assert (refused.status_code, "does not let eve" in refused.json()["error"]) == (403, True)
+    assert bind.ask(WWW, "A") == {EU, US}
+    seen = eu["turn"]
+    taken = order(url, "anns-own-token", "fail over", turn=seen)
+    assert taken.status_code == 200, taken.text
+    assert order(url, TOKEN, "fail over", turn=seen).status_code == 409
+    desk.life.until(RegionPhase.FAILED_OVER)
+    assert order(url, TOKEN, "fail over").status_code == 409  # it is away already
+    assert order(url, TOKEN, "fail back").status_code == 200
+    desk.life.until(RegionPhase.NORMAL)
+    said = [e.data["by"] for e in desk.journal.entries(kinds=frozenset({"decision"}))]
+    assert said == ["ann", "ann"]
+
+
+def test_every_answer_is_as_described(desk: Desk, url: str) -> None:
+    assert desk.eu.phase == "normal"
+    assert conforms(f"{url}/openapi.json", TOKEN, examples=20) == 6

@@ -118,7 +118,7 @@ def test_there_is_a_button_for_every_offer_and_no_other(view: WatchView) -> None
 
 
 def test_traces_that_show_it_are_linked_the_canarys_first() -> None:
-    sides = ("baseline", "canary", "canary", "canary")
+    sides = ("baseline", "canary", "canary", "canary", "baseline", "baseline", "canary")
     examples = tuple(
         ExampleView(
             side, f"GET /<{i}>|x", f"{i:032x}", f"https://tempo.example/{i}|b" if i else ""
@@ -131,7 +131,8 @@ def test_traces_that_show_it_are_linked_the_canarys_first() -> None:
     assert context["elements"][0]["text"] == (
         "Traces: <https://tempo.example/1%7Cb|canary: GET /&lt;1&gt;¦x> · "
         "<https://tempo.example/2%7Cb|canary: GET /&lt;2&gt;¦x> · "
-        "<https://tempo.example/3%7Cb|canary: GET /&lt;3&gt;¦x>"
+        "<https://tempo.example/3%7Cb|canary: GET /&lt;3&gt;¦x> · "
+        "<https://tempo.example/4%7Cb|baseline: GET /&lt;4&gt;¦x>"
     )
 
 

@@ -15,6 +15,9 @@ from analyzer.signal import Tier
 from analyzer.traces import operations as names
 from analyzer.traces.novelty import NoveltyFamily
 from analyzer.traces.shares import SHARE_OF_ASPECT, share_of_known, share_of_late
+from analyzer.traces.summing import COMPANY
+from rollbackd.traces.book import LATE_S
+from rollbackd.traces.fates import Fate
 from rollbackd.traces.measures import COUNTERS
 from rollbackd.traces.otlp import decode
 from tests.traces.building import CLIENT, NOW, Made, request, span_id, trace_id
@@ -164,6 +167,37 @@ def test_a_canary_whose_clock_is_wrong_is_not_accused(skew_s: float) -> None:
     assert finding.tested
     assert not finding.harmful
     assert finding.e_value < 2.0
+
+
+@dataclass
+class Delayed(Street):
+    """A street whose canary tells of some of its calls minutes later than of the rest."""
+
+    share: float = 0.5
+
+    def send(self, spans: list[Made], pod: str) -> None:
+        late = [
+            s for s in spans if s.kind == CLIENT and pod in NEW and s.span[-1] < 256 * self.share
+        ]
+        super().send([s for s in spans if s not in late], pod)
+        made = request(late, pod=pod)
+        if late:
+            out = decode(made, self.book.catalogue, made.SerializeToString(), self.now)
+            self.book.take(out.columns, self.now + 2 * LATE_S)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_canary_whose_calls_are_told_too_late_does_not_seem_to_do_them_itself(
+    share: float,
+) -> None:
+    slow = Shape(query_s=0.060, queries=2)
+    street = Delayed(share=share)
+    finding = found(street.live(4, canary=slow, usual=slow))
+    assert street.book.fates[Fate.LATE] > 0
+    assert finding.tested
+    assert not finding.harmful
+    # that calls are gone may be told, and add a tenth at most where something else is worse
+    assert finding.e_value < 2.0 + COMPANY * LIMIT
 
 
 root, top = trace_id(), span_id()

@@ -209,6 +209,13 @@ json_values = st.recursive(
 )
 
 
+def test_half_a_surrogate_pair_where_an_object_belongs_is_refused() -> None:
+    for place in ('"\\ud800"', '{"\\ud800": 1}'):
+        body = f'{{"resourceSpans": [{{"resource": {place}}}]}}'
+        with pytest.raises(NotOtlp, match="the body is not OTLP/JSON"):
+            parse_json(body.encode())
+
+
 @settings(deadline=None)
 @given(json_values)
 def test_any_json_is_decoded_or_refused(values: object) -> None:

@@ -29,7 +29,7 @@ from rollbackd.traces.counters import TraceCounters
 from rollbackd.traces.fates import Fate
 from rollbackd.traces.measures import BUCKETS
 from tests.sources.stub_server import Answer, Request, StubServer
-from tests.traces.test_backends import SIDES
+from tests.traces.served import SIDES
 
 NOW = 1_800_000_000.0
 RECORDED = Path(__file__).parent / "recorded"

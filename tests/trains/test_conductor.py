@@ -13,8 +13,9 @@ from actions.trains.lever import Lever
 from actions.trains.settings import Workflow
 from analyzer.events import Approved
 from analyzer.policy import Mode
+from analyzer.rollout import AFTER
 from analyzer.sample import Absence, Missing
-from analyzer.trains.events import Continued, Halted
+from analyzer.trains.events import Continued, Halted, Recalled
 from analyzer.trains.life import Train, TrainPhase
 from analyzer.trains.policy import OnFailure, TrainPolicy
 from rollbackd.trains.conductor import Conductor, Line
@@ -54,6 +55,12 @@ class Region:
         )
         self.watches_.append(_in_phase(view, phase))
 
+    def guard(self, at: float, phase: str = "observing") -> None:
+        """Let the newest revision be guarded after its promotion."""
+        guarded = self.watches_[-1]
+        view = replace(guarded, id=f"{guarded.id}{AFTER}", started_at=at)
+        self.watches_.append(_in_phase(view, phase))
+
     def ends(self, phase: str) -> None:
         self.watches_[-1] = _in_phase(self.watches_[-1], phase)
 
@@ -68,6 +75,9 @@ class Region:
         if answer.state is State.DONE:
             self.taken_back.append(watch_id)
         return answer
+
+    def page(self, watch_id: str) -> str:
+        return f"https://{self.name}.example/watches/{watch_id}"
 
 
 def _in_phase(view: WatchView, phase: str) -> WatchView:
@@ -290,6 +300,70 @@ def test_a_region_that_somebody_released_already_is_only_judged(world: World) ->
     assert world.github.dispatched("us") == 0
     assert world.github.dispatched("ap") == 1
     life.end()
+
+
+def test_a_guard_of_what_was_promoted_is_no_new_release_and_nobody_waits_for_it(
+    world: World,
+) -> None:
+    life = Life(world, MemoryJournal())
+    world.regions["us"].roll_out("old", world.at - 500, "healthy")
+    world.regions["us"].guard(world.at - 400)
+    world.begin()
+    world.regions["eu"].ends("healthy")
+    life.until(TrainPhase.SOAKING)
+    world.regions["eu"].guard(world.at)
+    life.reach(1)
+    assert world.github.dispatched("us") == 1
+    assert ride(life).phase is TrainPhase.ARRIVED
+    assert life.tick().number == 1
+    life.end()
+
+
+def test_harm_after_a_promotion_fails_the_region(world: World) -> None:
+    life = Life(world, MemoryJournal())
+    world.begin()
+    world.regions["eu"].ends("healthy")
+    life.reach(1)
+    world.regions["eu"].guard(world.at, "degraded")
+    failed = life.tick()
+    assert "eu: after its promotion: degraded" in failed.failed
+    assert failed.stops[0].failed_at is not None
+    for _ in range(5):
+        life.tick()
+    assert world.github.dispatched("ap") == 0
+    assert world.regions["eu"].taken_back == []  # its own daemon rolls it back
+    life.end()
+
+
+def test_a_person_takes_a_release_back_that_has_arrived(world: World) -> None:
+    life = Life(world, MemoryJournal())
+    world.begin()
+    arrived = ride(life)
+    assert arrived.phase is TrainPhase.ARRIVED
+    assert life.conductor.handle("shop", Recalled("ann"))
+    back = life.until(TrainPhase.TAKEN_BACK)
+    for stop, region in zip(back.stops, ROUTE, strict=True):
+        assert world.regions[region].taken_back == [stop.watch_id]
+    order = [stop.taken_back_at or 0.0 for stop in back.stops]
+    assert order == sorted(order, reverse=True)
+    life.end()
+
+
+def test_a_train_that_was_stopped_while_its_process_died_may_be_taken_back(world: World) -> None:
+    life = Life(world, MemoryJournal(), replace(POLICY, mode=Mode.APPROVE))
+    world.begin()
+    world.regions["eu"].ends("healthy")
+    asking = life.until(TrainPhase.AWAITING_APPROVAL)
+    life.conductor.handle("shop", Approved(asking.plan_key, "ann"))
+    life.conductor.handle("shop", Halted("ann"))
+    assert not life.train.can_be_recalled  # a write may be under way
+    again = Life(world, MemoryJournal(tuple(life.journal.entries())))
+    assert again.tick().phase is TrainPhase.STOPPED
+    assert again.train.can_be_recalled
+    assert life.tick().can_be_recalled  # nor did anything begin in the first one
+    assert world.github.runs == []
+    life.end()
+    again.end()
 
 
 def test_a_verdict_of_an_earlier_train_counts_for_nothing(world: World) -> None:

@@ -15,6 +15,7 @@ from analyzer.trains.events import (
     NotBegun,
     NotTakenBack,
     PlanRelease,
+    Recalled,
     Release,
     Released,
     ReleasePlanned,
@@ -195,6 +196,22 @@ def test_who_stops_a_train_while_a_region_is_released_is_told_what_became_of_it(
     assert run(told, (74, seen(WELL))) == (told, ())
 
 
+def test_a_person_takes_back_what_is_kept_and_only_when_it_is_known_what_that_is() -> None:
+    back = Recalled("ann")
+    for judged in (IN_US, TO_US, run(NEW, (2, GO))[0], NEW):
+        assert run(judged, (80, back)) == (judged, ())
+    stopped, _ = run(IN_US, (80, Halted("ann")))
+    going, _ = run(stopped, (81, back))
+    assert (going.phase, going.to_take_back) == (TrainPhase.TAKING_BACK, (0,))
+    unclear, _ = run(IN_US, (90, seen(WELL, Sight.UNDECIDED)))
+    both, _ = run(unclear, (91, back))
+    assert both.to_take_back == (0, 1)  # nobody vouched for us, and it has the release
+    assert run(FIRST_WELL, (20, back))[0].phase is TrainPhase.TAKING_BACK
+    done, _ = run(going, (82, TakenBack(0, "back")), (83, seen()))
+    assert (done.phase, "recalled by ann" in done.note) == (TrainPhase.TAKEN_BACK, True)
+    assert run(done, (84, back)) == (done, ())
+
+
 KEYS = st.sampled_from(["p1", "p2"])
 PLACES = st.integers(0, 2)
 SIGHTS = st.sampled_from([*Sight, Sight.HEALTHY, Sight.HEALTHY, Sight.HEALTHY])
@@ -214,6 +231,7 @@ EVENTS = st.one_of(
     st.builds(NotTakenBack, PLACES, st.just("x")),
     st.builds(Halted, st.just("ann")),
     st.builds(Continued, st.just("ann")),
+    st.builds(Recalled, st.just("ann")),
 )
 STORIES = st.lists(st.tuples(st.floats(0, 100), EVENTS), max_size=80)
 MODES = st.sampled_from(Mode)
@@ -276,7 +294,8 @@ def test_regions_come_one_by_one_in_order_and_none_is_forgotten(
         if after.phase is TrainPhase.ARRIVED:
             assert all(stop.passed for stop in after.stops)
         if after.phase is TrainPhase.TAKEN_BACK:
-            assert all(stop.taken_back_at for stop in after.stops if stop.passed)
+            kept = [stop for stop in after.stops if stop.passed and stop.failed_at is None]
+            assert all(stop.taken_back_at for stop in kept)
 
 
 @given(STORIES, MODES)
@@ -295,29 +314,57 @@ def test_after_a_failure_nothing_is_released(
 
 
 @given(STORIES, MODES)
-def test_only_a_failure_takes_anything_back(
+def test_only_a_failure_or_a_person_takes_anything_back(
     story: list[tuple[float, TrainEvent]], mode: Mode
 ) -> None:
+    asked = False
     for before, event, after, commands in told(story, mode):
         if any(isinstance(c, TakeBack) for c in commands):
             assert before.failed
-            assert mode is not Mode.OBSERVE
-        if after.failed and not before.failed:
+            assert asked or mode is not Mode.OBSERVE
+        asked = asked or isinstance(event, Recalled | Continued)
+        if after.failed and not before.failed and not isinstance(event, Recalled):
             assert isinstance(event, Looked)
             assert any(s.sight is Sight.FAILED for s in event.seen)
+
+
+@given(STORIES, MODES)
+def test_what_failed_is_left_to_its_own_daemon(
+    story: list[tuple[float, TrainEvent]], mode: Mode
+) -> None:
+    for before, _, _, commands in told(story, mode):
+        for command in commands:
+            if isinstance(command, TakeBack):
+                assert before.stops[command.place].failed_at is None
+
+
+@given(STORIES, MODES)
+def test_a_persons_word_counts_once_and_nothing_else_does(
+    story: list[tuple[float, TrainEvent]], mode: Mode
+) -> None:
+    people = Approved | Rejected | Halted | Continued | Recalled
+    for before, event, after, _ in told(story, mode):
+        assert after.turn - before.turn in {0, 1}
+        if after.turn > before.turn:
+            assert isinstance(event, people)
+        elif isinstance(event, Halted | Continued | Recalled):
+            assert after == before
 
 
 @given(STORIES)
 def test_observe_never_acts_and_approve_never_without_a_person(
     story: list[tuple[float, TrainEvent]],
 ) -> None:
-    for _, _, _, commands in told(story, Mode.OBSERVE):
-        assert not any(isinstance(c, Release | TakeBack) for c in commands)
+    asked = False
+    for _, event, _, commands in told(story, Mode.OBSERVE):
+        assert not any(isinstance(c, Release) for c in commands)
+        assert asked or not any(isinstance(c, TakeBack) for c in commands)
+        asked = asked or isinstance(event, Recalled)
     agreed: set[str] = set()
     for before, event, after, commands in told(story, Mode.APPROVE):
         if isinstance(event, Approved) and event.plan_key == before.plan_key:
             agreed.add(event.plan_key)
-        if isinstance(event, Continued):
+        if isinstance(event, Continued | Recalled):
             agreed.add(after.plan_key)
         for command in commands:
             if isinstance(command, Release):
@@ -330,6 +377,6 @@ def test_observe_never_acts_and_approve_never_without_a_person(
 def test_what_is_over_stays_over_until_the_next_release(
     story: list[tuple[float, TrainEvent]], mode: Mode
 ) -> None:
-    for before, _, after, _ in told(story, mode):
-        if before.phase.over:
+    for before, event, after, _ in told(story, mode):
+        if before.phase.over and not isinstance(event, Recalled):
             assert after.phase is before.phase

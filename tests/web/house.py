@@ -43,6 +43,7 @@ class House:
 
     seen: tuple[WatchView, ...] = (WAITING, WATCHED, sample_views.healthy())
     regions: tuple[WatchView, ...] = ()
+    trains: tuple[WatchView, ...] = ()
     deciders: Deciders = field(default_factory=Deciders)
     events: list[tuple[str, Deed]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
@@ -70,10 +71,8 @@ class House:
             else view
             for view in self.seen
         )
-        self.regions = tuple(
-            replace(view, turn=view.turn + 1) if view.id == watch_id else view
-            for view in self.regions
-        )
+        self.regions = _after(self.regions, watch_id)
+        self.trains = _after(self.trains, watch_id)
 
     def release(self, watch_id: str, by: str) -> Released:
         held = next(view.held for view in self.seen if view.id == watch_id)
@@ -98,6 +97,11 @@ class House:
         return list(found)[::-1][:COURSE]
 
 
+def _after(views: tuple[WatchView, ...], decided: str) -> tuple[WatchView, ...]:
+    """Return regions or trains after a decision about one of them."""
+    return tuple(replace(v, turn=v.turn + 1) if v.id == decided else v for v in views)
+
+
 @contextmanager
 def open_house(
     house: House,
@@ -108,7 +112,7 @@ def open_house(
 ) -> Iterator[str]:
     """Serve the house; yield its address."""
     decisions = Decisions(
-        views=lambda: (*house.seen, *house.regions),
+        views=lambda: (*house.seen, *house.regions, *house.trains),
         handle=house.handle,
         release=house.release,
         deciders=lambda _: house.deciders,
@@ -130,6 +134,7 @@ def open_house(
     site = Site(
         views=lambda: house.seen,
         regions=lambda: house.regions,
+        trains=lambda: house.trains,
         rules=lambda: (PolicyRule(POLICY),),
         offered=decisions.offered,
         decide=decisions.decide,

@@ -10,8 +10,12 @@ from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from actions.ports import Entry
 from analyzer.events import Approved, Demanded
+from analyzer.trains.events import Continued
 from rollbackd.views import ExampleView, GuardView
 from tests.web.house import TOKEN, WAITING, WATCHED, House, open_house
+from tests.web.test_regions_page import VIEWS as REGIONS
+from tests.web.test_trains_page import IDLE
+from tests.web.test_trains_page import VIEW as TRAIN
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -155,9 +159,30 @@ def test_everything_is_reached_by_the_keyboard(page: Page) -> None:
     assert {"Rollouts", "Journal", "Policies", "Approve…", "Reject…"} <= reached
 
 
+def test_a_train_that_waits_is_let_go_on_and_seen_to_move(page: Page, house: House) -> None:
+    house.trains = (TRAIN, IDLE)
+    sign_in(page)
+    page.get_by_role("link", name="shop", exact=True).click()
+    page.evaluate("window.sameDocument = true")
+    us = page.get_by_role("listitem").filter(has=page.get_by_text("us", exact=True)).first
+    expect(us).to_contain_text("without a verdict", timeout=PATIENCE_MS)
+    vouched = (TRAIN.stops[0], replace(TRAIN.stops[1], state="vouched for"), TRAIN.stops[2])
+    house.trains = (replace(TRAIN, stops=vouched), IDLE)
+    expect(us).to_contain_text("vouched for", timeout=PATIENCE_MS)
+    assert page.evaluate("window.sameDocument")
+    page.get_by_text("Go on…").click()
+    page.get_by_role("button", name="Yes: Go on").click()
+    expect(page.get_by_role("status")).to_have_text(
+        "Your decision was taken.", timeout=PATIENCE_MS
+    )
+    assert house.events == [(TRAIN.id, Continued("ann"))]
+
+
 PAGES = {
     "rollouts": "/",
     "rollout": f"/watches/{WAITING.id}",
+    "regions": "/regions",
+    "trains": "/trains",
     "journal": "/journal",
     "policies": "/policies",
     "sign-in": "/sign-in",
@@ -180,6 +205,8 @@ def test_every_page_fits_and_is_kept_as_a_picture(
         WAITING, guards=guards, signals=(errors, *WAITING.signals[1:]), held=("x" * 200,)
     )
     house.seen = (long, *house.seen[1:])
+    house.regions = REGIONS
+    house.trains = (replace(TRAIN, note="long " * 40), IDLE)
     for kind, data in (
         ("watch", {"phase": "awaiting approval", "note": "long " * 40}),
         ("decision", {"decision": "snooze", "by": "b" * 100, "via": "slack"}),

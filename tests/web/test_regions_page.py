@@ -69,7 +69,7 @@ def test_a_button_does_what_it_says_once(url: str, house: House) -> None:
         assert offer_key(VIEWS[0], Verb.FOLLOW) in page
         assert offer_key(VIEWS[1], Verb.FAIL_OVER) in page
         answer = decide(session, url, key)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/regions?said=taken")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/regions?said=taken#eu")
         assert house.events == [(VIEWS[0].id, Ordered(Direction.BACK, "ann"))]
         assert (
             "Your decision was taken" in session.get(f"{url}/regions?said=taken", timeout=10).text

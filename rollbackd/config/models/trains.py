@@ -21,6 +21,7 @@ from rollbackd.config.models.base import (
     one_secret,
     path,
 )
+from rollbackd.config.models.policies import DecidersModel
 from rollbackd.config.models.source import EndpointModel
 from rollbackd.config.quantities import Duration, PositiveDuration, fault, shown
 
@@ -174,6 +175,8 @@ class TrainModel(Model):
     """People are told when a region cannot be seen for longer than this (duration)."""
     approval_expires: PositiveDuration = default("1d")
     """An approval that has not come by then is void, and people are called (duration)."""
+    deciders: DecidersModel = Field(default_factory=DecidersModel)
+    """Who may decide about this train by a message's buttons; default: nobody."""
     regions: list[StopModel] = Field(min_length=LEAST_REGIONS)
     """The regions, in order; the rollout in the first one begins the train."""
 
@@ -229,4 +232,5 @@ class TrainModel(Model):
                 approval_expires_s=self.approval_expires,
             ),
             stops=tuple(stop.settings(base) for stop in self.regions),
+            deciders=self.deciders.settings(),
         )
