@@ -1,6 +1,6 @@
 """All comparisons of all watches: which family reads what, and what is known of each watch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 from typing import Any, assert_never
 
@@ -14,6 +14,8 @@ from analyzer.families.level import LevelFamily
 from analyzer.families.past import PastFamily
 from analyzer.families.rate import RateFamily
 from analyzer.families.ratio import RatioFamily
+from analyzer.families.routes import RouteFamily
+from analyzer.mix import Mix, told_apart, weighed
 from analyzer.policy import Policy
 from analyzer.recovery import SLOW_SHARE_MARGIN, RecoveryCheck, check_recovery, summarise
 from analyzer.roster import Roster
@@ -34,6 +36,8 @@ from analyzer.signal import (
 from analyzer.traces.comparison import TraceComparison
 
 AnyFamily = Family[Any, Any]
+BY_ROUTE = "/routes"
+"""Added to a signal's name for what its comparison by route was started with; no name has a slash."""
 
 
 class Comparison:
@@ -47,6 +51,7 @@ class Comparison:
         self._tick_s = tick_s
         self._families: dict[object, AnyFamily] = {}
         self._of: dict[str, dict[str, AnyFamily]] = {}
+        self._by_route: dict[str, dict[str, RouteFamily]] = {}
         self.traces = TraceComparison(tick_s)
 
     @property
@@ -72,17 +77,45 @@ class Comparison:
             family = self._family(signal, signal.id_labels or id_labels, policy.horizon_s)
             family.join(watch_id, signal, policy, began.get(signal.name))
             self._of[watch_id][signal.name] = family
+            if policy.request_mix and isinstance(signal, RatioSignal) and told_apart(signal):
+                self._tell_apart(watch_id, signal, policy, id_labels, began)
+
+    def _tell_apart(
+        self,
+        watch_id: str,
+        signal: RatioSignal,
+        policy: Policy,
+        id_labels: tuple[str, ...],
+        began: Mapping[str, Armed[Any]],
+    ) -> None:
+        """Begin to compare a watch's requests by route, too."""
+        labels, horizon_s = signal.id_labels or id_labels, policy.horizon_s
+        read = (signal.total, signal.bad, signal.route)
+        key = ("routes", signal.name, read, labels, horizon_s)
+        family = self._families.get(key) or RouteFamily(signal, labels, self._tick_s, horizon_s)
+        if not isinstance(family, RouteFamily):
+            raise TypeError(f"{key} is no family of routes")
+        self._families[key] = family
+        family.join(watch_id, signal, policy, began.get(signal.name + BY_ROUTE))
+        self._by_route.setdefault(watch_id, {})[signal.name] = family
+
+    def _every(self, watch_id: str) -> Iterator[AnyFamily]:
+        """Yield every family that a watch's series signals are in."""
+        yield from self._of.get(watch_id, {}).values()
+        yield from self._by_route.get(watch_id, {}).values()
 
     def enrol(self, watch_id: str, roster: Roster) -> None:
         """Take note of which instances of a watch count, and when."""
-        for family in self._of.get(watch_id, {}).values():
+        for family in self._every(watch_id):
             family.enrol(watch_id, roster)
         self.traces.enrol(watch_id, roster)
 
     def leave(self, watch_id: str) -> None:
         """Forget a watch."""
-        for family in self._of.pop(watch_id, {}).values():
+        for family in self._every(watch_id):
             family.leave(watch_id)
+        self._of.pop(watch_id, None)
+        self._by_route.pop(watch_id, None)
         self.traces.leave(watch_id)
         self._families = {key: f for key, f in self._families.items() if f.members}
 
@@ -90,16 +123,48 @@ class Comparison:
         """Return the evidence of every watch, by signal."""
         gathered = {id(family): family.evidence() for family in self._families.values()}
         traced = self.traces.evidence()
-        return {
+        every = {
             watch_id: {name: gathered[id(family)][watch_id] for name, family in of.items()}
             | traced.get(watch_id, {})
             for watch_id, of in self._of.items()
         }
+        return every | {
+            watch_id: self._weighed(watch_id, every[watch_id], mixes)
+            for watch_id, mixes in self._mixes().items()
+        }
+
+    def _mixes(self) -> dict[str, dict[str, Mix]]:
+        """Return what is known of the watches whose requests may differ, by watch and signal."""
+        families = {id(f): f for of in self._by_route.values() for f in of.values()}
+        told = {key: family.mixes() for key, family in families.items()}
+        found = {
+            watch_id: {n: told[id(f)][watch_id] for n, f in of.items() if watch_id in told[id(f)]}
+            for watch_id, of in self._by_route.items()
+        }
+        return {watch_id: mixes for watch_id, mixes in found.items() if mixes}
+
+    def _weighed(
+        self, watch_id: str, found: dict[str, Evidence], mixes: dict[str, Mix]
+    ) -> dict[str, Evidence]:
+        """Return a watch's evidence as far as other requests cannot explain it."""
+        of = self._of[watch_id]
+        member = next(iter(of.values())).member(watch_id)
+        signals = {signal.name: signal for signal in member.policy.signals}
+
+        def excess(name: str) -> float:
+            family = of.get(name)
+            return family.excess(watch_id) if isinstance(family, HistogramFamily) else nan
+
+        return weighed(signals, found, mixes, excess)
 
     def armed(self, watch_id: str) -> dict[str, Armed[Any]]:
         """Return what each signal's comparison was started with, as far as it was."""
         members = ((n, f.member(watch_id)) for n, f in self._of.get(watch_id, {}).items())
-        return {name: member.armed for name, member in members if member.armed is not None}
+        by_route = (
+            (n + BY_ROUTE, f.member(watch_id)) for n, f in self._by_route.get(watch_id, {}).items()
+        )
+        every = (*members, *by_route)
+        return {name: member.armed for name, member in every if member.armed is not None}
 
     def recent_values(self, watch_id: str, signal: str) -> tuple[float, float]:
         """Return the canary's and the baseline's value of the moment, NaN when unknown."""
@@ -113,7 +178,7 @@ class Comparison:
 
     def mark(self, watch_id: str, at: float) -> None:
         """Begin to measure the recovery of a watch after an action at this time."""
-        for family in self._of.get(watch_id, {}).values():
+        for family in self._every(watch_id):
             family.mark(watch_id, at)
         self.traces.mark(watch_id, at)
 

@@ -26,6 +26,8 @@ class Finding:
         told: what is to be said instead of these numbers, when they sum up many comparisons.
         drifting: what of it drifts, when they sum up many comparisons.
         examples: traces to look at.
+        mix: that the canary gets other requests than the baseline, "" while that is not known.
+        note: what else is to be known of these numbers.
     """
 
     e_value: float
@@ -45,6 +47,8 @@ class Finding:
     told: str = ""
     drifting: str = ""
     examples: tuple[TraceExample, ...] = ()
+    mix: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

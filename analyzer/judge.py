@@ -113,6 +113,7 @@ def judge(policy: Policy, evidence: EvidenceOf, facts: Facts = NO_FACTS) -> Judg
     unfair = _unfair(policy, evidence)
     gaps = unfair + _gaps(acting, evidence)
     told = ((Reason("", used.text),) if used.text else ()) + _less_certain(policy)
+    told += _other_requests(policy, evidence)
 
     def conclude(
         verdict: Verdict, reasons: tuple[Reason, ...], by_facts: bool = False
@@ -185,6 +186,17 @@ def _less_certain(policy: Policy) -> tuple[Reason, ...]:
     when = f"{duration(past.earlier_s)} earlier"
     text = f"compared with its own past, {when}, for nothing older runs beside it: less certain"
     return (Reason("", text),)
+
+
+def _other_requests(policy: Policy, evidence: EvidenceOf) -> tuple[Reason, ...]:
+    """Return that the canary gets other requests, where that is known; it decides nothing itself."""
+    found = ((s.name, evidence.get(s.name)) for s in policy.signals)
+    mixes = {
+        what.finding.mix: name
+        for name, what in found
+        if isinstance(what, Measured) and what.finding.mix
+    }
+    return tuple(Reason(name, text) for text, name in mixes.items())
 
 
 def _unfair(policy: Policy, evidence: EvidenceOf) -> tuple[Reason, ...]:

@@ -75,6 +75,7 @@ class Policy:
         actuators: names of the configured actuators to use, in order.
         facts: what the cluster's word on the canary's instances may cause.
         facts_after_s: how long their distress must last before it decides.
+        request_mix: whether both sides get the same requests is looked at, where routes are known.
         discovers: the signals are found when a watch begins; until then there are none.
         after_promotion_s: how long a revision is compared with its workload's past once nothing
             older runs beside it; 0: not at all.
@@ -99,6 +100,7 @@ class Policy:
     facts: FactUse = FactUse.ACT
     facts_after_s: float = 60.0
     discovers: bool = False
+    request_mix: bool = True
     after_promotion_s: float = 0.0
     after_promotion_mode: Mode = Mode.APPROVE
 

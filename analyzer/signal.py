@@ -63,6 +63,8 @@ class RatioSignal:
         harm_rate: a canary whose rate is proved to be below this share is healthy.
         id_labels: label names that identify an instance in these series, when they differ from
             the rollout's.
+        route: label of both counters that tells what was asked for; None when there is none.
+        routes: its values that are told apart, found when a watch begins; all others are the rest.
     """
 
     kind: ClassVar[str] = "ratio"
@@ -78,6 +80,8 @@ class RatioSignal:
     floor: float = 0.001
     harm_rate: float = 0.005
     id_labels: tuple[str, ...] | None = None
+    route: str | None = None
+    routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ LONGEST_S = 48 * 3600.0
 
 def compare(signal: Signal, finding: Finding) -> str:
     """Say in one line what was measured: "errors 4.1 % vs 0.4 %, ×10 [×6, ×17], e-value 3·10⁵"."""
+    note = f" ({finding.note})" if finding.note else ""
     if finding.told:
-        return f"{signal.name}: {finding.told}, e-value {write_e(finding.e_value)}"
+        return f"{signal.name}: {finding.told}, e-value {write_e(finding.e_value)}{note}"
     unit = signal.unit
     name = f"{signal.name} {finding.quantile}".rstrip()
     values = f"{quantity(finding.canary_value, unit)} vs {quantity(finding.baseline_value, unit)}"
@@ -39,7 +40,7 @@ def compare(signal: Signal, finding: Finding) -> str:
         effect += _less(signal, finding)
         if finding.recent_ratio >= LATELY * max(finding.ratio, 1.0):
             effect += f" since the start, {factor(finding.recent_ratio)} lately"
-    return f"{name} {values}, {effect}, e-value {write_e(finding.e_value)}"
+    return f"{name} {values}, {effect}, e-value {write_e(finding.e_value)}{note}"
 
 
 def excluded(signal: Signal) -> str:

@@ -39,6 +39,8 @@ from detectors.level_noise import LevelNoise
 from detectors.levels import LevelShift, LevelShiftState, PairLevels
 from detectors.means import MeanNoise, MeanShift, MeanShiftState, PairMeans, fit_mean_noise
 from detectors.registry import DETECTORS, Detector, detector
+from detectors.route_noise import RouteNoise, fit_route_noise
+from detectors.routes import PairRoutes, RouteMix, RouteState
 
 __all__ = [
     "DETECTORS",
@@ -67,11 +69,16 @@ __all__ = [
     "PairHistograms",
     "PairLevels",
     "PairMeans",
+    "PairRoutes",
     "PairTrends",
+    "RouteMix",
+    "RouteNoise",
+    "RouteState",
     "TrendNoise",
     "detector",
     "fit_count_noise",
     "fit_latency_noise",
     "fit_mean_noise",
+    "fit_route_noise",
     "fit_trend_noise",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detectors.rows import Bools, Floats, Ints, Rows, Singles, sum_nodes
-from detectors.share import tempering
+from detectors.share import stratified_tempering, tempering
 
 if TYPE_CHECKING:
     from detectors.share import ShareCounts
@@ -72,6 +72,18 @@ class RatioInterval(Rows):
         elif busy.any():
             some = counts.take(busy), spread[busy], kappa[busy], tail[busy]
             self.likelihood[busy] += _gained(*some)
+
+    def add_strata(self, strata: ShareCounts, spread: Floats, kappa: Floats) -> None:
+        """Add one tick told by stratum, in place; arguments as for `ShareEvidence.add_strata`."""
+        phi = stratified_tempering(strata, spread, kappa)
+        share = strata.canary_share.astype(np.float32)
+        events = (strata.events / phi[:, None]).astype(np.float32)
+        hits = (strata.canary_events / phi[:, None]).astype(np.float32)
+        gain = np.zeros((_POINTS, len(phi)), np.float32)
+        for stratum in range(share.shape[1]):
+            gain -= np.log(1 + _GAIN * share[:, stratum]) * events[:, stratum]
+            gain += _PLACE * hits[:, stratum]
+        self.likelihood[...] += gain.T
 
     def bounds(self, alpha: float, pod_radius: Floats) -> tuple[Floats, Floats]:
         """Return lower and upper end of the log ratio, ±inf where the counts leave it open.

@@ -12,8 +12,11 @@ from detectors.latency import LatencyShift
 from detectors.leaks import LeakTrend
 from detectors.levels import LevelShift
 from detectors.means import MeanShift
+from detectors.routes import RouteMix
 
-Detector: TypeAlias = CountRatio | EventShift | LatencyShift | LeakTrend | LevelShift | MeanShift
+Detector: TypeAlias = (
+    CountRatio | EventShift | LatencyShift | LeakTrend | LevelShift | MeanShift | RouteMix
+)
 
 DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
     {
@@ -23,6 +26,7 @@ DETECTORS: Final[Mapping[str, type[Detector]]] = MappingProxyType(
         "leak": LeakTrend,
         "interval": EventShift,
         "level": LevelShift,
+        "routes": RouteMix,
     }
 )
 """Detector by signal kind."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -135,13 +135,35 @@ class ShareEvidence(Rows):
             age: ticks lived before this one, (rows,).
             cadence: says which rows start a new instance.
         """
-        rows, slot = cadence.restarting(age)
-        self.snapshots[rows, slot] = self.support[rows]
+        self._restart(age, cadence)
         busy = counts.events > 0
         if busy.all():
             self.support[...] += _increments(counts, spread, noise)
         elif busy.any():
             self.support[busy] += _increments(counts.take(busy), spread[busy], noise.take(busy))
+
+    def add_strata(
+        self, strata: ShareCounts, spread: Floats, noise: ShareNoise, age: Ints, cadence: Cadence
+    ) -> None:
+        """Add one tick that is told by stratum, in place: like is compared with like only.
+
+        Given a stratum's events its canary's part is Binomial as above, whatever the stratum's own
+        rate and its part of the traffic; the log likelihoods of all strata add up. A stratum that
+        one side has no exposure in adds nothing.
+
+        Args:
+            strata: events and exposures of the tick, (rows, strata).
+            spread: 1/k + 1/m, pods of both sides, (rows,).
+            noise: what to discount, (rows,).
+            age: ticks lived before this one, (rows,).
+            cadence: says which rows start a new instance.
+        """
+        self._restart(age, cadence)
+        self.support[...] += _stratified(strata, spread, noise)
+
+    def _restart(self, age: Ints, cadence: Cadence) -> None:
+        rows, slot = cadence.restarting(age)
+        self.snapshots[rows, slot] = self.support[rows]
 
     def e_value(self, noise: ShareNoise, age: Ints, cadence: Cadence) -> Floats:
         """Return the evidence by now, (rows, ...)."""
@@ -198,6 +220,18 @@ def tempering(counts: ShareCounts, spread: Floats, kappa: Floats, tail: Bools) -
     return np.maximum(phi, np.where(tail, PHI_FLOOR_TAIL, PHI_FLOOR_RATE))
 
 
+def stratified_tempering(strata: ShareCounts, spread: Floats, kappa: Floats) -> Floats:
+    """Return φ of a tick told by stratum, (rows,): `tempering` of rare events, and equal for one.
+
+    What wobbles is a pod, in all its strata alike, so their variances E·p1·(1-p1) are added first.
+    """
+    share, events = strata.canary_share, strata.events
+    variance = sum_nodes(np.moveaxis(events * share * (1.0 - share), -1, 0))
+    total = sum_nodes(np.moveaxis(events, -1, 0))
+    phi = np.minimum(1.0 + kappa * variance * spread, 1.0 + 3.0 * total)
+    return np.maximum(phi, PHI_FLOOR_RATE)
+
+
 def share_cap(threshold: Floats, persistence: Floats, cadence: Cadence) -> Floats:
     """Return the most log evidence per tick such that the threshold takes `persistence` ticks.
 
@@ -223,18 +257,41 @@ def _increments(counts: ShareCounts, spread: Floats, noise: ShareNoise) -> Singl
 
     Nodes are on the first axis while computing: NumPy is several times faster that way.
     """
+    log_ratio, ratio = _nodes(spread, noise)
+    phi = tempering(counts, spread, noise.kappa, noise.tail)
+    gain = np.log(1.0 + (ratio - 1.0) * counts.canary_share)
+    gain *= -counts.events / phi
+    gain += log_ratio * (counts.canary_events / phi)
+    return _capped(gain, noise.cap)
+
+
+def _stratified(strata: ShareCounts, spread: Floats, noise: ShareNoise) -> Singles:
+    """Return the tempered, capped log likelihood ratios of one tick told by stratum, (rows, 20)."""
+    log_ratio, ratio = _nodes(spread, noise)
+    phi = stratified_tempering(strata, spread, noise.kappa)
+    gain = np.zeros_like(log_ratio)
+    for stratum in range(strata.canary_events.shape[-1]):
+        one = ShareCounts(*(getattr(strata, f.name)[..., stratum] for f in fields(ShareCounts)))
+        gain -= np.log(1.0 + (ratio - 1.0) * one.canary_share) * (one.events / phi)
+        gain += log_ratio * (one.canary_events / phi)
+    return _capped(gain, noise.cap)
+
+
+def _nodes(spread: Floats, noise: ShareNoise) -> tuple[Floats, Floats]:
+    """Return the log ratios of all nodes, (20, rows, ...), and the ratios."""
     pod_sd = np.maximum(noise.tau * np.sqrt(spread), MIN_POD_SD)
     shape = (-1,) + (1,) * pod_sd.ndim
     pods, ratios = POD_NODES.reshape(shape), RATIO_NODES.reshape(shape)
     log_ratio = np.concatenate([pod_sd * pods, pod_sd + ratios])
     ratio = np.concatenate([np.exp(pod_sd * pods), np.exp(pod_sd) * np.exp(ratios)])
-    phi = tempering(counts, spread, noise.kappa, noise.tail)
-    gain = np.log(1.0 + (ratio - 1.0) * counts.canary_share)
-    gain *= -counts.events / phi
-    gain += log_ratio * (counts.canary_events / phi)
+    return log_ratio, ratio
+
+
+def _capped(gain: Floats, cap: Floats) -> Singles:
+    """Return what a tick adds, (rows, ..., 20), held to the most that one tick may add."""
     # The whole tick is scaled: clipping each node alone would lift the null's nodes to the
     # alternatives' and hide a canary that fails half of its requests (design 12.2).
-    scale = noise.cap / np.maximum(gain.max(axis=0), noise.cap)
+    scale = cap / np.maximum(gain.max(axis=0), cap)
     gain = np.where(gain > 0, gain * scale, gain)
     return np.moveaxis(gain, 0, -1).astype(np.float32)
 

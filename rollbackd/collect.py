@@ -102,14 +102,18 @@ class Collector:
 def fetch_moved(source: MetricSource, queries: Sequence[Query], grid: Grid) -> list[Reply]:
     """Return every answer on the grid, those of earlier times moved to it.
 
-    Sources are asked in one call for each distance in time; they know nothing of it.
+    Sources are asked in one call for each distance in time; they know nothing of it. What several
+    families want to know is asked for once.
     """
     replies: dict[int, Reply] = {}
     for earlier_s in dict.fromkeys(query.earlier_s for query in queries):
         places = [i for i, query in enumerate(queries) if query.earlier_s == earlier_s]
-        asked = [replace(queries[i], earlier_s=0.0) for i in places]
+        asked = {i: replace(queries[i], earlier_s=0.0) for i in places}
+        different = list(dict.fromkeys(asked.values()))
         moved = replace(grid, start=grid.start - earlier_s)
-        for place, reply in zip(places, source.fetch(asked, moved), strict=True):
+        answers = dict(zip(different, source.fetch(different, moved), strict=True))
+        for place in places:
+            reply = answers[asked[place]]
             if earlier_s and isinstance(reply, Series):
                 replies[place] = replace(reply, grid=grid)
             else:

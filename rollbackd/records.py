@@ -20,11 +20,13 @@ from detectors.counts import CountNoise
 from detectors.latency import LatencyNoise
 from detectors.level_noise import LevelNoise
 from detectors.means import MeanNoise
+from detectors.route_noise import RouteNoise
 from detectors.rows import Rows
 from detectors.trend_noise import TrendNoise
 
 NOISES: dict[str, type[Rows]] = {
-    t.__name__: t for t in (CountNoise, MeanNoise, LatencyNoise, LevelNoise, TrendNoise)
+    t.__name__: t
+    for t in (CountNoise, MeanNoise, LatencyNoise, LevelNoise, TrendNoise, RouteNoise)
 }
 
 

@@ -124,8 +124,8 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
     def _counters(self) -> int:
         return len(self._bounds)
 
-    def _changed(self) -> None:
-        super()._changed()
+    def _engaged(self) -> None:
+        super()._engaged()
         self._compared = self._columns = None
 
     def _stack(self, replies: Sequence[Series]) -> tuple[Sequence[InstanceId], Floats]:
@@ -277,6 +277,24 @@ class HistogramFamily(Family[LatencyNoise, LatencyShiftState]):
         counts = _buckets(np.take_along_axis(sums, columns, axis=1))
         quantiles, _ = log_quantiles(counts, bounds, np.array([SHOWN_LEVEL]))
         return np.where(counts.sum(axis=1) > 0, np.exp(quantiles[:, 0]), np.nan)
+
+    def excess(self, watch_id: str) -> float:
+        """Return how much larger the canary's share of slow requests is, beyond chance.
+
+        The largest difference over all bounds that are compared, less two standard errors; NaN
+        when nothing is compared. When a part of the canary's requests are other ones, that alone
+        makes no share of its requests differ by more than this part.
+        """
+        i, member = self._place(watch_id)
+        columns = self._columns_of([member.armed])[0] if member.armed else []
+        canary, baseline = (
+            sums[i][columns] for sums in (self._memory.canary, self._memory.before)
+        )
+        if not len(columns) or not min(canary[-1], baseline[-1]) > 0:
+            return float("nan")
+        slower = baseline / baseline[-1] - canary / canary[-1]
+        doubt = np.sqrt(1.0 / canary[-1] + 1.0 / baseline[-1])  # twice sqrt(p(1-p)/n) at p = 1/2
+        return float(slower.max() - doubt)
 
     def harm_counts(self, tally: Tally[LatencyNoise]) -> HarmCounts:
         """Return slow requests: above the bound nearest to the baseline's 90 % quantile."""

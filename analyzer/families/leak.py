@@ -134,8 +134,8 @@ class LeakFamily(Family[TrendNoise, LeakTrendState]):
             self._starts = curves, lengths
         return self._starts
 
-    def _changed(self) -> None:
-        super()._changed()
+    def _engaged(self) -> None:
+        super()._engaged()
         self._starts = None
 
     def _remember(self, sums: Floats, pods: Floats, at: float) -> None:

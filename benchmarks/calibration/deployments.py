@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from analyzer.rollout import Instance, Revision, Rollout, Workload
 from analyzer.sample import Absence, Grid, Missing, Query, Reply, Series
 from benchmarks.calibration.gauges import Gauges
+from benchmarks.calibration.routes import RouteCounts
 from benchmarks.calibration.simulator import Array, Bools, Counts, Fleet, Histograms
 
 START = 1_790_000_000.0
 """Grid time before the first tick of the history."""
 REQUESTS, ERRORS, ORDERS = "requests_total", "errors_total", "orders_total"
 BUCKETS, CPU, MEMORY = "latency_seconds_bucket", "cpu_cores", "memory_bytes"
-ID_LABELS = ("pod",)
+ID_LABELS, ROUTE = ("pod",), "route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Deployments:
         histograms: Histograms | None,
         gauges: Mapping[str, Gauges] = MappingProxyType({}),
         *,
+        routes: RouteCounts | None = None,
         events: str = ERRORS,
         start_known: bool = False,
     ) -> "Deployments":
@@ -57,6 +59,7 @@ class Deployments:
             counts: requests and events.
             histograms: latencies.
             gauges: by metric.
+            routes: the same requests and events by route.
             events: the metric of the events among the requests.
             start_known: the baseline's pods were started when the history begins.
         """
@@ -72,6 +75,11 @@ class Deployments:
             for name, increments in ((REQUESTS, counts.requests), (events, counts.events)):
                 values = _counted(increments[..., None], counts.restarted, counts.fleet)
                 metrics[name] = Counters(keys, values)
+        if routes is not None:
+            by = tuple(product(_pods(len(routes.requests), seen.fleet), routes.mix.routes))
+            for name, increments in ((REQUESTS, routes.requests), (events, routes.events)):
+                values = _counted(increments, routes.whole.restarted, seen.fleet)
+                metrics[by_route(name)] = Counters(by, values)
         if histograms is not None:
             below = np.cumsum(histograms.counts, axis=-1)
             bounds = [f"{b:g}" if np.isfinite(b) else "+Inf" for b in histograms.bounds]
@@ -117,13 +125,19 @@ class Deployments:
         return [self._answer(query, grid) for query in queries]
 
     def _answer(self, query: Query, grid: Grid) -> Reply:
-        counters = self.metrics.get(query.selector.metric)
+        name = query.selector.metric
+        counters = self.metrics.get(by_route(name) if ROUTE in query.by else name)
         if counters is None:
             return Missing(Absence.NO_SERIES)
         column = np.round((grid.times - START) / self.fleet.tick_s).astype(np.intp) - 1
         known = (column >= 0) & (column < self.fleet.total_ticks)
         values = counters.values[:, np.clip(column, 0, self.fleet.total_ticks - 1)]
         return Series(query.by, counters.keys, np.where(known, values, np.nan), grid)
+
+
+def by_route(metric: str) -> str:
+    """Return the name under which a metric's values by route are kept."""
+    return f"{metric} by {ROUTE}"
 
 
 def comparable(fleet: Fleet, warm_up_s: float) -> Bools:

@@ -20,6 +20,7 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         Table.SHARED: "shared",
         Table.GAUGES_FINE: "gauges",
         Table.GAUGES_HARM: "gauges",
+        Table.MIX: "mix",
         Table.RATES: "rates",
         Table.SUITE: "suite",
     }

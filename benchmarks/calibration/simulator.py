@@ -206,7 +206,7 @@ class Histograms:
 def simulate_counts(fleet: Fleet, errors: Errors, wobble: Wobble, runs: int, seed: int) -> Counts:
     """Draw requests and errors of `runs` independent rollouts."""
     rng = np.random.default_rng(seed)
-    requests = rng.poisson(_traffic(rng, fleet, runs))
+    requests = rng.poisson(expected_requests(rng, fleet, runs))
     rate = errors.rate * np.exp(log_noise(rng, fleet, wobble, runs))
     sick = np.s_[:, fleet.history + errors.onset :, : fleet.canary_pods]
     rate[sick] = rate[sick] * errors.factor + errors.extra
@@ -217,7 +217,9 @@ def simulate_counts(fleet: Fleet, errors: Errors, wobble: Wobble, runs: int, see
         events = np.minimum(batches + more * (batches > 0), requests)
     else:
         events = rng.binomial(requests, rate)
-    seen, restarted = _scrapes(rng, fleet, np.stack([requests, events], axis=-1).astype(float))
+    seen, restarted = scraped_values(
+        rng, fleet, np.stack([requests, events], axis=-1).astype(float)
+    )
     return Counts(fleet, seen[..., 0], seen[..., 1], restarted)
 
 
@@ -226,7 +228,7 @@ def simulate_histograms(
 ) -> Histograms:
     """Draw latency histograms of `runs` independent rollouts."""
     rng = np.random.default_rng(seed)
-    requests = rng.poisson(_traffic(rng, fleet, runs))
+    requests = rng.poisson(expected_requests(rng, fleet, runs))
     slowness = log_noise(rng, fleet, wobble, runs)
     sick = np.s_[:, fleet.history + latency.onset :, : fleet.canary_pods]
     slowness[sick] += np.log(latency.factor)
@@ -240,7 +242,7 @@ def simulate_histograms(
         beyond = rng.binomial(left, stay)
         counts[..., bucket] = left - beyond
         left, above_before = beyond, above
-    return Histograms(fleet, *_scrapes(rng, fleet, counts), bounds)
+    return Histograms(fleet, *scraped_values(rng, fleet, counts), bounds)
 
 
 def autoregressive(
@@ -256,7 +258,7 @@ def autoregressive(
     return series
 
 
-def _traffic(rng: np.random.Generator, fleet: Fleet, runs: int) -> Array:
+def expected_requests(rng: np.random.Generator, fleet: Fleet, runs: int) -> Array:
     """Return expected requests, (runs, ticks, pods)."""
     ticks, k = fleet.total_ticks, fleet.canary_pods
     sd = fleet.traffic_sd
@@ -333,7 +335,7 @@ def _survival(latency: Latency, log_time: Array, slow_share: Array) -> Array:
     return above
 
 
-def _scrapes(rng: np.random.Generator, fleet: Fleet, values: Array) -> tuple[Array, Bools]:
+def scraped_values(rng: np.random.Generator, fleet: Fleet, values: Array) -> tuple[Array, Bools]:
     """Lose half a tick at restarts, and merge missed scrapes into the next good one.
 
     Returns:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from benchmarks.calibration.gauges import CPU_LIKE, MEMORY_LIKE, Level
+from benchmarks.calibration.routes import Mix
 from benchmarks.calibration.simulator import (
     REALISTIC_ERRORS,
     REALISTIC_LATENCY,
@@ -31,6 +32,7 @@ class Table(StrEnum):
     SHARED = "shared incidents and rolling updates"
     GAUGES_FINE = "levels and leaks, nothing wrong with the canary"
     GAUGES_HARM = "levels and leaks, harmful canary"
+    MIX = "errors by route, a canary that gets other requests"
     RATES = "orders and traffic"
     SUITE = "errors, latency, CPU and memory together"
 
@@ -62,6 +64,7 @@ class Situation:
             watched; of memory it is watched whether it leaks.
         orders: events of which fewer are harm, None when not watched.
         settle_s: how much of the growth after the start is left out where starts are not known.
+        mix: the requests by route, None when routes are not told apart.
         traffic: the canary's share of the requests is watched.
         noise, slowness_noise, cpu_noise, memory_noise: of the error rate, of latency, and so on.
         warm_up_s: of the policy's age filter.
@@ -77,6 +80,7 @@ class Situation:
     memory: Level | None = None
     settle_s: float = 300.0
     orders: Errors | None = None
+    mix: Mix | None = None
     traffic: bool = False
     noise: Wobble = REALISTIC_ERRORS
     slowness_noise: Wobble = REALISTIC_LATENCY

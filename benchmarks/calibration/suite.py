@@ -12,6 +12,7 @@ from benchmarks.calibration.harm_situations import (
     SHARED_HARM,
     SUITE_HARM,
 )
+from benchmarks.calibration.mix_situations import MIX_FINE, MIX_HARM
 from benchmarks.calibration.null_situations import (
     ERRORS_FINE,
     LATENCY_FINE,
@@ -31,12 +32,14 @@ SITUATIONS: tuple[Situation, ...] = (
     *SHARED_HARM,
     *GAUGES_FINE,
     *GAUGES_HARM,
+    *MIX_FINE,
+    *MIX_HARM,
     *RATES,
     *SUITE_FINE,
     *SUITE_HARM,
 )
 
-CHUNK_COUNTS, CHUNK_HISTOGRAMS = 100, 40
+CHUNK_COUNTS, CHUNK_HISTOGRAMS, CHUNK_ROUTES = 100, 40, 40
 """Deployments simulated at once: a few hundred megabytes."""
 
 
@@ -67,6 +70,8 @@ class Size:
         """Return the deployments of a situation."""
         if situation.latency is None and situation.levels:
             return self.harm_gauge if situation.harmful else self.fine_gauge
+        if situation.mix is not None:
+            return self.harm if situation.harmful else self.fine_latency
         if situation.latency is None:
             return self.harm if situation.harmful else self.fine
         if situation.harmful:
@@ -110,6 +115,7 @@ def rows(situations: Sequence[Situation], size: Size, seed: int) -> Iterator[Row
 
 def _jobs(situation: Situation, runs: int, seed: int) -> Iterator[Job]:
     at_once = CHUNK_COUNTS if situation.latency is None else CHUNK_HISTOGRAMS
+    at_once = at_once if situation.mix is None else CHUNK_ROUTES
     for chunk, first in enumerate(range(0, runs, at_once)):
         count = min(at_once, runs - first)
         yield Job(situation, count, seed_of(seed, situation, chunk))

@@ -2,11 +2,13 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from analyzer.judge import judge
+from analyzer.evidence import EvidenceOf, Measured
+from analyzer.judge import Judgement, Verdict, judge
 from analyzer.policy import Policy
 from analyzer.signal import (
     Direction,
@@ -27,11 +29,13 @@ from benchmarks.calibration.deployments import (
     MEMORY,
     ORDERS,
     REQUESTS,
+    ROUTE,
     Deployments,
 )
 from benchmarks.calibration.gauges import Gauges, simulate_gauges
 from benchmarks.calibration.observed import observed_counts, observed_histograms
 from benchmarks.calibration.peers import PEERS, Observed
+from benchmarks.calibration.routes import RouteCounts, simulate_routes
 from benchmarks.calibration.simulator import (
     Array,
     Counts,
@@ -44,6 +48,8 @@ from benchmarks.calibration.situations import TICK_S, Situation
 from benchmarks.calibration.watches import Judge, follow
 
 ALPHA = 0.01
+OVER_ALL_ROUTES, MIX_TOLD = "rollbackd, routes not told apart", "other requests told"
+"""Beside the judges: the daemon without ``request_mix``, and when it warns of an unlike mix."""
 KEPT_PATHS = 20
 """Runs whose evidence over time is kept, of a situation that is pictured."""
 
@@ -83,7 +89,11 @@ def policy_of(situation: Situation) -> Policy:
     """
     signals: list[Signal] = []
     if situation.errors is not None:
-        signals.append(RatioSignal("errors", Selector(REQUESTS), Selector(ERRORS)))
+        mix = situation.mix
+        told: dict[str, Any] = (
+            {} if mix is None else {"route": ROUTE, "routes": mix.routes[: mix.named]}
+        )
+        signals.append(RatioSignal("errors", Selector(REQUESTS), Selector(ERRORS), **told))
     if situation.latency is not None:
         signals.append(HistogramSignal("latency", Selector(BUCKETS)))
     if situation.cpu is not None:
@@ -110,16 +120,25 @@ def run(
 ) -> Times:
     """Return what every judge said of some simulated deployments."""
     counts, histograms = _simulated(situation, runs, seed)
+    routes = _routes(situation, runs, seed)
+    counts = counts if routes is None else routes.whole
     deployments = Deployments.of(
         counts,
         histograms,
         _gauges(situation, runs, seed),
+        routes=routes,
         events=ERRORS if situation.orders is None else ORDERS,
         start_known=any(level.start_known for level in situation.levels),
     )
-    course = follow(deployments, policy_of(situation), judge)
+    policy = policy_of(situation)
+    course = follow(deployments, policy, judge)
     zero = situation.zero_tick
     alarms = {"rollbackd": _seconds(course.degraded - zero)}
+    if routes is not None:
+        blind = follow(deployments, replace(policy, request_mix=False), judge)
+        alarms[OVER_ALL_ROUTES] = _seconds(blind.degraded - zero)
+        warned = follow(deployments, policy, _warned)
+        alarms[MIX_TOLD] = _seconds(warned.degraded - zero)
     if peers:
         alarms |= _peers(situation, counts, histograms)
     return Times(
@@ -130,12 +149,26 @@ def run(
     )
 
 
+def _warned(policy: Policy, evidence: EvidenceOf) -> Judgement:
+    """Return a judgement that is "degraded" when people are told of other requests."""
+    judgement = judge(policy, evidence)
+    told = any(isinstance(e, Measured) and e.finding.mix for e in evidence.values())
+    return replace(judgement, verdict=Verdict.DEGRADED if told else Verdict.INCONCLUSIVE)
+
+
+def _routes(situation: Situation, runs: int, seed: int) -> RouteCounts | None:
+    mix, errors = situation.mix, situation.errors
+    if mix is None or errors is None:
+        return None
+    return simulate_routes(situation.fleet, errors, mix, situation.noise, runs, seed)
+
+
 def _simulated(
     situation: Situation, runs: int, seed: int
 ) -> tuple[Counts | None, Histograms | None]:
     counts, histograms = None, None
     events = situation.errors or situation.orders or (Errors() if situation.traffic else None)
-    if events is not None:
+    if events is not None and situation.mix is None:
         counts = simulate_counts(situation.fleet, events, situation.noise, runs, seed)
     if situation.latency is not None:
         histograms = simulate_histograms(

@@ -16,6 +16,7 @@ CALLS: tuple[Offer, ...] = (
         Matcher("grpc_code", "=~", SERVER_FAULT),
         "statuses that are the server's fault; a client's mistakes do not count",
         name="call-errors",
+        routes=("grpc_method",),
     ),
     latency(
         "gRPC, go-grpc-prometheus and its like",
@@ -29,6 +30,7 @@ CALLS: tuple[Offer, ...] = (
         Matcher("rpc_grpc_status_code", "=~", SERVER_FAULT_NUMBERS),
         "statuses that are the server's fault; a client's mistakes do not count",
         name="call-errors",
+        routes=("rpc_method",),
     ),
     latency(
         "OpenTelemetry RPC server",
@@ -59,6 +61,7 @@ CALLS: tuple[Offer, ...] = (
         "consumers answer no requests; their failures are here",
         name="message-errors",
         weight=0.2,
+        routes=("messaging_destination_name",),
     ),
     latency(
         "OpenTelemetry messaging",

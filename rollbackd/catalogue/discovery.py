@@ -6,7 +6,7 @@ from typing import Final
 
 from analyzer.ports import MetricSource
 from analyzer.sample import Grid, Missing, Query, Series, restricted_to
-from analyzer.signal import Matcher, Selector, Signal
+from analyzer.signal import Matcher, RatioSignal, Selector, Signal
 from rollbackd.catalogue.offer import Offer
 from rollbackd.sources.label_regex import predicate
 
@@ -36,6 +36,16 @@ class Discovery:
     def signals(self) -> tuple[Signal, ...]:
         """The signals that a watch would use; their weights come from the catalogue alone."""
         return tuple(each.offer.signal for each in self.found if each.taken)
+
+    @property
+    def candidates(self) -> dict[RatioSignal, tuple[str, ...]]:
+        """Labels that may tell routes, by the signals that are taken."""
+        taken = (each.offer for each in self.found if each.taken)
+        return {
+            offer.signal: offer.routes
+            for offer in taken
+            if offer.routes and isinstance(offer.signal, RatioSignal)
+        }
 
 
 def discover(

@@ -25,12 +25,14 @@ class Offer:
         covers: purposes that it measures. The first offer that a source can answer takes them, and
             later offers for any of them are left out: the same requests must not count twice.
         why: one sentence: what it sees, and what it does not.
+        routes: labels that may tell what was asked for, the preferred first.
     """
 
     convention: str
     signal: Signal
     covers: frozenset[str]
     why: str
+    routes: tuple[str, ...] = ()
 
     @property
     def needed(self) -> Selector:
@@ -71,6 +73,7 @@ def errors(  # noqa: PLR0913  # what a table's row needs
     name: str = "errors",
     covers: Iterable[str] = (),
     weight: float = 0.35,
+    routes: Iterable[str] = (),
 ) -> Offer:
     """Return an offer of failed events among all events of one counter.
 
@@ -83,10 +86,11 @@ def errors(  # noqa: PLR0913  # what a table's row needs
         name: the purpose.
         covers: further purposes.
         weight: share of α.
+        routes: labels that may tell what was asked for.
     """
     both = tuple(where)
     signal = RatioSignal(name, Selector(total, both), Selector(total, (*both, bad)), weight=weight)
-    return Offer(convention, signal, frozenset({name, *covers}), why)
+    return Offer(convention, signal, frozenset({name, *covers}), why, tuple(routes))
 
 
 def latency(  # noqa: PLR0913  # as above

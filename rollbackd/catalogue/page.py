@@ -23,6 +23,9 @@ the others.
   its purpose, and a mesh takes that of gRPC calls with it: no request counts twice.
 - **Weights are fixed.** They come from this page, never from what happens to be there at the moment.
 - **A critical signal acts alone**, a supporting one needs the company of another, info is only shown.
+- **Like is compared with like.** Where a label tells what was asked for (in the column *routes*, the first that tells at
+  least two apart), requests and errors are counted by it, too: a canary that gets
+  [other requests](how-it-decides.md#do-both-get-the-same-requests) is not bad for that.
 - **Nothing fits?** After two minutes the watch begins without signals, ends inconclusive and says why.
 
 Your own signals are a few lines of PromQL. They replace the ready-made ones; list those you want to keep:
@@ -53,15 +56,18 @@ def page() -> str:
 def _tables(offers: Sequence[Offer]) -> Iterator[str]:
     for purpose in dict.fromkeys(offer.signal.name for offer in offers):
         yield f"## {purpose}\n"
-        yield "| convention | series | harm | tier, weight | why |"
-        yield "|---|---|---|---|---|"
-        for offer in (o for o in offers if o.signal.name == purpose):
+        some = [o for o in offers if o.signal.name == purpose]
+        by_route = any(offer.routes for offer in some)
+        yield f"| convention | series | harm | tier, weight |{' routes |' * by_route} why |"
+        yield f"|---|---|---|---|{'---|' * by_route}---|"
+        for offer in some:
             signal = offer.signal
             cells = (
                 offer.convention,
                 f"`{_series(offer)}`".replace("|", "\\|"),
                 _harm(signal) + (f" ({signal.unit})" if signal.unit else ""),
                 f"{signal.tier}, {signal.weight:g}",
+                *([_routes(offer)] if by_route else []),
                 offer.why,
             )
             yield f"| {' | '.join(cells)} |"
@@ -76,6 +82,10 @@ def _series(offer: Offer) -> str:
             return f"increase of {offer.needed}"
         case _:
             return str(offer.needed)
+
+
+def _routes(offer: Offer) -> str:
+    return ", ".join(f"`{label}`" for label in offer.routes) or "–"
 
 
 def _harm(signal: Signal) -> str:

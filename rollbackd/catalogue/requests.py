@@ -6,6 +6,8 @@ from rollbackd.catalogue.offer import Offer, errors, latency
 DESTINATION = (Matcher("reporter", "=", "destination"),)
 INBOUND = (Matcher("direction", "=", "inbound"),)
 FAILED = "5.."
+CLIENT_ROUTES = ("route", "handler", "endpoint", "path", "uri", "url")
+"""Labels of what was asked for, as services of different languages call it."""
 CALLS = ("call-errors",)
 CALL_LATENCY = ("call-latency",)
 
@@ -17,6 +19,7 @@ _MESH = (
         "counted by the sidecar, so a crashing process cannot hide its failures",
         where=DESTINATION,
         covers=CALLS,
+        routes=("request_operation",),
     ),
     latency(
         "Istio",
@@ -33,6 +36,7 @@ _MESH = (
         "counted by the proxy; gRPC statuses are classified, too",
         where=INBOUND,
         covers=CALLS,
+        routes=("route_name",),
     ),
     latency(
         "Linkerd",
@@ -50,6 +54,7 @@ _OPEN_TELEMETRY = (
         "http_server_request_duration_seconds_count",
         Matcher("http_response_status_code", "=~", FAILED),
         "every request is in the histogram's count; ASP.NET Core names its metrics so, too",
+        routes=("http_route",),
     ),
     latency(
         "OpenTelemetry HTTP server",
@@ -61,6 +66,7 @@ _OPEN_TELEMETRY = (
         "http_server_duration_milliseconds_count",
         Matcher("http_status_code", "=~", FAILED),
         "older instrumentation libraries still send it",
+        routes=("http_route",),
     ),
     latency(
         "OpenTelemetry HTTP server, before 1.23",
@@ -76,6 +82,7 @@ _FRAMEWORKS = (
         "http_server_requests_seconds_count",
         Matcher("status", "=~", FAILED),
         "one count per handled request, by status",
+        routes=("uri",),
     ),
     latency(
         "Spring Boot, Micrometer",
@@ -87,6 +94,7 @@ _FRAMEWORKS = (
         "http_requests_received_total",
         Matcher("code", "=~", FAILED),
         "counted by the middleware of prometheus-net.AspNetCore",
+        routes=("endpoint", "action"),
     ),
 )
 
@@ -96,6 +104,7 @@ _CLIENTS = tuple(
         total,
         Matcher(label, "=~", FAILED),
         "the usual name in Go, Python and Node.js services",
+        routes=CLIENT_ROUTES,
     )
     for total in (
         "http_requests_total",
@@ -131,6 +140,7 @@ _PROXIES = (
         "nginx_ingress_controller_requests",
         Matcher("status", "=~", FAILED),
         "for rollouts of the controller; the services behind it need id_labels of their own",
+        routes=("path", "ingress"),
     ),
     latency(
         "NGINX ingress controller",

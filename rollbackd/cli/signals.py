@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import click
 from rollbackd.cli.configuration import DEFAULT, config_option, load_or_exit
 
 if TYPE_CHECKING:
+    from analyzer.signal import RatioSignal
     from rollbackd.catalogue import Discovery
     from rollbackd.config import Config
 
@@ -37,29 +38,36 @@ def signals(
 ) -> None:
     """List the signals that a policy with `signals: auto` would use, and why not the others.
 
-    Asks the configured source one query about the given instances, such as
+    Asks the configured source about the given instances, such as
     `-l namespace -l pod -i shop,checkout-7d9f-x2v`.
     """
     config = load_or_exit(config_file or DEFAULT)
     from analyzer.sample import Missing  # noqa: PLC0415 - numpy, when it is needed
     from rollbackd.catalogue import CATALOGUE, discover  # noqa: PLC0415
+    from rollbackd.catalogue.routes import with_routes  # noqa: PLC0415
     from rollbackd.wiring import metric_source  # noqa: PLC0415
 
     by, ids = _instances(config, labels, instances)
     source = metric_source(config)
     try:
-        found = discover(source, CATALOGUE, by, ids, time.time() - config.settle_s)
+        at = time.time() - config.settle_s
+        found = discover(source, CATALOGUE, by, ids, at)
+        candidates = {} if isinstance(found, Missing) else found.candidates
+        routed = with_routes(source, candidates, by, ids, at)
     finally:
         source.close()
     if isinstance(found, Missing):
         click.secho(f"nothing is known: {found}", fg="red", err=True)
         sys.exit(UNANSWERED)
-    for line in told(found, everything=everything):
+    routes = {} if isinstance(routed, Missing) else {s.name: s for s in routed.values()}
+    for line in told(found, routes, everything=everything):
         click.echo(line)
 
 
-def told(found: "Discovery", *, everything: bool) -> Iterator[str]:
-    """Yield what was found for people: what is used, and what is not."""
+def told(
+    found: "Discovery", routes: "Mapping[str, RatioSignal]", *, everything: bool
+) -> Iterator[str]:
+    """Yield what was found for people: what is used, by which routes, and what is not."""
     taken = [each.offer for each in found.found if each.taken]
     width = max([8, *(len(offer.signal.name) for offer in taken)])
     yield click.style(f"used: {len(taken)}", bold=True)
@@ -71,6 +79,9 @@ def told(found: "Discovery", *, everything: bool) -> Iterator[str]:
             f"harmful from ×{signal.margin:g}"
         )
         yield f"  {'':{width}}  {offer.why}"
+        routed = routes.get(signal.name)
+        if routed is not None and routed.routes:
+            yield f"  {'':{width}}  by {routed.route}: {', '.join(routed.routes)}"
     left = [each for each in found.found if not each.taken]
     known = [each for each in left if everything or not each.reason.startswith("no ")]
     yield ""

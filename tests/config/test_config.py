@@ -27,6 +27,7 @@ from analyzer.signal import (
 from rollbackd.config import load
 from rollbackd.config.models import json_schema
 from rollbackd.config.notes import notes
+from rollbackd.config.problems import ConfigError
 from rollbackd.config.secrets import Secret, SecretError
 from rollbackd.config.settings import (
     HttpSettings,
@@ -87,6 +88,25 @@ def test_series_without_counters_are_levels_and_intervals(tmp_path: Path) -> Non
             "failures", Selector("failed_sum"), Selector("calls"), total_reading=Reading.RATE
         ),
     )
+
+
+def test_routes_are_named_by_a_label_and_the_mix_can_be_let_be(tmp_path: Path) -> None:
+    values = minimal()
+    policy = values["policies"][0]
+    policy["signals"] = [
+        {"name": "errors", "ratio": {"total": "all", "bad": "failed", "route": "handler"}}
+    ]
+    (rule,) = load(write(tmp_path, values)).policies
+    assert rule.policy.signals == (
+        RatioSignal("errors", Selector("all"), Selector("failed"), route="handler"),
+    )
+    assert rule.policy.request_mix
+    policy["request_mix"] = False
+    (rule,) = load(write(tmp_path, values)).policies
+    assert not rule.policy.request_mix
+    policy["signals"][0]["ratio"]["route"] = "not a label"
+    with pytest.raises(ConfigError, match="route"):
+        load(write(tmp_path, values))
 
 
 def test_gauges_leaks_rates_and_traffic(tmp_path: Path) -> None:

@@ -26,19 +26,28 @@ from detectors import (
     PairHistograms,
     PairLevels,
     PairMeans,
+    PairRoutes,
     PairTrends,
+    RouteMix,
+    RouteNoise,
     TrendNoise,
     fit_count_noise,
     fit_latency_noise,
     fit_mean_noise,
+    fit_route_noise,
     fit_trend_noise,
 )
 from detectors.level_noise import Spread, spread_of
 from detectors.rows import Bools, Rows
 
-Pair: TypeAlias = PairCounts | PairHistograms | PairLevels | PairMeans | PairTrends
+Pair: TypeAlias = PairCounts | PairHistograms | PairLevels | PairMeans | PairRoutes | PairTrends
 
 SHARES = np.array([0.001, 0.004, 0.07, 0.3, 0.42, 0.17, 0.02, 0.008, 0.003, 0.002, 0.001, 0.001])
+
+
+ROUTE_SHARES = np.array([0.35, 0.2, 0.15, 0.1, 0.08, 0.05, 0.02, 0.01, 0.005, 0.005, 0.03])
+ROUTE_RATES = np.array([0.004, 0.001, 0.01, 0.05, 0.001, 0.02, 0.0, 0.1, 0.5, 0.001, 0.01])
+"""Requests and errors of ten routes and the rest."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,13 @@ class Case:
                 canary = rng.poisson(300 * slow / slow.sum(), (rows, len(SHARES)))
                 baseline = rng.poisson(700 * SHARES, (rows, len(SHARES)))
                 return PairHistograms(canary.astype(float), baseline.astype(float), k, m)
+            case RouteMix():
+                one = rng.multinomial(300, ROUTE_SHARES, rows)
+                zero = rng.multinomial(700, ROUTE_SHARES, rows)
+                canary = rng.binomial(one, np.minimum(ROUTE_RATES * factor, 1.0))
+                baseline = rng.binomial(zero, ROUTE_RATES)
+                by_route = [x.astype(float) for x in (canary, baseline, one, zero)]
+                return PairRoutes(by_route[0], by_route[1], by_route[2], by_route[3], k, m)
         raise AssertionError(self.detector)
 
     def run(self, ticks: Sequence[Pair], state: Any = None) -> Any:  # noqa: ANN401  # as above
@@ -127,6 +143,13 @@ def _means_noise() -> MeanNoise:
     return fit_mean_noise(np.random.default_rng(7).normal(0, 0.1, (360, 7)))
 
 
+def _routes_noise() -> RouteNoise:
+    rng = np.random.default_rng(7)
+    requests = rng.multinomial(100, ROUTE_SHARES, (360, 7))
+    events = rng.binomial(requests, ROUTE_RATES).astype(float)
+    return fit_route_noise(events, requests.astype(float))
+
+
 def _trends_noise() -> TrendNoise:
     moves = np.random.default_rng(7).normal(0, 0.004, (720, 7))
     return fit_trend_noise(np.exp(np.cumsum(moves, axis=0) + 5.0), 10.0)
@@ -156,6 +179,8 @@ CASES = [
     Case("events of another time", EventShift(**_QUICK, paired=False), _counts_noise()),
     Case("levels", LevelShift(**_QUICK), LevelNoise.prior(1).after(SPREAD, 10.0), _LATENCY),
     Case("levels without history", LevelShift(**_QUICK), LevelNoise.prior(1), _LATENCY),
+    Case("routes", RouteMix(**_QUICK), _routes_noise()),
+    Case("routes without history", RouteMix(**_QUICK), RouteNoise.prior(1)),
     Case("latency", LatencyShift(**_QUICK), _latency_noise(), _LATENCY),
     Case("latency without history", LatencyShift(**_QUICK), LatencyNoise.prior(BOUNDS), _LATENCY),
 ]

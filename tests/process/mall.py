@@ -274,6 +274,8 @@ class Mall:
             else:
                 keys.append((one.name,))
                 rows.append(shop.failed(one, times) if metric.startswith("bad") else total)
+        # a label that no series has is empty
+        keys = [(*key, *[""] * (len(query.by) - len(key))) for key in keys]
         # nobody has measured the future, whatever the asking replica's clock says
         values = np.where(times <= self.clock.at, np.array(rows), np.nan)
         return Series(query.by, tuple(keys), values, grid)

@@ -19,6 +19,7 @@ from detectors.counts import CountNoise
 from detectors.latency import LatencyNoise
 from detectors.level_noise import LevelNoise
 from detectors.means import MeanNoise
+from detectors.route_noise import RouteNoise
 from detectors.rows import Rows
 from detectors.trend_noise import TrendNoise
 from rollbackd.records import (
@@ -38,6 +39,7 @@ NOISE: dict[str, Rows] = {
     "latency": LatencyNoise.prior(BOUNDS),
     "levels": LevelNoise.prior(1),
     "trends": TrendNoise.prior(1),
+    "routes": RouteNoise.prior(1),
 }
 
 words = st.text(max_size=12)

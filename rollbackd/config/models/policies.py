@@ -103,6 +103,9 @@ class TermsModel(Model):
     """An approval that has not come by then is void, and people are called (duration)."""
     cool_down: Duration = default("30m")
     """A workload acted on is not acted on again this long (duration)."""
+    request_mix: Bool = True
+    """Whether both sides get the same requests is looked at, where a label tells what was asked for;
+    what other requests could explain is then no evidence."""
     actions: list[Name] = Field(default_factory=list, max_length=MOST_ACTIONS)
     """Names of actions, used in this order."""
     after_promotion: Duration = default("0s")
@@ -154,6 +157,7 @@ class TermsModel(Model):
             name=name,
             signals=tuple(signal.signal() for signal in self.signals or ()),
             discovers=self.signals is None,
+            request_mix=self.request_mix,
             mode=self.mode,
             alpha=self.alpha,
             warm_up_s=self.warm_up,

@@ -54,6 +54,9 @@ class RatioModel(Model):
     """PromQL selector of the counter of all events."""
     bad: SelectorText
     """PromQL selector of the counter of harmful events; where only total exists, there are none."""
+    route: LabelName | None = None
+    """Label of both counters that tells what was asked for, such as handler: when the canary gets other
+    requests than the baseline, errors are compared within its values (the ten busiest, and the rest)."""
 
 
 class HistogramModel(Model):
