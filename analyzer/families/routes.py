@@ -145,7 +145,11 @@ class RouteFamily(Family[RouteNoise, RouteState]):
 
     def _changed(self) -> None:
         super()._changed()
-        self._wanted = self._found = None
+        self._wanted = None
+
+    def _engaged(self) -> None:
+        super()._engaged()
+        self._found = None
 
     def _counters(self) -> int:
         return self.BY_ROUTE + 2 * ROUTES
