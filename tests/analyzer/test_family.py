@@ -198,6 +198,38 @@ def test_two_watches_in_one_batch_are_judged_as_if_alone() -> None:
     assert set(both.evidence()) == {"cart"}
 
 
+@pytest.mark.parametrize("family", [errors_family, latency_family], ids=["errors", "latency"])
+def test_comparisons_that_begin_later_in_a_batch_are_as_if_alone(family: MakeFamily) -> None:
+    delays = {"first": 0, "second": 20, "third": 35}
+
+    def world(names: Iterable[str]) -> World:
+        every = World()
+        for seed, name in enumerate(delays):
+            one = (
+                errors_world(seed, factor=2.0, names=[name])
+                if family is errors_family
+                else latency_world(seed, factor=1.3, name=name)
+            )
+            for metric, series in one.series.items():
+                for labels, values in series.items():
+                    if labels[0].startswith(f"{name}-c"):
+                        values[: HISTORY + delays[name]] = np.nan
+                    if name in names:
+                        every.series.setdefault(metric, {})[labels] = values
+        return every
+
+    together = family()
+    for name in delays:
+        follow(together, World(), name=name, begin=0, end=0)
+    everything = world(delays)
+    for tick in range(HISTORY, TICKS):
+        advance(together, everything, tick * STEP)
+    found = together.evidence()
+    for name in delays:
+        alone = follow(family(), world([name]), name=name)
+        assert_same(found[name], alone.evidence()[name])
+
+
 def test_histograms_of_different_bounds_share_a_batch() -> None:
     coarse = (0.1, 0.5, np.inf)
     one = latency_world(9, name="shop")
