@@ -5,7 +5,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 FAULT ?= errors
-WORKERS ?= auto
+# half as many again as there are cores: tests wait for servers as long as they compute
+WORKERS ?= $(shell expr \( $$(nproc) \* 3 + 1 \) / 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo lint unit test test-cluster bench calibrate clean

@@ -24,6 +24,7 @@ import scipy
 
 from benchmarks.calibration.page import publish
 from benchmarks.calibration.printed import show
+from benchmarks.calibration.situations import Situation
 from benchmarks.calibration.suite import FULL, QUICK, SITUATIONS, Size, rows
 from benchmarks.calibration.summary import Row, row_from
 from benchmarks.calibration.trial import ALPHA
@@ -45,14 +46,16 @@ def main() -> None:
         publish(options.docs, found, " ".join(_made(report) for report in reports))
 
 
-def together(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
+def together(
+    reports: Sequence[Mapping[str, Any]], situations: Sequence[Situation] = SITUATIONS
+) -> list[Row]:
     """Return the rows of several reports in the order of the situations, the later one's of two."""
     newest = {
         (row.table, row.name): row
         for report in reports
         for row in (row_from(told) for told in report["rows"])
     }
-    order = [(situation.table, situation.name) for situation in SITUATIONS]
+    order = [(situation.table, situation.name) for situation in situations]
     return [newest[key] for key in order if key in newest]
 
 
