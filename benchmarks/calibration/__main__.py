@@ -5,7 +5,7 @@
 Simulated deployments go through the daemon's own roster, families, detectors and judge; the other
 judges look at the same data. The full run takes hours, the quick one some minutes. What was measured
 is written row by row, so that a run that is cut off is not lost, and ``--read`` puts several runs
-together: of a row that is in more than one, the later file's is taken.
+together: of a row that is in more than one, the one with most deployments is taken.
 """
 
 import argparse
@@ -43,20 +43,20 @@ def main() -> None:
     found = together(reports)
     show(found)
     if options.docs is not None:
-        publish(options.docs, found, " ".join(_made(report) for report in reports))
+        publish(options.docs, found, "\n".join(f"- {_made(report)}" for report in reports))
 
 
 def together(
     reports: Sequence[Mapping[str, Any]], situations: Sequence[Situation] = SITUATIONS
 ) -> list[Row]:
-    """Return the rows of several reports in the order of the situations, the later one's of two."""
-    newest = {
-        (row.table, row.name): row
-        for report in reports
-        for row in (row_from(told) for told in report["rows"])
-    }
+    """Return the rows of several reports in the order of the situations, of each the largest."""
+    largest: dict[tuple[str, str], Row] = {}
+    for row in (row_from(told) for report in reports for told in report["rows"]):
+        known = largest.get((row.table, row.name))
+        if known is None or known.runs <= row.runs:
+            largest[row.table, row.name] = row
     order = [(situation.table, situation.name) for situation in situations]
-    return [newest[key] for key in order if key in newest]
+    return [largest[key] for key in order if key in largest]
 
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:

@@ -174,14 +174,14 @@ def test_the_report_has_every_row_and_every_judge(tmp_path: Path) -> None:
     assert len(list((tmp_path / "images").glob("calibration-*.svg"))) == 3
 
 
-def test_reports_of_parts_make_one_and_the_later_file_counts() -> None:
+def test_reports_of_parts_make_one_and_the_larger_row_counts() -> None:
     first, last = FINE, BROKEN
-    early = list(rows([replace(last, quick=True)], QUICK.capped(1), seed=3))
-    late = list(rows([last], QUICK.capped(2), seed=3))
+    small = list(rows([last], QUICK.capped(1), seed=3))
+    large = list(rows([last], QUICK.capped(2), seed=3))
     other = list(rows([first], QUICK.capped(1), seed=3))
-    reports = [document(part, QUICK, 3, 1.0) for part in (early, late, other)]
+    reports = [document(part, QUICK, 3, 1.0) for part in (small, large, small, other)]
     told = json.loads(json.dumps(reports))
-    assert together(told, [first, last]) == [*other, *late]
+    assert together(told, [first, last]) == [*other, *large]
 
 
 def test_tables_are_rectangular() -> None:
