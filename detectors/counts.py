@@ -29,7 +29,6 @@ from detectors.share import (
     ShareCounts,
     ShareEvidence,
     ShareNoise,
-    pod_mass,
     share_cap,
     tempering,
 )
@@ -198,12 +197,10 @@ class CountRatio(Cadence):
             ),
             CountSetup(
                 limits=limits,
-                noise=ShareNoise(
-                    kappa=noise.kappa,
-                    tau=np.sqrt(noise.tau2),
+                noise=ShareNoise.of(
+                    noise,
                     tail=column(tail, rows) > 0,
                     cap=share_cap(limits.threshold, limits.persistence, self),
-                    pod_mass=pod_mass(noise.nu),
                 ),
                 history=History(noise.history_rate, noise.kappa_time),
                 pod_quantile=noise.pod_quantile(self.interval_alpha),

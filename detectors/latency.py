@@ -32,7 +32,7 @@ from detectors.rows import (
     padded,
     pod_spread,
 )
-from detectors.share import ShareCounts, ShareEvidence, ShareNoise, pod_mass, share_cap
+from detectors.share import ShareCounts, ShareEvidence, ShareNoise, share_cap
 from detectors.shift import MeanEvidence, needed_evidence, t_inflation, visible_shift
 
 if TYPE_CHECKING:
@@ -198,12 +198,10 @@ class LatencyShift(Cadence):
             limits=limits,
             bounds=noise.bounds,
             scores=noise.scores,
-            tail_noise=ShareNoise(
-                kappa=tails.kappa,
-                tau=np.sqrt(tails.tau2),
+            tail_noise=ShareNoise.of(
+                tails,
                 tail=np.ones(tails.kappa.shape, np.bool_),
                 cap=np.broadcast_to(cap[:, None], tails.kappa.shape),
-                pod_mass=pod_mass(tails.nu),
             ),
             history=History(tails.history_rate, tails.kappa_time),
             quantile_noise=QuantileNoise.of_tails(

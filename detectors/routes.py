@@ -28,7 +28,7 @@ from detectors.rows import (
     some_pods,
     sum_nodes,
 )
-from detectors.share import ShareCounts, ShareEvidence, ShareNoise, pod_mass, share_cap
+from detectors.share import ShareCounts, ShareEvidence, ShareNoise, share_cap
 from detectors.strata import (
     KNOWN_ROUTE,
     added,
@@ -267,19 +267,15 @@ class RouteMix(Cadence):
             limits=limits,
             threshold=threshold,
             used=used,
-            mix_noise=ShareNoise(
-                kappa=shares.kappa,
-                tau=np.sqrt(shares.tau2),
+            mix_noise=ShareNoise.of(
+                shares,
                 tail=np.ones(used.shape, np.bool_),
                 cap=np.broadcast_to(cap[:, None], used.shape).copy(),
-                pod_mass=pod_mass(shares.nu),
             ),
-            error_noise=ShareNoise(
-                kappa=errors.kappa,
-                tau=np.sqrt(errors.tau2),
+            error_noise=ShareNoise.of(
+                errors,
                 tail=np.zeros(len(limits), np.bool_),
                 cap=share_cap(limits.threshold, limits.persistence, self),
-                pod_mass=pod_mass(errors.nu),
             ),
             rate=noise.rate,
             pod_quantile=errors.pod_quantile(self.interval_alpha),

@@ -12,6 +12,7 @@ from detectors.rows import TINY, Bools, Floats, Ints, Rows, Singles, chosen, sum
 
 if TYPE_CHECKING:
     from detectors.cadence import Cadence
+    from detectors.count_noise import CountNoise
 
 POD_NODES: Final = np.array([-3.0, -2.0, -1.2, -0.6, 0.0, 0.6, 1.2, 2.0, 3.0, 4.0])
 """Nodes of the null: pod effects in units of their standard deviation; one more above, for the
@@ -85,6 +86,11 @@ class ShareNoise(Rows):
     tail: Bools
     cap: Floats
     pod_mass: Singles
+
+    @classmethod
+    def of(cls, noise: CountNoise, tail: Bools, cap: Floats) -> ShareNoise:
+        """Return what evidence of events with this noise must discount."""
+        return cls(noise.kappa, np.sqrt(noise.tau2), tail, cap, pod_mass(noise.nu))
 
 
 @dataclass(frozen=True, slots=True)

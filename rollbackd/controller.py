@@ -46,7 +46,6 @@ from rollbackd.telemetry import Telemetry
 from rollbackd.traces.desk import TraceDesk
 from rollbackd.traces.exemplars import ExemplarDesk, Question
 from rollbackd.tracked import Policies, Tracked
-from rollbackd.views_json import view_from_json
 from rollbackd.watches import KEEP_FINAL, Watches
 
 log = structlog.get_logger()
@@ -143,7 +142,7 @@ class Controller:
     def _recall(self, left: LeftBehind) -> None:
         """Show a watch that was over before: people may still decide about some of them."""
         watch = left.watch
-        if watch is None or left.view is None:
+        if watch is None:
             return
         known = self._policies.named(watch.policy)
         try:
@@ -152,12 +151,12 @@ class Controller:
             if known is None:
                 return
             tracked = Tracked(watch, known, policy_recorded=True)
-            left.refill(tracked)
-            shown = view_from_json(left.view.data)
+            shown = left.refill(tracked)
         except (KeyError, TypeError, ValueError):
             log.exception("ended watch not readable, it is not shown", watch=watch.id)
             return
-        self.watches.recall(tracked, shown)
+        if shown is not None:
+            self.watches.recall(tracked, shown)
 
     def _resume(self, tracked: Tracked, left: LeftBehind) -> None:
         """Take up one watch. Raises whatever a damaged entry makes of it."""

@@ -14,6 +14,7 @@ from rollbackd.portrait import Portrait
 from rollbackd.records import roster_from_json, watch_from_json
 from rollbackd.signal_finder import resumed
 from rollbackd.tracked import Policies, Tracked
+from rollbackd.views import WatchView
 from rollbackd.views_json import view_from_json
 
 log = structlog.get_logger(__name__)
@@ -47,19 +48,22 @@ class LeftBehind:
             policy = policy_from_json(self.policy)
         return policy
 
-    def refill(self, tracked: Tracked) -> None:
-        """Put what the journal knows of the watch beside it again.
+    def refill(self, tracked: Tracked) -> WatchView | None:
+        """Put what the journal knows of the watch beside it again; return what was shown of it.
 
         Raises:
             KeyError, TypeError, ValueError: an entry is damaged.
         """
+        shown = None
         if self.view is not None:
-            tracked.portrait = Portrait.from_view(view_from_json(self.view.data))
+            shown = view_from_json(self.view.data)
+            tracked.portrait = Portrait.from_view(shown)
         if self.roster is not None:
             tracked.roster = roster_from_json(self.roster.data)
             tracked.id_labels = tuple(self.roster.data["id_labels"])
         if self.armed is not None:
             tracked.armed = frozenset(self.armed.data["signals"])
+        return shown
 
 
 def left_behind(journal: Journal) -> Iterator[LeftBehind]:

@@ -14,7 +14,6 @@ from analyzer.families.rows import limits_of
 from analyzer.sample import Missing, Series
 from analyzer.signal import IntervalSignal, Reading
 from detectors.count_noise import CountNoise
-from detectors.counts import PairCounts
 from detectors.event_shift import EventShift, EventShiftState
 from detectors.findings import Findings, Limits
 
@@ -128,16 +127,7 @@ class IntervalFamily(CountedFamily[EventShiftState]):
         if self._state is None:
             return
         whole = self._comparable_sums(sums, live) if self._signal.paired else sums
-        total, bad = whole[:, :, self.TOTAL], whole[:, :, self.BAD]
-        events = np.minimum(bad, total)
-        pair = PairCounts(
-            canary_events=events[:, 0],
-            baseline_events=events[:, 1],
-            canary_exposure=total[:, 0],
-            baseline_exposure=total[:, 1],
-            canary_pods=np.maximum(pods[:, 0], 1.0),
-            baseline_pods=np.maximum(pods[:, 1], 1.0),
-        )
+        pair = self._pair(whole, np.maximum(pods, 1.0))
         self._state = self._detector.update(self._state, pair, live)
 
     def _comparable_sums(self, sums: Floats, live: NDArray[np.bool_]) -> Floats:

@@ -23,7 +23,6 @@ from analyzer.roster import Roster
 from analyzer.sample import Grid, Missing, Query, Series, restricted_to
 from analyzer.signal import PastSignal
 from detectors.count_noise import CountNoise
-from detectors.counts import PairCounts
 from detectors.event_shift import EventShift, EventShiftState
 from detectors.findings import Findings
 
@@ -191,16 +190,7 @@ class PastFamily(CountedFamily[EventShiftState]):
     def _update(self, sums: Floats, pods: Floats, live: NDArray[np.bool_]) -> None:
         if self._state is None:
             return
-        total = sums[:, :, self.TOTAL]
-        events = np.minimum(sums[:, :, self.BAD], total)
-        pair = PairCounts(
-            canary_events=events[:, 0],
-            baseline_events=events[:, 1],
-            canary_exposure=total[:, 0],
-            baseline_exposure=total[:, 1],
-            canary_pods=np.maximum(pods[:, 0], 1.0),
-            baseline_pods=np.maximum(pods[:, 1], 1.0),
-        )
+        pair = self._pair(sums, np.maximum(pods, 1.0))
         self._state = self._detector.update(self._state, pair, live)
 
     def _examine(self, state: EventShiftState) -> Findings:

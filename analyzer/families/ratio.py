@@ -94,6 +94,18 @@ class CountedFamily(Family[CountNoise, S]):
         noise = fit_count_noise(events, exposure, tail=False)
         return Armed(self.past_until, noise)
 
+    def _pair(self, sums: Floats, pods: Floats) -> PairCounts:
+        """Return one tick as the detector wants it."""
+        events, exposure = _consistent(sums[:, :, self.BAD], sums[:, :, self.TOTAL])
+        return PairCounts(
+            canary_events=events[:, 0],
+            baseline_events=events[:, 1],
+            canary_exposure=exposure[:, 0],
+            baseline_exposure=exposure[:, 1],
+            canary_pods=pods[:, 0],
+            baseline_pods=pods[:, 1],
+        )
+
     def _exposure(self, sums: Floats) -> Floats:
         exposure: Floats = sums[..., self.TOTAL]
         return exposure
@@ -140,18 +152,6 @@ class RatioFamily(CountedFamily[CountRatioState]):
             self._state = self._detector.update(
                 self._state, self._pair(sums, pods), live, consume=True
             )
-
-    def _pair(self, sums: Floats, pods: Floats) -> PairCounts:
-        """Return one tick as the detector wants it."""
-        events, exposure = _consistent(sums[:, :, self.BAD], sums[:, :, self.TOTAL])
-        return PairCounts(
-            canary_events=events[:, 0],
-            baseline_events=events[:, 1],
-            canary_exposure=exposure[:, 0],
-            baseline_exposure=exposure[:, 1],
-            canary_pods=pods[:, 0],
-            baseline_pods=pods[:, 1],
-        )
 
     def _examine(self, state: CountRatioState) -> Findings:
         return self._detector.findings(state)

@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analyzer.evidence import Evidence, Measured
+from analyzer.evidence import Evidence
 from analyzer.families.family import Armed, Family, InstanceId, Member
 from analyzer.families.increments import Floats, increments
 from analyzer.families.ratio import Pairing
-from analyzer.families.rows import findings_by_row, limits_of
+from analyzer.families.rows import limits_of
 from analyzer.mix import REST, Mix, RouteShare
 from analyzer.policy import Policy
 from analyzer.rollout import Side
@@ -252,12 +252,6 @@ class RouteFamily(Family[RouteNoise, RouteState]):
             tuple(strong),
             evidence[member.watch_id],
         )
-
-    def _examined(self) -> dict[str, Evidence]:
-        if self._state is None:
-            return {}
-        rows = findings_by_row(self._examine(self._state))
-        return {m.watch_id: Measured(f) for m, f in zip(self._order, rows, strict=True)}
 
     def join(
         self,
